@@ -1,0 +1,35 @@
+/**
+ * base: what every room stands on. Errors, ids, limits, bytes, log, and the Clock and Random interfaces.
+ * Imports no other room; knows nothing of files, keys, peers or the kernel.
+ */
+export { ByteReader, ByteWriter } from './bytes.ts'
+export { type Clock, systemClock } from './clock.ts'
+export {
+  AssertionError,
+  assert,
+  CorruptError,
+  codeOf,
+  type ErrnoCode,
+  errnoOf,
+  FsError,
+  messageOf,
+  ProtocolError,
+  type Subject,
+} from './errors.ts'
+export {
+  type ChunkId,
+  type DriveId,
+  type Epoch,
+  hexId,
+  type Ino,
+  type KeyEpoch,
+  type NodeId,
+  type Position,
+  type RecordSeq,
+  ROOT_INO,
+  type VolumeId,
+  type VolumeNumber,
+} from './ids.ts'
+export * as limits from './limits.ts'
+export { background, type Log, openLog, silentLog } from './log.ts'
+export { newId, type Random, systemRandom } from './random.ts'

@@ -1,0 +1,48 @@
+import { assert } from './errors.ts'
+
+/** Every bound of weft, with unit and reason. Relations between them are asserted at the end. */
+
+const KIB = 1024
+const MIB = 1024 * KIB
+
+/** Largest FUSE request body the kernel may send or ask for: max_pages 256 of 4 KiB. */
+export const fuseRequestBytesMax = 1 * MIB
+/** Buffer for one request from /dev/fuse: body plus header and slack; the kernel asks for at least 8 KiB. */
+export const fuseBufferBytes = fuseRequestBytesMax + 64 * KIB
+/** Plain bytes in one chunk: large enough to stream, small enough to rewrite. */
+export const chunkBytesMax = 4 * MIB
+/** Plain bytes sealed as one page of a chunk; the unit a random read unseals. */
+export const chunkPageBytes = 16 * KIB
+/** Dirty data up to this travels inside the journal record, so that a database commit is one write. */
+export const inlineBytesMax = 64 * KIB
+/** Largest sealed journal record body. A flush is split so that it stays below. */
+export const recordBytesMax = 8 * MIB
+/** A journal file is closed at this size and the next one begun. */
+export const journalFileBytesMax = 64 * MIB
+/** Staged bytes of one volume above which writers wait for the flusher. */
+export const stagingBytesMax = 128 * MIB
+/** Staged data older than this is flushed. */
+export const stagingMsMax = 1000
+/** POSIX NAME_MAX. */
+export const nameBytesMax = 255
+/** Linux PATH_MAX less the NUL. */
+export const symlinkBytesMax = 4095
+/** Largest file: sparse, 8 TiB. Offsets are plain numbers, exact to 2^53. */
+export const fileBytesMax = 8 * 1024 * 1024 * MIB
+/** Linux XATTR_NAME_MAX and XATTR_SIZE_MAX. */
+export const xattrNameBytesMax = 255
+export const xattrValueBytesMax = 64 * KIB
+/** Same as ext4: a directory's subdirectories count into its link count. */
+export const linkCountMax = 65_000
+/** Bits of an inode number inside a node id; the volume number takes the rest of 64 (ids.ts). */
+export const inoBits = 40
+/** Inode numbers reserved by one record (design §4: blocks, never given twice). */
+export const inoBlock = 4096
+/** Free bytes a drive keeps for deletes, journal and checkpoints when writers already get ENOSPC. */
+export const driveHeadroomBytes = 64 * MIB
+
+assert(chunkBytesMax % chunkPageBytes === 0, 'a full chunk is whole pages')
+assert(inlineBytesMax < recordBytesMax, 'inline data fits a record')
+assert(recordBytesMax < journalFileBytesMax, 'a record fits a journal file')
+assert(fuseBufferBytes >= fuseRequestBytesMax + 4096, 'a request buffer holds body and headers')
+assert(fileBytesMax <= Number.MAX_SAFE_INTEGER, 'every file offset is an exact number')

@@ -1,0 +1,29 @@
+import { pino } from 'pino'
+import { AssertionError, messageOf } from './errors.ts'
+
+/** One JSON object a line: room, op, ids, ms, code. Never keys, file data or file names. */
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+  child(fields: object): Log
+}
+
+/** @param fd descriptor the lines go to, synchronously: a killed daemon leaves no line behind in a buffer */
+export function openLog(fd: number, level: 'debug' | 'info' | 'warn' | 'error' = 'info'): Log {
+  return pino(
+    { level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'message' },
+    pino.destination({ fd, sync: true }),
+  )
+}
+
+export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
+
+/** End of every background promise: logs what can happen, rethrows what only a bug can cause. */
+export function background(log: Log, op: string): (error: unknown) => void {
+  return (error) => {
+    if (error instanceof AssertionError || error instanceof TypeError || error instanceof ReferenceError) throw error
+    log.error({ op, error: messageOf(error) }, 'background work failed')
+  }
+}
