@@ -116,7 +116,8 @@ export class ByteReader {
 
   sized(countMax: number): Buffer {
     const count = this.u32()
-    if (count > countMax) throw new ProtocolError(`field of ${count} bytes, at most ${countMax} allowed`)
+    if (count > countMax)
+      throw new ProtocolError(`field of ${count} bytes, at most ${countMax} allowed`)
     return this.bytes(count)
   }
 

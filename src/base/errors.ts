@@ -30,7 +30,10 @@ export class FsError extends Error {
     subject: Subject & { cause?: unknown; retry?: 'never' | 'later'; message?: string } = {},
   ) {
     const { cause, retry, message, ...rest } = subject
-    super(message ?? `${op}: ${code} ${describeSubject(rest)}`.trimEnd(), cause === undefined ? undefined : { cause })
+    super(
+      message ?? `${op}: ${code} ${describeSubject(rest)}`.trimEnd(),
+      cause === undefined ? undefined : { cause },
+    )
     this.name = 'FsError'
     this.code = code
     this.errno = -errnoOf(code)
@@ -52,7 +55,10 @@ export class ProtocolError extends Error {
 export class CorruptError extends Error {
   readonly subject: Subject
   constructor(what: string, subject: Subject = {}, cause?: unknown) {
-    super(`${what} ${describeSubject(subject)}`.trimEnd(), cause === undefined ? undefined : { cause })
+    super(
+      `${what} ${describeSubject(subject)}`.trimEnd(),
+      cause === undefined ? undefined : { cause },
+    )
     this.name = 'CorruptError'
     this.subject = subject
   }
@@ -72,7 +78,12 @@ export function assert(condition: boolean, what: string): asserts condition {
 
 /** The errno-like code of anything thrown, '' when it has none. */
 export function codeOf(error: unknown): string {
-  return typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : ''
+  return typeof error === 'object' &&
+    error !== null &&
+    'code' in error &&
+    typeof error.code === 'string'
+    ? error.code
+    : ''
 }
 
 export function messageOf(error: unknown): string {
@@ -81,6 +92,9 @@ export function messageOf(error: unknown): string {
 
 function describeSubject(subject: Subject): string {
   return Object.entries(subject)
-    .map(([key, value]) => `${key}=${typeof value === 'string' || typeof value === 'number' ? value : JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key}=${typeof value === 'string' || typeof value === 'number' ? value : JSON.stringify(value)}`,
+    )
     .join(' ')
 }

@@ -31,6 +31,7 @@ const HEX_ID = /^[0-9a-f]{32}$/
 
 /** @throws RangeError when the text is not 32 lower-case hex digits */
 export function hexId<T extends string>(text: string): T {
-  if (!HEX_ID.test(text)) throw new RangeError(`not an id of 32 hex digits: ${JSON.stringify(text.slice(0, 64))}`)
+  if (!HEX_ID.test(text))
+    throw new RangeError(`not an id of 32 hex digits: ${JSON.stringify(text.slice(0, 64))}`)
   return text as T
 }

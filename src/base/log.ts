@@ -13,17 +13,33 @@ export interface Log {
 /** @param fd descriptor the lines go to, synchronously: a killed daemon leaves no line behind in a buffer */
 export function openLog(fd: number, level: 'debug' | 'info' | 'warn' | 'error' = 'info'): Log {
   return pino(
-    { level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'message' },
+    {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      messageKey: 'message',
+    },
     pino.destination({ fd, sync: true }),
   )
 }
 
-export const silentLog: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silentLog }
+export const silentLog: Log = {
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+  child: () => silentLog,
+}
 
 /** End of every background promise: logs what can happen, rethrows what only a bug can cause. */
 export function background(log: Log, op: string): (error: unknown) => void {
   return (error) => {
-    if (error instanceof AssertionError || error instanceof TypeError || error instanceof ReferenceError) throw error
+    if (
+      error instanceof AssertionError ||
+      error instanceof TypeError ||
+      error instanceof ReferenceError
+    )
+      throw error
     log.error({ op, error: messageOf(error) }, 'background work failed')
   }
 }
