@@ -41,8 +41,25 @@ export const inoBlock = 4096
 /** Free bytes a drive keeps for deletes, journal and checkpoints when writers already get ENOSPC. */
 export const driveHeadroomBytes = 64 * MIB
 
+/** Coordinator: etcd refuses requests above 1.5 MiB and 128 operations; ours stays below on every engine. */
+export const coordinatorKeyBytesMax = 512
+export const coordinatorValueBytesMax = 1 * MIB
+export const coordinatorStepsMax = 64
+/** A volume's name is a directory entry, a label and a word in a container's option string. */
+export const volumeNameBytesMax = 64
+/** Bits of a volume's number inside a node id: what inoBits leaves of 64. Number 0 is the namespace root. */
+export const volumeNumberMax = 2 ** (64 - inoBits) - 1
+/** Smallest volume: below it, metadata alone would fill it. */
+export const volumeBytesMin = 1 * MIB
+/** Largest volume: exact as a number, 4 PiB. */
+export const volumeBytesMax = 4 * 1024 * 1024 * 1024 * MIB
+/** Quota of a volume made without a size. It is thin: room is taken by what is written. */
+export const volumeBytesDefault = 1024 * 1024 * MIB
+
 assert(chunkBytesMax % chunkPageBytes === 0, 'a full chunk is whole pages')
 assert(inlineBytesMax < recordBytesMax, 'inline data fits a record')
 assert(recordBytesMax < journalFileBytesMax, 'a record fits a journal file')
 assert(fuseBufferBytes >= fuseRequestBytesMax + 4096, 'a request buffer holds body and headers')
 assert(fileBytesMax <= Number.MAX_SAFE_INTEGER, 'every file offset is an exact number')
+assert(volumeBytesMax <= Number.MAX_SAFE_INTEGER, 'every quota is an exact number')
+assert(volumeBytesDefault <= volumeBytesMax, 'the default size is allowed')
