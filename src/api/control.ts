@@ -1,0 +1,311 @@
+/**
+ * What a node can be asked to do. The daemon implements it, the routes call it, the CLI knows its answers.
+ * Every answer is JSON-able. A failure is thrown as FsError: its code becomes the HTTP status (errors.ts),
+ * its message and `subject.next` (what to do next, a sentence or a command) reach the person unchanged.
+ *
+ * Secrets come as Buffers that are only borrowed: the api zeroes them when the promise settles, so an
+ * implementation that keeps one copies it into secure memory first.
+ */
+
+export interface Problem {
+  readonly severity: 'note' | 'warning' | 'error'
+  /** What is wrong, with the name of the thing: 'drive d1 has 1.2 GiB left'. */
+  readonly what: string
+  readonly why: string
+  /** The command or act that mends it. */
+  readonly next: string
+}
+
+export type Driver = 'kernel' | 'fuse-native'
+
+export interface MountInfo {
+  readonly id: string
+  /** The volume's name, or 'weft' for the namespace. */
+  readonly name: string
+  readonly target: string
+  readonly kind: 'namespace' | 'exclusive' | 'bind'
+  /** Name of the volume of an exclusive mount. */
+  readonly volume: string | null
+  readonly readOnly: boolean
+  readonly driver: Driver
+  /** Limits a person must know, printed at mount; empty for the kernel driver. */
+  readonly notes: readonly string[]
+  readonly since: string
+}
+
+export interface MountRequest {
+  /** Absolute path. */
+  readonly target: string
+  readonly readOnly?: boolean | undefined
+  readonly driver?: Driver | undefined
+  /** Further flags for mount(8), already checked: nosuid, nodev, noexec, noatime, nodiratime, relatime, sync, dirsync. */
+  readonly flags?: readonly string[] | undefined
+}
+
+export interface AttachRequest {
+  /** Name or id. */
+  readonly volume: string
+  readonly target: string
+  readonly force?: boolean | undefined
+  readonly readOnly?: boolean | undefined
+  readonly flags?: readonly string[] | undefined
+}
+
+export interface UnmountRequest {
+  readonly target: string
+  /** Take it away under open files: their descriptors answer errors from then on. */
+  readonly force?: boolean | undefined
+}
+
+export interface VolumeInfo {
+  readonly id: string
+  readonly name: string
+  readonly number: number
+  readonly state: 'ready' | 'locked' | 'deleting' | 'lost' | 'damaged'
+  readonly sizeBytes: number
+  readonly usedBytes: number
+  readonly files: number
+  readonly repl: number
+  /** Class of service: 1 low, 2 medium, 3 high; null takes what there is. */
+  readonly cos: 1 | 2 | 3 | null
+  /** Target of its exclusive mount. */
+  readonly attached: string | null
+  readonly createdAt: string
+}
+
+export interface VolumeDetail extends VolumeInfo {
+  /** As a person could type it: size=100G,repl=1,name=… */
+  readonly spec: string
+  readonly epoch: number
+  /** Sequence number of the last record. */
+  readonly records: number
+  readonly keyEpoch: number
+  readonly keySlots: number
+  readonly chunks: number
+  /** Bytes its chunks take on drives, and how many of them are still in use. */
+  readonly storedBytes: number
+  readonly liveBytes: number
+  readonly journalBytes: number
+  /** Ids of the drives that hold any of it. */
+  readonly drives: readonly string[]
+  readonly openFiles: number
+  readonly problems: readonly Problem[]
+}
+
+/** A volume as asked for: raw text (`size=100G,repl=1,name=x`), single fields, or both; a field given twice must agree. */
+export interface VolumeCreateRequest {
+  readonly spec?: string | undefined
+  readonly name?: string | undefined
+  readonly size?: string | undefined
+  readonly repl?: string | undefined
+  readonly cos?: string | undefined
+  /** Key slots made along with the node's own. */
+  readonly passphrase?: Buffer | undefined
+  readonly recipients?: readonly string[] | undefined
+}
+
+export interface DriveInfo {
+  readonly id: string
+  readonly name: string
+  readonly dir: string
+  readonly kind: 'directory' | 'block'
+  readonly class: 1 | 2 | 3
+  readonly state: 'ok' | 'failing' | 'gone'
+  readonly totalBytes: number
+  readonly freeBytes: number
+  /** Bytes weft itself has on it. */
+  readonly usedBytes: number
+}
+
+export interface NodeStatus {
+  readonly version: string
+  readonly home: string
+  readonly daemon: {
+    readonly pid: number
+    readonly startedAt: string
+    readonly uptimeSeconds: number
+  }
+  readonly node: { readonly id: string }
+  readonly mounts: readonly MountInfo[]
+  readonly volumes: readonly VolumeInfo[]
+  readonly drives: readonly DriveInfo[]
+  readonly problems: readonly Problem[]
+}
+
+export type SlotKind = 'node' | 'recipient' | 'passphrase' | 'shares'
+
+/** One way to open a volume. `id` is the slot's number as text. */
+export interface KeySlotInfo {
+  readonly id: string
+  /** Who can open with it: a label a person gave, or 'this node'. */
+  readonly name: string
+  readonly kind: SlotKind
+  /** base64 */
+  readonly publicKey: string
+  readonly shares: number | null
+  readonly threshold: number | null
+  readonly createdAt: string
+}
+
+export interface KeyList {
+  readonly volume: {
+    readonly id: string
+    readonly name: string
+    readonly locked: boolean
+    readonly newestEpoch: number
+    /** Oldest key epoch that live data still needs; equals newestEpoch when no re-seal is due. */
+    readonly oldestEpoch: number
+  }
+  readonly keys: readonly KeySlotInfo[]
+}
+
+/** What opens a volume. 'node' is this node's own key. */
+export type Opener =
+  | { readonly kind: 'node' }
+  | { readonly kind: 'passphrase'; readonly passphrase: Buffer }
+  /** Raw X25519 keys, 32 bytes each. */
+  | { readonly kind: 'keypair'; readonly publicKey: Buffer; readonly secretKey: Buffer }
+  | { readonly kind: 'shares'; readonly shares: readonly Buffer[] }
+
+export type NewSlot =
+  | {
+      readonly kind: 'passphrase'
+      readonly passphrase: Buffer
+      readonly label?: string | undefined
+    }
+  /** @property recipient base64 of a raw X25519 public key */
+  | { readonly kind: 'recipient'; readonly recipient: string; readonly label?: string | undefined }
+
+export interface SplitResult {
+  readonly slot: KeySlotInfo
+  readonly threshold: number
+  /** One per person. Zeroed by the api after sending. */
+  readonly shares: readonly Buffer[]
+}
+
+/** What a backup can do, proven without changing anything. */
+export interface DrillResult {
+  readonly volume: { readonly id: string; readonly name: string }
+  readonly opened: boolean
+  /** Number of the slot that opened. */
+  readonly slot: string
+  readonly kind: SlotKind
+  /** Key epochs in the backup, and those the volume's live data needs that the backup lacks. */
+  readonly epochs: readonly number[]
+  readonly missingEpochs: readonly number[]
+}
+
+export interface JobInfo {
+  readonly id: string
+  /** 'fsck', 'reseal', … */
+  readonly name: string
+  readonly kind: string
+  readonly state: 'running' | 'done' | 'failed' | 'cancelled'
+  readonly done: number
+  /** Null while unknown. */
+  readonly total: number | null
+  /** What done and total count: 'chunks', 'bytes', 'inodes'. */
+  readonly unit: string
+  readonly message: string
+  /** Once done: what the kind of job answers (FsckReport for fsck). */
+  readonly result: unknown
+  /** Once failed. */
+  readonly error: { readonly code: string; readonly message: string; readonly next: string } | null
+  readonly startedAt: string
+}
+
+export interface FsckFinding {
+  readonly severity: 'note' | 'damage'
+  /** Name of the volume. */
+  readonly volume: string
+  readonly what: string
+  /** Path below the volume's root, where one is known. */
+  readonly path: string | null
+  readonly outcome: 'left' | 'repaired' | 'quarantined'
+  readonly next: string
+}
+
+export interface FsckReport {
+  readonly clean: boolean
+  readonly repair: boolean
+  readonly volumes: readonly string[]
+  readonly checked: {
+    readonly inodes: number
+    readonly records: number
+    readonly chunks: number
+    readonly bytes: number
+  }
+  readonly findings: readonly FsckFinding[]
+}
+
+export interface VolumeControl {
+  list(): Promise<readonly VolumeInfo[]>
+  create(request: VolumeCreateRequest): Promise<VolumeDetail>
+  /** @param volume name or id, here and below */
+  inspect(volume: string): Promise<VolumeDetail>
+  /** @param size as typed: 100G */
+  resize(volume: string, size: string): Promise<VolumeDetail>
+  delete(volume: string, options: { readonly force: boolean }): Promise<void>
+}
+
+export interface DriveControl {
+  list(): Promise<readonly DriveInfo[]>
+  add(dir: string, options: { readonly class?: 1 | 2 | 3 | undefined }): Promise<DriveInfo>
+}
+
+export interface KeyControl {
+  list(volume: string): Promise<KeyList>
+  add(volume: string, slot: NewSlot): Promise<KeySlotInfo>
+  /** Refuses the last slot. */
+  remove(volume: string, slot: string): Promise<void>
+  /** New key epoch at once; with reseal also a job that rewrites old data and drops old epochs. */
+  rotate(
+    volume: string,
+    options: { readonly reseal: boolean },
+  ): Promise<{ readonly newestEpoch: number; readonly job: JobInfo | null }>
+  /** A wrapped backup as text; opens nothing without one of its slots' secrets. */
+  exportBackup(volume: string): Promise<string>
+  /** Gives the volume the slots of a backup. */
+  importBackup(volume: string, backup: string, opener: Opener): Promise<KeyList>
+  split(
+    volume: string,
+    options: {
+      readonly shares: number
+      readonly threshold: number
+      readonly label?: string | undefined
+    },
+  ): Promise<SplitResult>
+  /** Opens a volume with shares of a split key and makes a slot for this node again. */
+  recover(volume: string, shares: readonly Buffer[]): Promise<KeyList>
+  lock(volume: string): Promise<KeyList>
+  unlock(volume: string, opener: Opener): Promise<KeyList>
+  /** @param backup null drills the slots in use now */
+  drill(volume: string, backup: string | null, opener: Opener): Promise<DrillResult>
+}
+
+export interface JobControl {
+  list(): Promise<readonly JobInfo[]>
+  get(id: string): Promise<JobInfo>
+  cancel(id: string): Promise<JobInfo>
+}
+
+export interface NodeControl {
+  status(): Promise<NodeStatus>
+  /** Resolves when the shutdown has begun; unmounting and the end of the process follow. */
+  shutdown(): Promise<void>
+  /** Restarts the daemon under its mounts. @param request.program path of another build's main.js; absent restarts this one */
+  upgrade(request: { readonly program?: string | undefined }): Promise<{ readonly program: string }>
+  mounts(): Promise<readonly MountInfo[]>
+  mount(request: MountRequest): Promise<MountInfo>
+  umount(request: UnmountRequest): Promise<void>
+  attach(request: AttachRequest): Promise<MountInfo>
+  detach(request: UnmountRequest): Promise<void>
+  fsck(request: {
+    readonly volume?: string | undefined
+    readonly repair: boolean
+  }): Promise<JobInfo>
+  readonly volumes: VolumeControl
+  readonly drives: DriveControl
+  readonly keys: KeyControl
+  readonly jobs: JobControl
+}

@@ -1,0 +1,307 @@
+import { z } from 'zod'
+import type { NewSlot, NodeControl, Opener } from './control.ts'
+import * as schema from './schemas.ts'
+
+/** One verb of the control API. Requests are checked against the schemas before `run`; answers are documented by `answer`. */
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'DELETE'
+  readonly url: string
+  /** Name of the operation, in errors and in the OpenAPI document. */
+  readonly op: string
+  readonly summary: string
+  readonly params: z.ZodType
+  readonly query: z.ZodType
+  readonly body: z.ZodType | null
+  readonly answer: z.ZodType
+  /** @param secrets what is pushed here is zeroed when the answer is made, or has failed */
+  run(control: NodeControl, input: RouteInput, secrets: Buffer[]): Promise<unknown>
+}
+
+export interface RouteInput {
+  readonly params: unknown
+  readonly query: unknown
+  readonly body: unknown
+}
+
+interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
+  readonly summary: string
+  readonly params?: P
+  readonly query?: Q
+  readonly body?: B
+  readonly answer: z.ZodType
+  run(
+    control: NodeControl,
+    input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
+    secrets: Buffer[],
+  ): Promise<unknown>
+}
+
+type None = typeof schema.none
+
+/** The casts are right because server.ts parses each part with the very schema before it calls. */
+function route<P extends z.ZodType = None, Q extends z.ZodType = None, B extends z.ZodType = None>(
+  method: Route['method'],
+  url: string,
+  op: string,
+  spec: RouteSpec<P, Q, B>,
+): Route {
+  return {
+    method,
+    url,
+    op,
+    summary: spec.summary,
+    params: spec.params ?? schema.none,
+    query: spec.query ?? schema.none,
+    body: method === 'POST' ? (spec.body ?? schema.none) : null,
+    answer: spec.answer,
+    run: (control, input, secrets) =>
+      spec.run(
+        control,
+        input as { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
+        secrets,
+      ),
+  }
+}
+
+const DONE = z.strictObject({})
+const KEYS = '/v1/volumes/:volume/keys'
+
+export const ROUTES: readonly Route[] = [
+  route('GET', '/v1/status', 'status', {
+    summary: 'The node, its mounts, volumes, drives, and what is wrong',
+    answer: schema.statusAnswer,
+    run: (control) => control.status(),
+  }),
+  route('POST', '/v1/shutdown', 'shutdown', {
+    summary: 'Begin an orderly stop: flush, unmount, end',
+    answer: DONE,
+    run: (control) => control.shutdown().then(done),
+  }),
+  route('POST', '/v1/upgrade', 'upgrade', {
+    summary: 'Restart the daemon under its mounts, from another build if one is named',
+    body: schema.upgradeBody,
+    answer: z.object({ program: z.string() }),
+    run: (control, { body }) => control.upgrade(body),
+  }),
+
+  route('GET', '/v1/mounts', 'mount list', {
+    summary: 'What is mounted',
+    answer: z.object({ mounts: z.array(schema.mountInfo) }),
+    run: async (control) => ({ mounts: await control.mounts() }),
+  }),
+  route('POST', '/v1/mount', 'mount', {
+    summary: 'Mount the namespace',
+    body: schema.mountBody,
+    answer: schema.mountInfo,
+    run: (control, { body }) => control.mount(body),
+  }),
+  route('POST', '/v1/umount', 'umount', {
+    summary: 'Unmount the namespace',
+    body: schema.unmountBody,
+    answer: DONE,
+    run: (control, { body }) => control.umount(body).then(done),
+  }),
+  route('POST', '/v1/attach', 'attach', {
+    summary: 'Mount one volume for this node alone, with the writeback cache on',
+    body: schema.attachBody,
+    answer: schema.mountInfo,
+    run: (control, { body }) => control.attach(body),
+  }),
+  route('POST', '/v1/detach', 'detach', {
+    summary: 'End an exclusive mount',
+    body: schema.unmountBody,
+    answer: DONE,
+    run: (control, { body }) => control.detach(body).then(done),
+  }),
+
+  route('GET', '/v1/volumes', 'volume list', {
+    summary: 'All volumes',
+    answer: z.object({ volumes: z.array(schema.volumeInfo) }),
+    run: async (control) => ({ volumes: await control.volumes.list() }),
+  }),
+  route('POST', '/v1/volumes', 'volume create', {
+    summary: 'Create a volume',
+    body: schema.volumeCreateBody,
+    answer: schema.volumeDetail,
+    run: (control, { body }, secrets) => {
+      const { passphrase, ...rest } = body
+      if (passphrase === undefined) return control.volumes.create(rest)
+      return control.volumes.create({ ...rest, passphrase: secretBytes(passphrase, secrets) })
+    },
+  }),
+  route('GET', '/v1/volumes/:volume', 'volume inspect', {
+    summary: 'One volume in full',
+    params: schema.volumeParams,
+    answer: schema.volumeDetail,
+    run: (control, { params }) => control.volumes.inspect(params.volume),
+  }),
+  route('DELETE', '/v1/volumes/:volume', 'volume delete', {
+    summary: 'Delete a volume and everything in it',
+    params: schema.volumeParams,
+    query: schema.forceQuery,
+    answer: DONE,
+    run: (control, { params, query }) =>
+      control.volumes.delete(params.volume, { force: query.force === 'true' }).then(done),
+  }),
+  route('POST', '/v1/volumes/:volume/resize', 'volume resize', {
+    summary: 'Change the size of a volume; never below what is used',
+    params: schema.volumeParams,
+    body: schema.volumeResizeBody,
+    answer: schema.volumeDetail,
+    run: (control, { params, body }) => control.volumes.resize(params.volume, body.size),
+  }),
+
+  route('GET', '/v1/drives', 'drive list', {
+    summary: 'The drives of this node',
+    answer: z.object({ drives: z.array(schema.driveInfo) }),
+    run: async (control) => ({ drives: await control.drives.list() }),
+  }),
+  route('POST', '/v1/drives', 'drive add', {
+    summary: 'Make an empty directory a drive',
+    body: schema.driveAddBody,
+    answer: schema.driveInfo,
+    run: (control, { body }) => control.drives.add(body.dir, { class: body.class }),
+  }),
+
+  route('GET', KEYS, 'key list', {
+    summary: 'Who can open a volume',
+    params: schema.volumeParams,
+    answer: schema.keyList,
+    run: (control, { params }) => control.keys.list(params.volume),
+  }),
+  route('POST', KEYS, 'key add', {
+    summary: 'Give a passphrase or a person a slot',
+    params: schema.volumeParams,
+    body: schema.keyAddBody,
+    answer: schema.keySlot,
+    run: (control, { params, body }, secrets) => {
+      const slot: NewSlot =
+        body.kind === 'passphrase'
+          ? { ...body, passphrase: secretBytes(body.passphrase, secrets) }
+          : body
+      return control.keys.add(params.volume, slot)
+    },
+  }),
+  route('DELETE', `${KEYS}/:slot`, 'key remove', {
+    summary: 'Take a slot away; the last one is refused',
+    params: schema.slotParams,
+    answer: DONE,
+    run: (control, { params }) => control.keys.remove(params.volume, params.slot).then(done),
+  }),
+  route('POST', `${KEYS}/rotate`, 'key rotate', {
+    summary: 'Begin a new key epoch; with reseal also rewrite what the old one sealed',
+    params: schema.volumeParams,
+    body: schema.keyRotateBody,
+    answer: schema.keyRotateAnswer,
+    run: (control, { params, body }) => control.keys.rotate(params.volume, body),
+  }),
+  route('GET', `${KEYS}/backup`, 'key export', {
+    summary: 'A wrapped backup of the keys, as text',
+    params: schema.volumeParams,
+    answer: z.object({ backup: z.string() }),
+    run: async (control, { params }) => ({
+      backup: await control.keys.exportBackup(params.volume),
+    }),
+  }),
+  route('POST', `${KEYS}/import`, 'key import', {
+    summary: 'Give a volume the slots of a backup',
+    params: schema.volumeParams,
+    body: schema.keyImportBody,
+    answer: schema.keyList,
+    run: (control, { params, body }, secrets) =>
+      control.keys.importBackup(params.volume, body.backup, openerOf(body.opener, secrets)),
+  }),
+  route('POST', `${KEYS}/split`, 'key split', {
+    summary: 'Make a slot that a number of people open together',
+    params: schema.volumeParams,
+    body: schema.keySplitBody,
+    answer: schema.keySplitAnswer,
+    run: async (control, { params, body }, secrets) => {
+      const result = await control.keys.split(params.volume, body)
+      secrets.push(...result.shares)
+      return { ...result, shares: result.shares.map((share) => share.toString('base64')) }
+    },
+  }),
+  route('POST', `${KEYS}/recover`, 'key recover', {
+    summary: 'Open a volume with the shares of a split key',
+    params: schema.volumeParams,
+    body: schema.keyRecoverBody,
+    answer: schema.keyList,
+    run: (control, { params, body }, secrets) =>
+      control.keys.recover(
+        params.volume,
+        body.shares.map((share) => secretBytes(share, secrets)),
+      ),
+  }),
+  route('POST', `${KEYS}/lock`, 'key lock', {
+    summary: 'Forget the key of a volume; everything below its root answers ENOKEY',
+    params: schema.volumeParams,
+    answer: schema.keyList,
+    run: (control, { params }) => control.keys.lock(params.volume),
+  }),
+  route('POST', `${KEYS}/unlock`, 'key unlock', {
+    summary: 'Open a volume',
+    params: schema.volumeParams,
+    body: schema.keyUnlockBody,
+    answer: schema.keyList,
+    run: (control, { params, body }, secrets) =>
+      control.keys.unlock(params.volume, openerOf(body.opener, secrets)),
+  }),
+  route('POST', `${KEYS}/drill`, 'key drill', {
+    summary: 'Prove that a backup opens the volume, changing nothing',
+    params: schema.volumeParams,
+    body: schema.keyDrillBody,
+    answer: schema.drillResult,
+    run: (control, { params, body }, secrets) =>
+      control.keys.drill(params.volume, body.backup, openerOf(body.opener, secrets)),
+  }),
+
+  route('POST', '/v1/fsck', 'fsck', {
+    summary: 'Check metadata, journal and chunks, as a job',
+    body: schema.fsckBody,
+    answer: schema.jobInfo,
+    run: (control, { body }) => control.fsck(body),
+  }),
+  route('GET', '/v1/jobs', 'job list', {
+    summary: 'Long work: running, and lately ended',
+    answer: z.object({ jobs: z.array(schema.jobInfo) }),
+    run: async (control) => ({ jobs: await control.jobs.list() }),
+  }),
+  route('GET', '/v1/jobs/:job', 'job get', {
+    summary: 'One job',
+    params: schema.jobParams,
+    answer: schema.jobInfo,
+    run: (control, { params }) => control.jobs.get(params.job),
+  }),
+  route('POST', '/v1/jobs/:job/cancel', 'job cancel', {
+    summary: 'Ask a job to end early',
+    params: schema.jobParams,
+    answer: schema.jobInfo,
+    run: (control, { params }) => control.jobs.cancel(params.job),
+  }),
+]
+
+function done(): Record<string, never> {
+  return {}
+}
+
+function secretBytes(base64: string, secrets: Buffer[]): Buffer {
+  const bytes = Buffer.from(base64, 'base64')
+  secrets.push(bytes)
+  return bytes
+}
+
+function openerOf(given: z.infer<typeof schema.openerSchema>, secrets: Buffer[]): Opener {
+  switch (given.kind) {
+    case 'node':
+      return given
+    case 'passphrase':
+      return { kind: 'passphrase', passphrase: secretBytes(given.passphrase, secrets) }
+    case 'keypair': {
+      const publicKey = Buffer.from(given.publicKey, 'base64')
+      return { kind: 'keypair', publicKey, secretKey: secretBytes(given.secretKey, secrets) }
+    }
+    case 'shares':
+      return { kind: 'shares', shares: given.shares.map((share) => secretBytes(share, secrets)) }
+  }
+}

@@ -1,0 +1,257 @@
+import { z } from 'zod'
+import type {
+  DrillResult,
+  DriveInfo,
+  FsckReport,
+  JobInfo,
+  KeyList,
+  KeySlotInfo,
+  MountInfo,
+  NodeStatus,
+  Problem,
+  VolumeDetail,
+  VolumeInfo,
+} from './control.ts'
+
+/** Shapes of requests, which are checked, and of answers, which are documented. Unknown fields are refused: a typo must not pass silently. */
+
+/** A name or an id; what a name may hold is for the volumes room to judge. */
+const volumeRef = z.string().min(1).max(64)
+/** PATH_MAX, absolute: the daemon's working directory is not the caller's. */
+const absolutePath = z
+  .string()
+  .min(1)
+  .max(4095)
+  .refine((path) => path.startsWith('/') && !path.includes('\0'), 'must be an absolute path')
+const shortText = z.string().min(1).max(256)
+const label = z.string().max(64)
+/** base64 of a secret; 4 KiB is more than any passphrase, key or share. */
+const secret = z.base64().min(4).max(5464)
+const flags = z.array(z.string().max(32)).max(32)
+const backupText = z
+  .string()
+  .min(1)
+  .max(512 * 1024)
+
+export const openerSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('node') }),
+  z.strictObject({ kind: z.literal('passphrase'), passphrase: secret }),
+  z.strictObject({ kind: z.literal('keypair'), publicKey: secret, secretKey: secret }),
+  z.strictObject({ kind: z.literal('shares'), shares: z.array(secret).min(1).max(255) }),
+])
+
+export const none = z.strictObject({})
+export const volumeParams = z.strictObject({ volume: volumeRef })
+export const slotParams = z.strictObject({
+  volume: volumeRef,
+  slot: z.string().regex(/^\d{1,9}$/, 'must be a slot number'),
+})
+export const jobParams = z.strictObject({ job: z.string().min(1).max(64) })
+
+export const mountBody = z.strictObject({
+  target: absolutePath,
+  readOnly: z.boolean().optional(),
+  driver: z.enum(['kernel', 'fuse-native']).optional(),
+  flags: flags.optional(),
+})
+export const attachBody = z.strictObject({
+  volume: volumeRef,
+  target: absolutePath,
+  force: z.boolean().optional(),
+  readOnly: z.boolean().optional(),
+  flags: flags.optional(),
+})
+export const unmountBody = z.strictObject({ target: absolutePath, force: z.boolean().optional() })
+export const upgradeBody = z.strictObject({ program: absolutePath.optional() })
+export const volumeCreateBody = z.strictObject({
+  spec: z.string().max(4096).optional(),
+  name: shortText.optional(),
+  size: shortText.optional(),
+  repl: shortText.optional(),
+  cos: shortText.optional(),
+  passphrase: secret.optional(),
+  recipients: z.array(shortText).max(64).optional(),
+})
+export const volumeResizeBody = z.strictObject({ size: shortText })
+export const forceQuery = z.strictObject({ force: z.enum(['true', 'false']).optional() })
+export const driveAddBody = z.strictObject({
+  dir: absolutePath,
+  class: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
+})
+export const keyAddBody = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('passphrase'), passphrase: secret, label: label.optional() }),
+  z.strictObject({
+    kind: z.literal('recipient'),
+    recipient: z.base64().length(44),
+    label: label.optional(),
+  }),
+])
+export const keyRotateBody = z.strictObject({ reseal: z.boolean() })
+export const keyImportBody = z.strictObject({ backup: backupText, opener: openerSchema })
+export const keySplitBody = z
+  .strictObject({
+    shares: z.number().int().min(2).max(255),
+    threshold: z.number().int().min(2).max(255),
+    label: label.optional(),
+  })
+  .refine(
+    (body) => body.threshold <= body.shares,
+    'the threshold cannot be above the number of shares',
+  )
+export const keyRecoverBody = z.strictObject({ shares: z.array(secret).min(1).max(255) })
+export const keyUnlockBody = z.strictObject({ opener: openerSchema })
+export const keyDrillBody = z.strictObject({ backup: backupText.nullable(), opener: openerSchema })
+export const fsckBody = z.strictObject({ volume: volumeRef.optional(), repair: z.boolean() })
+
+const whole = z.number().int()
+const cos = z.union([z.literal(1), z.literal(2), z.literal(3)])
+
+const problem = z.object({
+  severity: z.enum(['note', 'warning', 'error']),
+  what: z.string(),
+  why: z.string(),
+  next: z.string(),
+}) satisfies z.ZodType<Problem>
+
+export const mountInfo = z.object({
+  id: z.string(),
+  name: z.string(),
+  target: z.string(),
+  kind: z.enum(['namespace', 'exclusive', 'bind']),
+  volume: z.string().nullable(),
+  readOnly: z.boolean(),
+  driver: z.enum(['kernel', 'fuse-native']),
+  notes: z.array(z.string()),
+  since: z.string(),
+}) satisfies z.ZodType<MountInfo>
+
+export const volumeInfo = z.object({
+  id: z.string(),
+  name: z.string(),
+  number: whole,
+  state: z.enum(['ready', 'locked', 'deleting', 'lost', 'damaged']),
+  sizeBytes: whole,
+  usedBytes: whole,
+  files: whole,
+  repl: whole,
+  cos: cos.nullable(),
+  attached: z.string().nullable(),
+  createdAt: z.string(),
+}) satisfies z.ZodType<VolumeInfo>
+
+export const volumeDetail = volumeInfo.extend({
+  spec: z.string(),
+  epoch: whole,
+  records: whole,
+  keyEpoch: whole,
+  keySlots: whole,
+  chunks: whole,
+  storedBytes: whole,
+  liveBytes: whole,
+  journalBytes: whole,
+  drives: z.array(z.string()),
+  openFiles: whole,
+  problems: z.array(problem),
+}) satisfies z.ZodType<VolumeDetail>
+
+export const driveInfo = z.object({
+  id: z.string(),
+  name: z.string(),
+  dir: z.string(),
+  kind: z.enum(['directory', 'block']),
+  class: cos,
+  state: z.enum(['ok', 'failing', 'gone']),
+  totalBytes: whole,
+  freeBytes: whole,
+  usedBytes: whole,
+}) satisfies z.ZodType<DriveInfo>
+
+export const statusAnswer = z.object({
+  version: z.string(),
+  home: z.string(),
+  daemon: z.object({ pid: whole, startedAt: z.string(), uptimeSeconds: z.number() }),
+  node: z.object({ id: z.string() }),
+  mounts: z.array(mountInfo),
+  volumes: z.array(volumeInfo),
+  drives: z.array(driveInfo),
+  problems: z.array(problem),
+}) satisfies z.ZodType<NodeStatus>
+
+const slotKind = z.enum(['node', 'recipient', 'passphrase', 'shares'])
+
+export const keySlot = z.object({
+  id: z.string(),
+  name: z.string(),
+  kind: slotKind,
+  publicKey: z.string(),
+  shares: whole.nullable(),
+  threshold: whole.nullable(),
+  createdAt: z.string(),
+}) satisfies z.ZodType<KeySlotInfo>
+
+export const keyList = z.object({
+  volume: z.object({
+    id: z.string(),
+    name: z.string(),
+    locked: z.boolean(),
+    newestEpoch: whole,
+    oldestEpoch: whole,
+  }),
+  keys: z.array(keySlot),
+}) satisfies z.ZodType<KeyList>
+
+export const drillResult = z.object({
+  volume: z.object({ id: z.string(), name: z.string() }),
+  opened: z.boolean(),
+  slot: z.string(),
+  kind: slotKind,
+  epochs: z.array(whole),
+  missingEpochs: z.array(whole),
+}) satisfies z.ZodType<DrillResult>
+
+export const jobInfo = z.object({
+  id: z.string(),
+  name: z.string(),
+  kind: z.string(),
+  state: z.enum(['running', 'done', 'failed', 'cancelled']),
+  done: z.number(),
+  total: z.number().nullable(),
+  unit: z.string(),
+  message: z.string(),
+  result: z.unknown().describe('by kind; of fsck a FsckReport'),
+  error: z.object({ code: z.string(), message: z.string(), next: z.string() }).nullable(),
+  startedAt: z.string(),
+}) satisfies z.ZodType<JobInfo>
+
+export const fsckReport = z.object({
+  clean: z.boolean(),
+  repair: z.boolean(),
+  volumes: z.array(z.string()),
+  checked: z.object({ inodes: whole, records: whole, chunks: whole, bytes: whole }),
+  findings: z.array(
+    z.object({
+      severity: z.enum(['note', 'damage']),
+      volume: z.string(),
+      what: z.string(),
+      path: z.string().nullable(),
+      outcome: z.enum(['left', 'repaired', 'quarantined']),
+      next: z.string(),
+    }),
+  ),
+}) satisfies z.ZodType<FsckReport>
+
+export const keyRotateAnswer = z.object({ newestEpoch: whole, job: jobInfo.nullable() })
+export const keySplitAnswer = z.object({
+  slot: keySlot,
+  threshold: whole,
+  shares: z.array(z.base64()),
+})
+export const errorAnswer = z.object({
+  error: z.object({
+    code: z.string(),
+    message: z.string(),
+    next: z.string(),
+    op: z.string(),
+    subject: z.record(z.string(), z.unknown()),
+  }),
+})
