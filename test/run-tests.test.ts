@@ -1,0 +1,93 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+
+const built = resolve(import.meta.dirname, '..')
+const mustFail = join(built, 'test/support/must-fail')
+
+function runner(...args: string[]): { code: number | null; lines: string[]; output: string } {
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(built, 'scripts/run-tests.js'), ...args],
+    {
+      encoding: 'utf8',
+      timeout: 60_000,
+    },
+  )
+  return { code: status, lines: stdout.trimEnd().split('\n'), output: stdout }
+}
+
+/** Each sample with what the runner has to say about it. */
+const RED: Readonly<Record<string, RegExp>> = {
+  'before-throws': /1 of 1 tests failed\n.*took this for a success/,
+  'after-each-throws': /1 of 1 tests failed\n.*took this for a success/,
+  'one-suite-of-two-stops': /1 of 2 tests failed\n.*took this for a success/,
+  'forgotten-run': /without a summary/,
+  'no-tests': /ran no test/,
+  hangs: /took longer than 2 s/,
+  blocks: /took longer than 2 s/,
+  'never-settles': /exit 13|without a summary/,
+  'exits-early': /without a summary/,
+  fails: /1 of 2 tests failed/,
+  'throws-on-load': /exit 1/,
+  'leaves-a-process': /left a process behind: \d+ sleep 600/,
+  'leaves-a-mount': /left behind: mount .*forgotten/,
+}
+
+test('every must-fail sample has an expectation here', () => {
+  const samples = readdirSync(mustFail)
+    .filter((name) => name.endsWith('.js'))
+    .map((name) => name.slice(0, -3))
+  assert.equal(samples.sort(), Object.keys(RED).sort())
+})
+
+for (const [name, says] of Object.entries(RED)) {
+  test(`the runner reports red: ${name}`, () => {
+    const { code, lines, output } = runner('--deadline', '2', join(mustFail, `${name}.js`))
+    assert.is(code, 1, output)
+    assert.match(lines.at(-1) ?? '', /^\d+ passed, 1 failed$/)
+    assert.match(output, says)
+    assert.match(output, /^FAIL /m)
+  })
+}
+
+test('the runner reports a file whose tests all pass green', () => {
+  const { code, lines, output } = runner(join(built, 'test/support/must-pass.js'))
+  assert.is(code, 0, output)
+  assert.is(lines.at(-1), '2 passed, 0 failed')
+})
+
+test('a run in which no file matches is red', () => {
+  const { code, lines } = runner('no-such-file-anywhere')
+  assert.is(code, 1)
+  assert.is(lines.at(-1), '0 passed, 1 failed')
+})
+
+test('a red and a green file together count tests of both and stay red', () => {
+  const { code, lines } = runner(
+    join(built, 'test/support/must-pass.js'),
+    join(mustFail, 'fails.js'),
+  )
+  assert.is(code, 1)
+  assert.is(lines.at(-1), '3 passed, 1 failed')
+})
+
+test('a file that was not built is red', () => {
+  const { code, output } = runner(join(mustFail, 'not-there.js'))
+  assert.is(code, 1)
+  assert.match(output, /does not exist: npm run build/)
+})
+
+test('an unknown option is refused and not taken for a name', () => {
+  assert.is(runner('--fast').code, 64)
+})
+
+test('nothing the samples left behind still stands', () => {
+  assert.not.match(readFileSync('/proc/self/mountinfo', 'utf8'), /forgotten/)
+  const outer = process.env.TMPDIR
+  if (outer && existsSync(outer)) assert.equal(readdirSync(outer), [])
+})
+
+test.run()
