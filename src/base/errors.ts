@@ -1,7 +1,14 @@
 import { constants } from 'node:os'
 
 /** The errno names weft answers with. ENOKEY and ENODATA are not in every libuv table, so they are named here. */
-const EXTRA_ERRNO = { ENOKEY: 126, ENODATA: 61, ENOATTR: 61, EUCLEAN: 117, ESTALE: 116 } as const
+const EXTRA_ERRNO = {
+  ENOKEY: 126,
+  EKEYREJECTED: 129,
+  ENODATA: 61,
+  ENOATTR: 61,
+  EUCLEAN: 117,
+  ESTALE: 116,
+} as const
 const ERRNO: Readonly<Record<string, number>> = { ...constants.errno, ...EXTRA_ERRNO }
 
 export type ErrnoCode = keyof typeof constants.errno | keyof typeof EXTRA_ERRNO

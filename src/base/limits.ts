@@ -13,6 +13,8 @@ export const fuseBufferBytes = fuseRequestBytesMax + 64 * KIB
 export const chunkBytesMax = 4 * MIB
 /** Plain bytes sealed as one page of a chunk; the unit a random read unseals. */
 export const chunkPageBytes = 16 * KIB
+/** Back-pointers of one chunk (volume, inodes, offsets) before sealing: ten thousand extents at 24 bytes. */
+export const chunkBackPointerBytesMax = 256 * KIB
 /** Dirty data up to this travels inside the journal record, so that a database commit is one write. */
 export const inlineBytesMax = 64 * KIB
 /** Largest sealed journal record body. A flush is split so that it stays below. */
@@ -55,6 +57,16 @@ export const volumeBytesMin = 1 * MIB
 export const volumeBytesMax = 4 * 1024 * 1024 * 1024 * MIB
 /** Quota of a volume made without a size. It is thin: room is taken by what is written. */
 export const volumeBytesDefault = 1024 * 1024 * MIB
+/**
+ * Most work a passphrase slot may ask of argon2id. A slot comes from a file or a peer; without a bound it could stop the
+ * machine. libsodium's SENSITIVE is 4 passes over 1 GiB.
+ */
+export const passphraseOpsMax = 16
+export const passphraseMemBytesMax = 2 * 1024 * MIB
+/** Slots of one volume's key; each costs one public-key seal at a rotation. */
+export const keySlotsMax = 1024
+/** Label of a key slot, characters. */
+export const keyLabelCharsMax = 200
 
 assert(chunkBytesMax % chunkPageBytes === 0, 'a full chunk is whole pages')
 assert(inlineBytesMax < recordBytesMax, 'inline data fits a record')
