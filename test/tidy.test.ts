@@ -40,6 +40,14 @@ const IMPORT_EXCEPTIONS: Readonly<Record<string, string>> = {
     'a drive is labelled and opened with files of its own, and disk is the only room that writes data',
 }
 
+/** Files behind a door that others may take directly, and why: 'room > file'. */
+const DOOR_EXCEPTIONS: Readonly<Record<string, string>> = {
+  'fuse > src/base/errors.ts':
+    'the keeper lives for ever and stays small: the door of base loads pino',
+  'fuse > src/base/clock.ts': 'as above',
+  'fuse > src/base/random.ts': 'as above',
+}
+
 /** Outside packages and the rooms that may import them, so that leaving one is one folder's work. */
 const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   'sodium-native': ['crypto'],
@@ -173,7 +181,11 @@ function forbidden(from: string, to: string, typeOnly: boolean): string {
 }
 
 function all(findings: readonly string[]): void {
-  if (findings.length > 0) throw new Error(`${findings.length} found\n  ${findings.join('\n  ')}`)
+  if (findings.length === 0) return
+  const error = new Error(`${findings.length} found\n  ${findings.join('\n  ')}`)
+  // uvu prints message and stack, and the stack begins with the message.
+  error.stack = ''
+  throw error
 }
 
 const sources = walk('src').map(read)
@@ -227,6 +239,7 @@ test('a room is entered through its door', () => {
       if (target === undefined) continue
       const to = roomOf(target)
       if (to === from || to === 'main' || target === `src/${to}/index.ts`) continue
+      if (DOOR_EXCEPTIONS[`${from} > ${target}`]) continue
       findings.push(
         `${source.path}:${line} reaches into ${to} (${specifier}): import ../${to}/index.ts, and export there what is missing`,
       )
