@@ -35,10 +35,7 @@ const ROWS: readonly (readonly string[])[] = [
 const ABOVE_ALL = ['daemon', 'main']
 
 /** Imports that the table forbids and we allow all the same: 'from > to', and why. An entry that nobody uses is red. */
-const IMPORT_EXCEPTIONS: Readonly<Record<string, string>> = {
-  'drives > disk':
-    'a drive is labelled and opened with files of its own, and disk is the only room that writes data',
-}
+const IMPORT_EXCEPTIONS: Readonly<Record<string, string>> = {}
 
 /** Files behind a door that others may take directly, and why: 'room > file'. */
 const DOOR_EXCEPTIONS: Readonly<Record<string, string>> = {
