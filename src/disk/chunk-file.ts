@@ -1,7 +1,9 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { codeOf, type ErrnoCode, errnoOf, FsError } from '../base/index.ts'
+import { codeOf } from '../base/index.ts'
+import { diskError } from './disk.ts'
+import { systemDisk } from './system.ts'
 
 /**
  * Files that are written once, whole, and never changed: what room chunks keeps. The descriptors
@@ -77,7 +79,7 @@ export const systemChunkFiles: ChunkFiles = {
       }
     } catch (error) {
       removeQuietly(path)
-      throw wrap('chunk-file.write', path, error)
+      throw diskError(error, 'chunk-file.write', { path })
     }
   },
 
@@ -91,10 +93,10 @@ export const systemChunkFiles: ChunkFiles = {
       } finally {
         fs.closeSync(fd)
       }
-      syncDirectory(directory)
+      systemDisk.fsyncDirectory(directory)
     } catch (error) {
       removeQuietly(path)
-      throw wrap('chunk-file.write', path, error)
+      throw diskError(error, 'chunk-file.write', { path })
     }
   },
 
@@ -102,7 +104,7 @@ export const systemChunkFiles: ChunkFiles = {
     try {
       return fs.openSync(path, fs.constants.O_RDONLY)
     } catch (error) {
-      throw wrap('chunk-file.open', path, error)
+      throw diskError(error, 'chunk-file.open', { path })
     }
   },
 
@@ -116,7 +118,7 @@ export const systemChunkFiles: ChunkFiles = {
       }
       return done
     } catch (error) {
-      throw wrap('chunk-file.read', '', error)
+      throw diskError(error, 'chunk-file.read', {})
     }
   },
 
@@ -136,7 +138,7 @@ export const systemChunkFiles: ChunkFiles = {
       }
       return done
     } catch (error) {
-      throw wrap('chunk-file.read', '', error)
+      throw diskError(error, 'chunk-file.read', {})
     }
   },
 
@@ -160,7 +162,7 @@ export const systemChunkFiles: ChunkFiles = {
       return true
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return false
-      throw wrap('chunk-file.remove', path, error)
+      throw diskError(error, 'chunk-file.remove', { path })
     }
   },
 
@@ -170,7 +172,7 @@ export const systemChunkFiles: ChunkFiles = {
       return true
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return false
-      throw wrap('chunk-file.remove', path, error)
+      throw diskError(error, 'chunk-file.remove', { path })
     }
   },
 
@@ -179,7 +181,7 @@ export const systemChunkFiles: ChunkFiles = {
       return fs.readdirSync(directory)
     } catch (error) {
       if (codeOf(error) === 'ENOENT') return []
-      throw wrap('chunk-file.names', directory, error)
+      throw diskError(error, 'chunk-file.names', { path: directory })
     }
   },
 
@@ -193,7 +195,7 @@ export const systemChunkFiles: ChunkFiles = {
         }
       }
       // Also when nothing was new: another thread may have made them and not have synced yet.
-      syncDirectory(parent)
+      systemDisk.fsyncDirectory(parent)
     })
   },
 
@@ -202,9 +204,9 @@ export const systemChunkFiles: ChunkFiles = {
     return call('chunk-file.move-aside', from, () => {
       const to = linkUnderFreeName(from, join(toDirectory, name))
       // The new name is on the drive before the old one goes: a power cut leaves one or both.
-      syncDirectory(toDirectory)
+      systemDisk.fsyncDirectory(toDirectory)
       fs.unlinkSync(from)
-      syncDirectory(directory)
+      systemDisk.fsyncDirectory(directory)
       return to
     })
   },
@@ -222,15 +224,6 @@ function linkUnderFreeName(from: string, wanted: string): string {
   }
 }
 
-function syncDirectory(path: string): void {
-  const fd = fs.openSync(path, fs.constants.O_RDONLY)
-  try {
-    fs.fsyncSync(fd)
-  } finally {
-    fs.closeSync(fd)
-  }
-}
-
 /** The first error is the one to report; a file that stays is unnamed and swept later. */
 function removeQuietly(path: string): void {
   try {
@@ -242,20 +235,12 @@ function call<T>(op: string, path: string, work: () => T): T {
   try {
     return work()
   } catch (error) {
-    throw wrap(op, path, error)
+    throw diskError(error, op, { path })
   }
 }
 
 function raise(op: string, path: string): (error: unknown) => never {
   return (error) => {
-    throw wrap(op, path, error)
+    throw diskError(error, op, { path })
   }
-}
-
-function wrap(op: string, path: string, error: unknown): unknown {
-  // What is no system error is a bug, and stays what it is.
-  if (!(error instanceof Error) || !('syscall' in error)) return error
-  const code = codeOf(error)
-  const known = errnoOf(code) !== errnoOf('EIO') ? (code as ErrnoCode) : 'EIO'
-  return new FsError(known, op, path === '' ? { cause: error } : { path, cause: error })
 }

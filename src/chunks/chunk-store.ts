@@ -1,0 +1,566 @@
+import {
+  assert,
+  type ChunkId,
+  CorruptError,
+  codeOf,
+  type DriveId,
+  FsError,
+  type KeyEpoch,
+  limits,
+  type VolumeId,
+} from '../base/index.ts'
+import { openPage, tagBytes } from '../crypto/index.ts'
+import { type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
+import { type Drive, pickDrive, type ServiceClass } from '../drives/index.ts'
+import {
+  CHUNKS_NAME,
+  chunkDirectory,
+  chunkPath,
+  chunksDirectory,
+  PREFIXES,
+  QUARANTINE_NAME,
+  quarantineDirectory,
+} from './chunk-path.ts'
+import { type ChunkHeader, chunkFileBytesMax, roundUp } from './header.ts'
+import { driveFailed, type OpenChunk, OpenChunks, readFrom } from './open-chunks.ts'
+import { PlainPages } from './plain-pages.ts'
+import { type ScrubReport, scrubChunk } from './scrub-chunk.ts'
+import { type ChunkSeal, openBackPointer, sealChunk } from './seal-chunk.ts'
+
+export interface PutOptions extends ChunkSeal {
+  /** Class of drive wanted; another is taken when none of it has room. */
+  readonly cos?: ServiceClass
+  /** May take from the headroom: checkpoints, and what reclaim rewrites to win space. */
+  readonly urgent?: boolean
+}
+
+export interface PutResult {
+  readonly drive: DriveId
+  /** Bytes the file takes, whole blocks. */
+  readonly storedBytes: number
+}
+
+/** Who reads: a volume and its keys. */
+export interface ChunkReader {
+  readonly volume: VolumeId
+  /** Chunk sub-key of a key epoch; asked at every read, so that a locked volume answers at once. @throws FsError ENOKEY */
+  readonly keyOf: (keyEpoch: KeyEpoch) => Buffer
+}
+
+export interface ChunkInfo extends ChunkHeader {
+  readonly pageCount: number
+  readonly storedBytes: number
+}
+
+export interface ChunkStoreOptions {
+  readonly files?: ChunkFiles
+  /** Descriptors kept open. */
+  readonly openMost?: number
+  /** Unsealed pages kept. */
+  readonly pagesKept?: number
+}
+
+const OPEN_MOST = 512
+const PAGES_KEPT = 64
+/** One read takes this much; longer requests go in steps. 256 KiB stays in the CPU's cache until it is unsealed. */
+const SCRATCH_BYTES = 256 * 1024
+/** Images of finished puts kept for the next ones. */
+const IDLE_IMAGES_MOST = 2
+/** Page numbers below this make one number with the open chunk's serial (4-MiB chunk of 4-KiB pages). */
+const PAGES_PER_CHUNK_MAX = 1024
+const CHUNK_ID = /^[0-9a-f]{32}$/
+
+/**
+ * Sealed chunks on the drives of this node, one object per thread. See index.ts for the contract.
+ * What one thread deletes or moves, the others still hold open until `forget`; a chunk never
+ * changes, so they read right bytes or none.
+ */
+export class ChunkStore {
+  readonly #files: ChunkFiles
+  readonly #drives = new Map<DriveId, Drive>()
+  readonly #open: OpenChunks
+  readonly #pages: PlainPages
+  readonly #prepared = new Set<Drive>()
+  readonly #idleImages: Buffer[] = []
+  /** null until the first read. */
+  #scratch: Buffer | null = null
+  /** For pages larger than a slot of #pages, which only an old or foreign setting makes. */
+  #widePage: Buffer | null = null
+
+  constructor(drives: Iterable<Drive>, options: ChunkStoreOptions = {}) {
+    this.#files = options.files ?? systemChunkFiles
+    this.#open = new OpenChunks(this.#files, options.openMost ?? OPEN_MOST)
+    this.#pages = new PlainPages(options.pagesKept ?? PAGES_KEPT, limits.chunkPageBytes)
+    for (const drive of drives) this.addDrive(drive)
+  }
+
+  addDrive(drive: Drive): void {
+    this.#drives.set(drive.id, drive)
+  }
+
+  removeDrive(id: DriveId): void {
+    const drive = this.#drives.get(id)
+    if (drive === undefined) return
+    this.#open.clear(drive)
+    this.#prepared.delete(drive)
+    this.#drives.delete(id)
+  }
+
+  drives(): IterableIterator<Drive> {
+    return this.#drives.values()
+  }
+
+  /**
+   * Seal and store a chunk; durable when the promise resolves. The sealing is done before the call
+   * returns, so `plain` and `backPointer` are the caller's again at once. Several may be in flight;
+   * the caller bounds them (each holds an image of up to 4.3 MiB).
+   * After a failure nothing of it is left, and its id is used up: sealing other bytes under the
+   * same id would use a nonce twice.
+   * @throws FsError ENOSPC (no drive has room), EEXIST (id in use), EFBIG, E2BIG, EINVAL, EIO
+   */
+  async put(
+    id: ChunkId,
+    options: PutOptions,
+    plain: Buffer,
+    plainBytes: number,
+    backPointer: Buffer,
+  ): Promise<PutResult> {
+    const put = this.#begin(id, options, plain, plainBytes, backPointer)
+    try {
+      for (;;) {
+        const drive = this.#reserve(put)
+        let written = false
+        try {
+          this.#prepare(drive)
+          await this.#files.write(chunkDirectory(drive, id), id, put.image, put.fileBytes)
+          written = true
+          return { drive: drive.id, storedBytes: put.storedBytes }
+        } catch (error) {
+          this.#refused(put, drive, error)
+        } finally {
+          drive.release(put.storedBytes, written)
+        }
+      }
+    } finally {
+      this.#giveBack(put.image)
+    }
+  }
+
+  /** As `put`, blocking this thread. */
+  putSync(
+    id: ChunkId,
+    options: PutOptions,
+    plain: Buffer,
+    plainBytes: number,
+    backPointer: Buffer,
+  ): PutResult {
+    const put = this.#begin(id, options, plain, plainBytes, backPointer)
+    try {
+      for (;;) {
+        const drive = this.#reserve(put)
+        let written = false
+        try {
+          this.#prepare(drive)
+          this.#files.writeSync(chunkDirectory(drive, id), id, put.image, put.fileBytes)
+          written = true
+          return { drive: drive.id, storedBytes: put.storedBytes }
+        } catch (error) {
+          this.#refused(put, drive, error)
+        } finally {
+          drive.release(put.storedBytes, written)
+        }
+      }
+    } finally {
+      this.#giveBack(put.image)
+    }
+  }
+
+  /**
+   * Hot. Copy plain bytes [plainAt, plainAt + length) of a chunk into `out` at `outAt`. What lies
+   * outside that range in `out` is not touched; after an error its content is not defined inside.
+   * @throws CorruptError {chunk, page} for the range of a damaged page alone, {chunk, missing: true},
+   *   {chunk, part: 'header'}, or {chunk, plainBytes} when the range is not inside the chunk
+   * @throws FsError EIO when the drive fails (drive.fail is called); what `keyOf` throws
+   */
+  readSync(
+    id: ChunkId,
+    driveId: DriveId,
+    reader: ChunkReader,
+    plainAt: number,
+    length: number,
+    out: Buffer,
+    outAt: number,
+  ): void {
+    assert(plainAt >= 0 && length >= 0, 'a chunk is read forward')
+    assert(outAt >= 0 && outAt + length <= out.length, 'a chunk is read into a buffer with room')
+    const chunk = this.#open.get(id, this.#driveOf(driveId, id))
+    const { header } = chunk
+    if (header.volume !== reader.volume) throw foreign(chunk, reader)
+    const end = plainAt + length
+    if (end > header.plainBytes) throw tooShort(chunk, plainAt, length)
+    const key = reader.keyOf(header.keyEpoch)
+    if (length === 0) return
+    const { pageBytes } = header
+    let first = Math.floor(plainAt / pageBytes)
+    let last = Math.floor((end - 1) / pageBytes)
+    // Pages of which the request takes only a part stand at its two ends, and may be kept unsealed.
+    if (this.#copyKept(chunk, first, plainAt, end, out, outAt)) first++
+    if (last > first && this.#copyKept(chunk, last, plainAt, end, out, outAt)) last--
+    if (first > last) return
+    this.#readPages(chunk, key, first, last, plainAt, end, out, outAt)
+  }
+
+  /** The back-pointers given to `put`. @throws as readSync */
+  backPointerSync(id: ChunkId, driveId: DriveId, reader: ChunkReader): Buffer {
+    const drive = this.#driveOf(driveId, id)
+    const chunk = this.#open.openUnkept(id, drive)
+    try {
+      if (chunk.header.volume !== reader.volume) throw foreign(chunk, reader)
+      const key = reader.keyOf(chunk.header.keyEpoch)
+      const bytes = chunk.header.backPointerBytes
+      const sealed = Buffer.allocUnsafe(bytes)
+      const count = readFrom(this.#files, drive, id, chunk.fd, sealed, bytes, chunk.backPointerAt)
+      if (count < bytes) {
+        const subject = { chunk: id, drive: driveId, part: 'back-pointer' }
+        throw new CorruptError('chunk file ends inside its back-pointers', subject)
+      }
+      return openBackPointer(chunk.header, sealed, key)
+    } finally {
+      this.#files.close(chunk.fd)
+    }
+  }
+
+  /** Is there a file of this name? Says nothing about its content. */
+  has(id: ChunkId, driveId: DriveId): boolean {
+    const drive = this.#driveOf(driveId, id)
+    try {
+      return this.#files.exists(chunkPath(drive, id))
+    } catch (error) {
+      throw driveFailed(drive, id, 'chunk.has', error)
+    }
+  }
+
+  /** What the header says. @throws CorruptError, FsError as readSync */
+  statSync(id: ChunkId, driveId: DriveId): ChunkInfo {
+    const chunk = this.#open.openUnkept(id, this.#driveOf(driveId, id))
+    this.#files.close(chunk.fd)
+    const { pageCount, fileBytes } = chunk
+    return { ...chunk.header, pageCount, storedBytes: roundUp(fileBytes) }
+  }
+
+  /** Who may delete is decided above (design §6.6). @returns false when there was none */
+  async delete(id: ChunkId, driveId: DriveId): Promise<boolean> {
+    const drive = this.#driveOf(driveId, id)
+    this.forget(id)
+    try {
+      const removed = await this.#files.remove(chunkPath(drive, id))
+      drive.forgetSpace()
+      return removed
+    } catch (error) {
+      throw driveFailed(drive, id, 'chunk.delete', error)
+    }
+  }
+
+  deleteSync(id: ChunkId, driveId: DriveId): boolean {
+    const drive = this.#driveOf(driveId, id)
+    this.forget(id)
+    try {
+      const removed = this.#files.removeSync(chunkPath(drive, id))
+      drive.forgetSpace()
+      return removed
+    } catch (error) {
+      throw driveFailed(drive, id, 'chunk.delete', error)
+    }
+  }
+
+  /** Another thread deleted or moved it: close our descriptor, which keeps its space taken. */
+  forget(id: ChunkId): void {
+    this.#open.drop(id)
+  }
+
+  /** Every chunk file of a drive, damaged ones and those of a put cut short too. Memory for 1/256 of them. */
+  *list(driveId: DriveId): Generator<ChunkId> {
+    const drive = this.#driveOf(driveId, null)
+    for (const prefix of PREFIXES) {
+      for (const name of this.#namesIn(drive, `${chunksDirectory(drive)}/${prefix}`)) {
+        if (CHUNK_ID.test(name) && name.startsWith(prefix)) yield name as ChunkId
+      }
+    }
+  }
+
+  /** File names in quarantine: a chunk id, with a number behind it when it was there before. */
+  quarantined(driveId: DriveId): string[] {
+    const drive = this.#driveOf(driveId, null)
+    return this.#namesIn(drive, quarantineDirectory(drive))
+  }
+
+  /**
+   * Check a whole chunk from the drive: without a reader its checksums, with one each seal as well.
+   * Damage is the answer, never an error. @throws FsError EIO when the drive fails; what `keyOf` throws
+   */
+  async scrub(id: ChunkId, driveId: DriveId, reader: ChunkReader | null): Promise<ScrubReport> {
+    const drive = this.#driveOf(driveId, id)
+    const image = this.#idleImages.pop() ?? newImage()
+    try {
+      return await scrubChunk(this.#files, drive, id, reader, image)
+    } finally {
+      this.#giveBack(image)
+    }
+  }
+
+  /**
+   * Move a damaged chunk to `<drive>/quarantine/`, never deleting nor overwriting anything.
+   * @returns its path there, null when there is no such file
+   */
+  quarantine(id: ChunkId, driveId: DriveId): string | null {
+    const drive = this.#driveOf(driveId, id)
+    this.forget(id)
+    try {
+      this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
+      return this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT' && drive.present()) return null
+      throw driveFailed(drive, id, 'chunk.quarantine', error)
+    }
+  }
+
+  /** Overwrite unsealed pages and read buffers: a volume was locked. */
+  wipe(): void {
+    this.#pages.wipe()
+    this.#widePage?.fill(0)
+  }
+
+  close(): void {
+    this.#open.clear()
+    this.wipe()
+    this.#idleImages.length = 0
+  }
+
+  /** Descriptors open now, for metrics and tests. */
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  #readPages(
+    chunk: OpenChunk,
+    key: Buffer,
+    first: number,
+    last: number,
+    plainAt: number,
+    end: number,
+    out: Buffer,
+    outAt: number,
+  ): void {
+    const { pageBytes, plainBytes } = chunk.header
+    const step = Math.max(1, Math.floor(SCRATCH_BYTES / pageBytes))
+    const scratch = this.#scratchFor(pageBytes)
+    let page = first
+    while (page <= last) {
+      const from = page
+      const to = Math.min(last, from + step - 1)
+      const fromAt = from * pageBytes
+      const wanted = Math.min((to + 1) * pageBytes, plainBytes) - fromAt
+      const at = chunk.dataAt + fromAt
+      const count = readFrom(this.#files, chunk.drive, chunk.id, chunk.fd, scratch, wanted, at)
+      for (; page <= to; page++) {
+        const pageAt = page * pageBytes
+        const bytes = Math.min(pageBytes, plainBytes - pageAt)
+        if (pageAt - fromAt + bytes > count) throw cutOff(chunk, page)
+        if (pageAt >= plainAt && pageAt + bytes <= end) {
+          const to = outAt + pageAt - plainAt
+          openOne(chunk, key, page, scratch, pageAt - fromAt, bytes, out, to)
+        } else {
+          this.#openPart(
+            chunk,
+            key,
+            page,
+            scratch,
+            pageAt - fromAt,
+            bytes,
+            plainAt,
+            end,
+            out,
+            outAt,
+          )
+        }
+      }
+    }
+  }
+
+  /** Unseal a page of which only a part is wanted, and keep it for its neighbours. */
+  #openPart(
+    chunk: OpenChunk,
+    key: Buffer,
+    page: number,
+    scratch: Buffer,
+    scratchAt: number,
+    bytes: number,
+    plainAt: number,
+    end: number,
+    out: Buffer,
+    outAt: number,
+  ): void {
+    const pageAt = page * chunk.header.pageBytes
+    const from = Math.max(plainAt, pageAt)
+    const to = Math.min(end, pageAt + bytes)
+    if (bytes > this.#pages.slotBytes) {
+      this.#widePage ??= Buffer.allocUnsafeSlow(limits.chunkBytesMax)
+      openOne(chunk, key, page, scratch, scratchAt, bytes, this.#widePage, 0)
+      this.#widePage.copy(out, outAt + from - plainAt, from - pageAt, to - pageAt)
+      return
+    }
+    const slotAt = this.#pages.claim()
+    const slots = this.#pages.buffer
+    openOne(chunk, key, page, scratch, scratchAt, bytes, slots, slotAt)
+    this.#pages.keep(chunk.serial * PAGES_PER_CHUNK_MAX + page)
+    slots.copy(out, outAt + from - plainAt, slotAt + from - pageAt, slotAt + to - pageAt)
+  }
+
+  /** Serve the part of one page from the unsealed ones. @returns false when it has to be read */
+  #copyKept(
+    chunk: OpenChunk,
+    page: number,
+    plainAt: number,
+    end: number,
+    out: Buffer,
+    outAt: number,
+  ): boolean {
+    const pageAt = page * chunk.header.pageBytes
+    const pageEnd = Math.min(pageAt + chunk.header.pageBytes, chunk.header.plainBytes)
+    if (pageAt >= plainAt && pageEnd <= end) return false
+    const slotAt = this.#pages.find(chunk.serial * PAGES_PER_CHUNK_MAX + page)
+    if (slotAt < 0) return false
+    const from = Math.max(plainAt, pageAt)
+    const to = Math.min(end, pageEnd)
+    const slots = this.#pages.buffer
+    slots.copy(out, outAt + from - plainAt, slotAt + from - pageAt, slotAt + to - pageAt)
+    return true
+  }
+
+  #scratchFor(pageBytes: number): Buffer {
+    if (this.#scratch === null || this.#scratch.length < pageBytes) {
+      this.#scratch = Buffer.allocUnsafeSlow(Math.max(SCRATCH_BYTES, pageBytes))
+    }
+    return this.#scratch
+  }
+
+  #begin(
+    id: ChunkId,
+    options: PutOptions,
+    plain: Buffer,
+    plainBytes: number,
+    backPointer: Buffer,
+  ): PutInFlight {
+    assert(CHUNK_ID.test(id), 'a chunk is put under a chunk id')
+    const { cos, urgent = false } = options
+    const wish = cos === undefined ? { urgent } : { urgent, cos }
+    const image = this.#idleImages.pop() ?? newImage()
+    try {
+      const fileBytes = sealChunk(image, id, options, plain, plainBytes, backPointer)
+      return { id, image, fileBytes, storedBytes: roundUp(fileBytes), wish, refusedBy: [] }
+    } catch (error) {
+      this.#giveBack(image)
+      throw error
+    }
+  }
+
+  #reserve(put: PutInFlight): Drive {
+    const options = { ...put.wish, except: put.refusedBy }
+    const drive = pickDrive(this.#drives.values(), put.storedBytes, options)
+    drive.reserve(put.storedBytes)
+    return drive
+  }
+
+  /** A drive that turns out full is left for another; every other failure is the caller's. */
+  #refused(put: PutInFlight, drive: Drive, error: unknown): void {
+    const code = codeOf(error)
+    if (code === 'ENOSPC') {
+      put.refusedBy.push(drive)
+      return
+    }
+    if (code === 'EEXIST') throw error
+    throw driveFailed(drive, put.id, 'chunk.put', error)
+  }
+
+  #prepare(drive: Drive): void {
+    if (this.#prepared.has(drive)) return
+    // The mount point of a drive that is not mounted is a directory too, on another filesystem.
+    if (!drive.present()) throw new FsError('ENODEV', 'chunk.put', { drive: drive.id })
+    this.#files.makeDirectories(drive.dir, [CHUNKS_NAME])
+    this.#files.makeDirectories(chunksDirectory(drive), PREFIXES)
+    this.#prepared.add(drive)
+  }
+
+  #giveBack(image: Buffer): void {
+    if (this.#idleImages.length < IDLE_IMAGES_MOST) this.#idleImages.push(image)
+  }
+
+  #namesIn(drive: Drive, directory: string): string[] {
+    try {
+      return this.#files.names(directory)
+    } catch (error) {
+      throw driveFailed(drive, '' as ChunkId, 'chunk.list', error)
+    }
+  }
+
+  #driveOf(id: DriveId, chunk: ChunkId | null): Drive {
+    const drive = this.#drives.get(id)
+    if (drive !== undefined) return drive
+    throw new FsError('EIO', 'chunk.drive', {
+      drive: id,
+      ...(chunk === null ? {} : { chunk }),
+      retry: 'later',
+      message: `drive ${id} is not attached to this node now`,
+    })
+  }
+}
+
+interface PutInFlight {
+  readonly id: ChunkId
+  readonly image: Buffer
+  readonly fileBytes: number
+  readonly storedBytes: number
+  readonly wish: { readonly urgent: boolean; readonly cos?: ServiceClass }
+  readonly refusedBy: Drive[]
+}
+
+function newImage(): Buffer {
+  return Buffer.allocUnsafeSlow(chunkFileBytesMax)
+}
+
+function openOne(
+  chunk: OpenChunk,
+  key: Buffer,
+  page: number,
+  sealed: Buffer,
+  sealedAt: number,
+  bytes: number,
+  out: Buffer,
+  outAt: number,
+): void {
+  const { tags, nonceBase } = chunk
+  try {
+    openPage(out, outAt, sealed, sealedAt, bytes, tags, page * tagBytes, key, nonceBase, page)
+  } catch (cause) {
+    if (!(cause instanceof CorruptError)) throw cause
+    const subject = { chunk: chunk.id, drive: chunk.driveId, page }
+    throw new CorruptError('page of a chunk fails its seal', subject, cause)
+  }
+}
+
+function cutOff(chunk: OpenChunk, page: number): CorruptError {
+  const subject = { chunk: chunk.id, drive: chunk.driveId, page }
+  return new CorruptError('chunk file ends before this page does', subject)
+}
+
+function foreign(chunk: OpenChunk, reader: ChunkReader): CorruptError {
+  const { id, driveId, header } = chunk
+  const subject = { chunk: id, drive: driveId, part: 'header', volume: header.volume }
+  return new CorruptError(`chunk is not of volume ${reader.volume}`, subject)
+}
+
+function tooShort(chunk: OpenChunk, plainAt: number, length: number): CorruptError {
+  const { id, driveId, header } = chunk
+  const subject = { chunk: id, drive: driveId, plainAt, length, plainBytes: header.plainBytes }
+  return new CorruptError('chunk is shorter than its extent', subject)
+}

@@ -1,0 +1,140 @@
+import { statfsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { assert, type Clock, codeOf, type DriveId, FsError, limits } from '../base/index.ts'
+import { type DriveKind, type DriveLabel, LABEL_NAME, type ServiceClass } from './label.ts'
+
+/** 'failing': it answered an error and gets nothing new; 'gone': it does not answer at all. */
+export type DriveState = 'ok' | 'failing' | 'gone'
+
+/** statfs is asked again after this long: cheap (2 µs), but not per write. */
+const SPACE_MS_MAX = 250
+/** Nearer to the headroom than this many headrooms, every question asks statfs: other threads and programs write too. */
+const NEARLY_FULL_HEADROOMS = 4
+/** A drive under 1 GiB keeps this part of itself instead of limits.driveHeadroomBytes. */
+const SMALL_DRIVE_PART = 16
+
+/**
+ * One drive, open. Each thread has its own object; `fail` is told to the opener (`onFail`), who
+ * tells the other threads. Bytes of puts in flight are set aside by `reserve`, so that several of
+ * them cannot all be promised the last free megabyte.
+ */
+export class Drive {
+  readonly id: DriveId
+  readonly dir: string
+  readonly cos: ServiceClass
+  readonly kind: DriveKind
+  readonly label: DriveLabel
+  /** st_dev of its filesystem: directories on one filesystem share its space. */
+  readonly device: number
+  /** Running credit of pickDrive's weighted round robin. */
+  credit = 0
+  readonly #clock: Clock
+  readonly #onFail: ((drive: Drive, error: unknown) => void) | null
+  #state: DriveState = 'ok'
+  #failure: unknown = null
+  #freeBytes = 0
+  #totalBytes = 0
+  #reservedBytes = 0
+  #measuredMs = Number.NEGATIVE_INFINITY
+
+  constructor(
+    dir: string,
+    label: DriveLabel,
+    clock: Clock,
+    onFail: ((drive: Drive, error: unknown) => void) | null,
+  ) {
+    this.id = label.id
+    this.dir = dir
+    this.cos = label.class
+    this.kind = label.kind
+    this.label = label
+    this.device = statSync(dir).dev
+    this.#clock = clock
+    this.#onFail = onFail
+  }
+
+  get state(): DriveState {
+    return this.#state
+  }
+
+  /** The first error given to `fail`, null while the drive is ok. */
+  get failure(): unknown {
+    return this.#failure
+  }
+
+  /** Bytes a put may still take, puts in flight deducted; the headroom is part of it. 0 when gone. */
+  freeBytes(): number {
+    this.#measure()
+    return Math.max(0, this.#freeBytes - this.#reservedBytes)
+  }
+
+  totalBytes(): number {
+    this.#measure()
+    return this.#totalBytes
+  }
+
+  /** Free bytes kept for deletes, journal and checkpoints. */
+  headroomBytes(): number {
+    return Math.min(limits.driveHeadroomBytes, Math.floor(this.totalBytes() / SMALL_DRIVE_PART))
+  }
+
+  /** Set bytes aside for a put in flight. Every reserve has one release. */
+  reserve(bytes: number): void {
+    this.#reservedBytes += bytes
+  }
+
+  /** @param written true when the bytes are on the drive now; false asks statfs anew */
+  release(bytes: number, written: boolean): void {
+    this.#reservedBytes -= bytes
+    assert(this.#reservedBytes >= 0, 'a drive releases what was reserved')
+    if (written) this.#freeBytes -= bytes
+    else this.forgetSpace()
+  }
+
+  /** The next question asks statfs: after a delete, or an ENOSPC nobody foresaw. */
+  forgetSpace(): void {
+    this.#measuredMs = Number.NEGATIVE_INFINITY
+  }
+
+  /**
+   * The drive answered an error: it gets nothing new from now on. Reads are still tried.
+   * The device taken away, or the label no longer there (unmounted), means gone.
+   */
+  fail(error: unknown): void {
+    const code = codeOf(error)
+    const lost = code === 'ENODEV' || code === 'ENXIO' || !this.present()
+    if (this.#state === 'gone' || (this.#state === 'failing' && !lost)) return
+    this.#state = lost ? 'gone' : 'failing'
+    this.#failure ??= error
+    this.#onFail?.(this, error)
+  }
+
+  /** Is the label still where it was? Tells a lost file from a lost drive. */
+  present(): boolean {
+    try {
+      return statSync(join(this.dir, LABEL_NAME), { throwIfNoEntry: false }) !== undefined
+    } catch {
+      return false
+    }
+  }
+
+  #measure(): void {
+    const now = this.#clock.monotonicMs()
+    const nearlyFull =
+      this.#freeBytes - this.#reservedBytes < NEARLY_FULL_HEADROOMS * limits.driveHeadroomBytes
+    if (now - this.#measuredMs < SPACE_MS_MAX && !nearlyFull) return
+    if (this.#state === 'gone') {
+      this.#freeBytes = 0
+      return
+    }
+    try {
+      const space = statfsSync(this.dir)
+      this.#totalBytes = space.blocks * space.bsize
+      this.#freeBytes = space.bavail * space.bsize
+      this.#measuredMs = now
+    } catch (cause) {
+      this.#freeBytes = 0
+      this.fail(new FsError('EIO', 'drive.space', { drive: this.id, cause }))
+    }
+  }
+}

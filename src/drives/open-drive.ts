@@ -1,0 +1,174 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import {
+  type Clock,
+  codeOf,
+  type DriveId,
+  FsError,
+  type NodeId,
+  newId,
+  type Random,
+  systemClock,
+  systemRandom,
+} from '../base/index.ts'
+import { Drive } from './drive.ts'
+import {
+  type DriveLabel,
+  decodeLabel,
+  driveError,
+  encodeLabel,
+  LABEL_NAME,
+  type ServiceClass,
+} from './label.ts'
+
+export interface InitOptions {
+  readonly id?: DriveId
+  readonly class: ServiceClass
+  readonly nodeId: NodeId
+}
+
+/** What a label is written with: room disk's `Disk`, passed in because disk is a neighbour. */
+export interface LabelDisk {
+  /** Makes the directory and its missing parents, each durable. */
+  mkdir(path: string): void
+  /** Leaves the old bytes or the new ones, durably. */
+  replaceFile(path: string, bytes: Uint8Array): void
+}
+
+/** The world a drive lives in; each part has a real default. */
+export interface DriveWorld {
+  readonly clock?: Clock
+  readonly random?: Random
+  /** Told once per step of a drive from ok to failing to gone, in the thread that met the error. */
+  readonly onFail?: (drive: Drive, error: unknown) => void
+}
+
+/** mkfs leaves it at the top of an ext filesystem. */
+const EMPTY_ENOUGH = new Set(['lost+found'])
+
+/**
+ * Make a directory a drive of this node: it is created when missing, and gets its label, durably
+ * and at once. Doing it again with the same wish changes nothing.
+ * @throws FsError EEXIST when it is a drive of another node, or already this node's in another way;
+ *   ENOTEMPTY when it holds anything else; EACCES, EROFS, ENOSPC, ENOTDIR with the path
+ */
+export function initDrive(
+  directory: string,
+  options: InitOptions,
+  disk: LabelDisk,
+  world: DriveWorld = {},
+): Drive {
+  const dir = resolve(directory)
+  const { clock = systemClock(), random = systemRandom } = world
+  try {
+    disk.mkdir(dir)
+    const names = readdirSync(dir)
+    if (names.includes(LABEL_NAME)) refuseUnlessSame(dir, options)
+    else {
+      refuseUnlessEmpty(dir, names)
+      const label: DriveLabel = {
+        version: 1,
+        id: options.id ?? newId<DriveId>(random),
+        class: options.class,
+        createdAt: new Date(Number(clock.nowNs() / 1_000_000n)).toISOString(),
+        node: options.nodeId,
+        kind: 'directory',
+      }
+      disk.replaceFile(join(dir, LABEL_NAME), encodeLabel(label))
+    }
+  } catch (error) {
+    throw driveError('drive.init', dir, error)
+  }
+  return openDrive(dir, {}, { ...world, clock })
+}
+
+/**
+ * Open a labelled directory.
+ * @param expect refuses another drive or node under this path: mounts come up in any order
+ * @throws FsError ENOENT (no such directory), ENODEV (no label: not a drive, or not mounted),
+ *   EUCLEAN (damaged label), ENOTSUP (newer weft), ESTALE (another drive, or another node's)
+ */
+export function openDrive(
+  directory: string,
+  expect: { readonly id?: DriveId; readonly nodeId?: NodeId } = {},
+  world: DriveWorld = {},
+): Drive {
+  const dir = resolve(directory)
+  const path = join(dir, LABEL_NAME)
+  const label = readLabel(dir)
+  if (expect.id !== undefined && expect.id !== label.id) {
+    throw new FsError('ESTALE', 'drive.open', {
+      path,
+      message: `${dir} holds drive ${label.id}, expected was ${expect.id}: mount the right one there`,
+    })
+  }
+  if (expect.nodeId !== undefined && expect.nodeId !== label.node) {
+    throw new FsError('ESTALE', 'drive.open', {
+      path,
+      message: `${dir} is drive ${label.id} of node ${label.node}, not of this node ${expect.nodeId}`,
+    })
+  }
+  try {
+    return new Drive(dir, label, world.clock ?? systemClock(), world.onFail ?? null)
+  } catch (error) {
+    throw driveError('drive.open', dir, error)
+  }
+}
+
+function readLabel(dir: string): DriveLabel {
+  const path = join(dir, LABEL_NAME)
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw driveError('drive.open', path, error)
+    const there = existsDirectory(dir)
+    throw new FsError(there ? 'ENODEV' : 'ENOENT', 'drive.open', {
+      path,
+      cause: error,
+      message: there
+        ? `${dir} has no ${LABEL_NAME}: it is not a drive of weft, or the drive is not mounted there`
+        : `${dir} does not exist`,
+    })
+  }
+  return decodeLabel(text, path)
+}
+
+function existsDirectory(dir: string): boolean {
+  try {
+    readdirSync(dir)
+    return true
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return false
+    throw driveError('drive.open', dir, error)
+  }
+}
+
+function refuseUnlessSame(dir: string, options: InitOptions): void {
+  const label = readLabel(dir)
+  if (label.node !== options.nodeId) {
+    throw new FsError('EEXIST', 'drive.init', {
+      dir,
+      message: `${dir} is already drive ${label.id} of node ${label.node}, made ${label.createdAt}: choose another directory, or remove its contents if nothing on it is needed`,
+    })
+  }
+  const sameId = options.id === undefined || options.id === label.id
+  if (sameId && options.class === label.class) return
+  throw new FsError('EEXIST', 'drive.init', {
+    dir,
+    message: `${dir} is already drive ${label.id} of this node, with class ${label.class}`,
+  })
+}
+
+function refuseUnlessEmpty(dir: string, names: readonly string[]): void {
+  // A power cut in the middle of labelling leaves only a temporary of the label itself.
+  const foreign = names.filter(
+    (name) => !EMPTY_ENOUGH.has(name) && !name.startsWith(`${LABEL_NAME}.`),
+  )
+  if (foreign.length === 0) return
+  const shown = foreign.slice(0, 3).join(', ')
+  throw new FsError('ENOTEMPTY', 'drive.init', {
+    dir,
+    message: `${dir} is not empty (${shown}${foreign.length > 3 ? ', …' : ''}): a drive needs a directory of its own`,
+  })
+}
