@@ -74,7 +74,10 @@ export class VolumeKeys {
     )
     const all = new Uint8Array(bytes)
     let at = 0
-    const take = (count: number) => copySecret(all.subarray(at, (at += count)))
+    const take = (count: number) => {
+      at += count
+      return copySecret(all.subarray(at - count, at))
+    }
     const nameKey = take(nameKeyBytes)
     const byEpoch = new Map<KeyEpoch, SubKeys>()
     for (const epoch of epochs) {
