@@ -87,7 +87,7 @@ function seal(key: Buffer, plain: Uint8Array, ad: Buffer | null, out: Buffer, ou
   out.set(tag, outAt + nonceBytes + len)
 }
 
-/** The detached call, because the joined one answers a failure as an unsigned number in sodium-native's binding. */
+/** The detached call: it fails with an int; the joined one's binding returns uint64_t, right only by wrap-around. */
 function open(
   key: Buffer,
   sealed: Buffer,

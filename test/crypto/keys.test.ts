@@ -48,6 +48,7 @@ test('new secrets have the length asked for and are never the same', () => {
   assert.not(sameBytes(newSecret(), newSecret(31)))
 })
 
+// The values were made with Python's hashlib.blake2b (key, salt = number, person = context) as well.
 test('sub-keys follow from the data key as in format version 1, and none tells another', () => {
   const dataKey = Buffer.from(Array.from({ length: 32 }, (_, i) => i))
   const { chunk, journal, view } = deriveSubKeys(dataKey)
