@@ -1,4 +1,5 @@
-import { pino } from 'pino'
+import { createRequire } from 'node:module'
+import type * as Pino from 'pino'
 import { AssertionError, messageOf } from './errors.ts'
 
 /** One JSON object a line: room, op, ids, ms, code. Never keys, file data or file names. */
@@ -12,6 +13,8 @@ export interface Log {
 
 /** @param fd descriptor the lines go to, synchronously: a killed daemon leaves no line behind in a buffer */
 export function openLog(fd: number, level: 'debug' | 'info' | 'warn' | 'error' = 'info'): Log {
+  // Loaded here and not at the top: the CLI and the keeper import this door, and pino takes 30 ms and 6 MiB.
+  const { pino }: typeof Pino = createRequire(import.meta.url)('pino')
   return pino(
     {
       level,
