@@ -19,6 +19,8 @@ export const chunkBackPointerBytesMax = 256 * KIB
 export const inlineBytesMax = 64 * KIB
 /** Largest sealed journal record body. A flush is split so that it stays below. */
 export const recordBytesMax = 8 * MIB
+/** Chunk ids one record's clear header may name, begun and ended together: 1 MiB. A larger delete is several records. */
+export const recordChunkIdsMax = 65_536
 /** A journal file is closed at this size and the next one begun. */
 export const journalFileBytesMax = 64 * MIB
 /** Staged bytes of one volume above which writers wait for the flusher. */

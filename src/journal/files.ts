@@ -1,0 +1,55 @@
+import { join } from 'node:path'
+import type { VolumeId } from '../base/index.ts'
+import type { Disk, DiskHandle } from '../disk/index.ts'
+import { decodeFileHeader, type FileHeader, fileHeaderBytes } from './file-header.ts'
+
+/** Names of journal files, and what can be said of one without reading its records. */
+
+const namePattern = /^(\d{10})\.journal$/
+
+export function filePath(directory: string, file: number): string {
+  return join(directory, `${String(file).padStart(10, '0')}.journal`)
+}
+
+/** Numbers of the files that are not empty, ascending. An empty one was cut away, or its first write was lost. */
+export function fileNumbers(disk: Disk, directory: string): number[] {
+  const numbers: number[] = []
+  for (const name of disk.list(directory)) {
+    const digits = namePattern.exec(name)?.[1]
+    if (digits === undefined) continue
+    const number = Number(digits)
+    if (fileBytes(disk, directory, number) > 0) numbers.push(number)
+  }
+  return numbers
+}
+
+/** 0 when there is none. */
+export function fileBytes(disk: Disk, directory: string, file: number): number {
+  return disk.stat(filePath(directory, file))?.bytes ?? 0
+}
+
+/** Null when the header is not whole. @throws ProtocolError when a newer weft wrote it; FsError ENOENT */
+export function readFileHeader(
+  disk: Disk,
+  directory: string,
+  volumeId: VolumeId,
+  file: number,
+): FileHeader | null {
+  const handle = disk.open(filePath(directory, file), 'read')
+  try {
+    return headerOf(disk, handle, volumeId, file)
+  } finally {
+    disk.close(handle)
+  }
+}
+
+export function headerOf(
+  disk: Disk,
+  handle: DiskHandle,
+  volumeId: VolumeId,
+  file: number,
+): FileHeader | null {
+  const bytes = Buffer.alloc(fileHeaderBytes)
+  if (disk.read(handle, bytes, 0, fileHeaderBytes, 0) < fileHeaderBytes) return null
+  return decodeFileHeader(bytes, volumeId, file)
+}
