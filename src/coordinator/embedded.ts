@@ -31,7 +31,7 @@ interface Watch {
 /**
  * Open the embedded coordinator, creating directory and file when absent.
  * @param dir its own directory, for instance <home>/coordinator; made with mode 0700
- * @throws FsError of the system's code (EROFS, EACCES, ENOSPC …), EUCLEAN for a newer format; CorruptError for a damaged file
+ * @throws FsError of the system's code (EROFS, EACCES, ENOSPC …), ENOTSUP for a newer format; CorruptError for a damaged file
  */
 export async function openEmbeddedCoordinator(dir: string): Promise<Coordinator> {
   return wrapped('open', { dir }, () => {
@@ -85,7 +85,7 @@ class EmbeddedCoordinator implements Coordinator {
         this.#about.putSync('revision', 0)
       })
     } else if (format !== FORMAT) {
-      throw new FsError('EUCLEAN', 'coordinator.open', {
+      throw new FsError('ENOTSUP', 'coordinator.open', {
         dir,
         message: `${dir}: written by a newer weft (coordinator format ${format}, this build reads ${FORMAT}): run that build`,
       })
