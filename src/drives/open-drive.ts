@@ -70,7 +70,7 @@ export function initDrive(
         version: 1,
         id: options.id ?? newId<DriveId>(random),
         class: options.class,
-        createdAt: new Date(Number(clock.nowNs() / 1_000_000n)).toISOString(),
+        createdAt: new Date(clock.now().sec * 1000).toISOString(),
         node: options.nodeId,
         kind: 'directory',
       }
