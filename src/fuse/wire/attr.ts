@@ -1,4 +1,13 @@
-import { expectSize, handleAt, putI64, putNodeId, putU32, putU64, putValid } from './bytes.ts'
+import {
+  expectSize,
+  getU32,
+  handleAt,
+  putI64,
+  putNodeId,
+  putU32,
+  putU64,
+  putValid,
+} from './bytes.ts'
 
 /** Attributes of an inode. Source: struct fuse_attr, fuse_attr_out, fuse_getattr_in. */
 
@@ -75,6 +84,6 @@ export function newGetattrIn(): GetattrIn {
 /** Hot. @throws ProtocolError */
 export function decodeGetattr(buf: Buffer, at: number, end: number, into: GetattrIn): void {
   expectSize(buf, at, end, 16, 'GETATTR')
-  into.getattr_flags = buf.readUInt32LE(at)
+  into.getattr_flags = getU32(buf, at)
   into.fh = handleAt(buf, at + 8)
 }

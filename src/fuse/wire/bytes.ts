@@ -45,22 +45,22 @@ function sizeError(at: number, end: number, bytes: number, what: string): Protoc
 
 /** u64 as an exact number. @throws OffsetTooBigError above 2^53 - 1 */
 export function offsetAt(buf: Buffer, at: number, field: string): number {
-  const high = buf.readUInt32LE(at + 4)
+  const high = getU32(buf, at + 4)
   if (high > HIGH_MAX) throw new OffsetTooBigError(field)
-  return high * U32_RANGE + buf.readUInt32LE(at)
+  return high * U32_RANGE + getU32(buf, at)
 }
 
 /** u64 as a number, at most 2^53 - 1: for fields where asking for too much legally gets less. */
 export function clampedAt(buf: Buffer, at: number): number {
-  const high = buf.readUInt32LE(at + 4)
-  return high > HIGH_MAX ? Number.MAX_SAFE_INTEGER : high * U32_RANGE + buf.readUInt32LE(at)
+  const high = getU32(buf, at + 4)
+  return high > HIGH_MAX ? Number.MAX_SAFE_INTEGER : high * U32_RANGE + getU32(buf, at)
 }
 
 /** A file handle: a number we gave in open_out, so a larger one is no answer of ours. @throws ProtocolError */
 export function handleAt(buf: Buffer, at: number): number {
-  const high = buf.readUInt32LE(at + 4)
+  const high = getU32(buf, at + 4)
   if (high > HIGH_MAX) throw new ProtocolError('fh was never given out')
-  return high * U32_RANGE + buf.readUInt32LE(at)
+  return high * U32_RANGE + getU32(buf, at)
 }
 
 /** i64 seconds since 1970 as a number, clamped to 2^53 - 1 either way (285 million years). */
@@ -68,26 +68,38 @@ export function secondsAt(buf: Buffer, at: number): number {
   const high = buf.readInt32LE(at + 4)
   if (high > HIGH_MAX) return Number.MAX_SAFE_INTEGER
   if (high < -HIGH_MAX - 1) return Number.MIN_SAFE_INTEGER
-  return high * U32_RANGE + buf.readUInt32LE(at)
+  return high * U32_RANGE + getU32(buf, at)
 }
 
-// `| 0` keeps the low 32 bits of any whole number, so that the signed writer takes u32 and i32 alike;
-// the writer still checks the end of the buffer.
+/** u32. For places that expectSize or the like has already checked: behind the buffer it would read zeros. */
+export function getU32(buf: Buffer, at: number): number {
+  const low = (buf[at] as number) | ((buf[at + 1] as number) << 8)
+  return (low | ((buf[at + 2] as number) << 16) | ((buf[at + 3] as number) << 24)) >>> 0
+}
 
+/**
+ * The low 32 bits of any whole number, so u32 and i32 alike.
+ * Stores bytes itself: node's writeInt32LE made an entry_out take 350 ns instead of 150 (2026-11-23, Node 20.20).
+ * @throws RangeError behind the end of the buffer
+ */
 export function putU32(buf: Buffer, at: number, value: number): void {
-  buf.writeInt32LE(value | 0, at)
+  if (at + 4 > buf.length) throw new RangeError(`no room at ${at} in a buffer of ${buf.length}`)
+  buf[at] = value
+  buf[at + 1] = value >>> 8
+  buf[at + 2] = value >>> 16
+  buf[at + 3] = value >>> 24
 }
 
 /** A whole number of 0 to 2^53 - 1 as u64. */
 export function putU64(buf: Buffer, at: number, value: number): void {
-  buf.writeInt32LE(value | 0, at)
-  buf.writeInt32LE((value / U32_RANGE) | 0, at + 4)
+  putU32(buf, at, value | 0)
+  putU32(buf, at + 4, (value / U32_RANGE) | 0)
 }
 
 /** A whole number of either sign, within 2^53 - 1, as i64. */
 export function putI64(buf: Buffer, at: number, value: number): void {
-  buf.writeInt32LE(value | 0, at)
-  buf.writeInt32LE(Math.floor(value / U32_RANGE), at + 4)
+  putU32(buf, at, value | 0)
+  putU32(buf, at + 4, Math.floor(value / U32_RANGE))
 }
 
 // A node id is volume number (24 bits) << 40 | inode number (40 bits): u64, too wide for one number.
@@ -105,8 +117,8 @@ export function nodeIno(nodeLo: number, nodeHi: number): Ino {
 
 /** Write a node id or an inode number in its composed form. */
 export function putNodeId(buf: Buffer, at: number, volume: number, ino: number): void {
-  buf.writeInt32LE(ino | 0, at)
-  buf.writeInt32LE((volume << 8) | ((ino / U32_RANGE) | 0), at + 4)
+  putU32(buf, at, ino | 0)
+  putU32(buf, at + 4, (volume << 8) | ((ino / U32_RANGE) | 0))
 }
 
 /** Give a cache life in milliseconds its seconds (u64) and nanoseconds (u32) fields. */

@@ -1,5 +1,5 @@
 import { ProtocolError } from '../../base/index.ts'
-import { putU32 } from './bytes.ts'
+import { getU32, putU32 } from './bytes.ts'
 
 /**
  * struct fuse_in_header, 40 bytes before every request, and struct fuse_out_header, 16 before every answer.
@@ -52,17 +52,17 @@ export function newRequestHeader(): RequestHeader {
  */
 export function decodeHeader(buf: Buffer, n: number, into: RequestHeader): void {
   if (n < IN_HEADER_BYTES || n > buf.length) throw new ProtocolError(`request of ${n} bytes`)
-  const len = buf.readUInt32LE(0)
+  const len = getU32(buf, 0)
   if (len !== n) throw new ProtocolError(`request says ${len} bytes, read gave ${n}`)
   into.len = len
-  into.opcode = buf.readUInt32LE(4)
-  into.uniqueLo = buf.readUInt32LE(8)
-  into.uniqueHi = buf.readUInt32LE(12)
-  into.nodeLo = buf.readUInt32LE(16)
-  into.nodeHi = buf.readUInt32LE(20)
-  into.uid = buf.readUInt32LE(24)
-  into.gid = buf.readUInt32LE(28)
-  into.pid = buf.readUInt32LE(32)
+  into.opcode = getU32(buf, 4)
+  into.uniqueLo = getU32(buf, 8)
+  into.uniqueHi = getU32(buf, 12)
+  into.nodeLo = getU32(buf, 16)
+  into.nodeHi = getU32(buf, 20)
+  into.uid = getU32(buf, 24)
+  into.gid = getU32(buf, 28)
+  into.pid = getU32(buf, 32)
   const totalExtlen = buf.readUInt16LE(36)
   const bodyEnd = len - totalExtlen * 8
   if (bodyEnd < IN_HEADER_BYTES)

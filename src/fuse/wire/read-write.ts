@@ -1,5 +1,13 @@
 import { ProtocolError } from '../../base/index.ts'
-import { clampedAt, expectAtLeast, expectSize, handleAt, offsetAt, putU32 } from './bytes.ts'
+import {
+  clampedAt,
+  expectAtLeast,
+  expectSize,
+  getU32,
+  handleAt,
+  offsetAt,
+  putU32,
+} from './bytes.ts'
 
 /**
  * READ and WRITE. The lock owner is not decoded: it serves mandatory locks, which Linux no longer has.
@@ -27,9 +35,9 @@ export function decodeRead(buf: Buffer, at: number, end: number, into: ReadIn): 
   expectSize(buf, at, end, 40, 'READ')
   into.fh = handleAt(buf, at)
   into.offset = clampedAt(buf, at + 8)
-  into.size = buf.readUInt32LE(at + 16)
-  into.read_flags = buf.readUInt32LE(at + 20)
-  into.flags = buf.readUInt32LE(at + 32)
+  into.size = getU32(buf, at + 16)
+  into.read_flags = getU32(buf, at + 20)
+  into.flags = getU32(buf, at + 32)
 }
 
 /** Written back from the page cache: fh is any open one, not the writer's; uid and pid mean nothing. */
@@ -56,14 +64,14 @@ export function newWriteIn(): WriteIn {
 /** Hot. @throws OffsetTooBigError for an offset above 2^53 - 1 · ProtocolError */
 export function decodeWrite(buf: Buffer, at: number, end: number, into: WriteIn): void {
   expectAtLeast(buf, at, end, 40, 'WRITE')
-  const size = buf.readUInt32LE(at + 16)
+  const size = getU32(buf, at + 16)
   if (size !== end - at - 40)
     throw new ProtocolError(`WRITE of ${size} bytes with ${end - at - 40} of data`)
   into.fh = handleAt(buf, at)
   into.offset = offsetAt(buf, at + 8, 'WRITE offset')
   into.size = size
-  into.write_flags = buf.readUInt32LE(at + 20)
-  into.flags = buf.readUInt32LE(at + 32)
+  into.write_flags = getU32(buf, at + 20)
+  into.flags = getU32(buf, at + 32)
   into.dataAt = at + 40
 }
 
