@@ -264,15 +264,18 @@ export class Journal {
     return { epoch, seq: (head.seq + 1) as JournalHead['seq'], chain, file, offset: offset + bytes }
   }
 
+  /** Cuts, durably, records of a transaction that was not committed. */
   #cutTo(handle: DiskHandle, size: number, file: number, offset: number, head: JournalHead): void {
     if (size < offset) {
       throw new CorruptError('journal ends before its head', { file, offset, size, seq: head.seq })
     }
     // Their transaction may have begun further files; seen behind a shorter log, those would look like a loss.
-    for (const later of fileNumbers(this.#disk, this.#directory)) {
+    for (const later of fileNumbers(this.#disk, this.#directory).reverse()) {
       if (later > file) this.#empty(later)
     }
     this.#disk.truncate(handle, offset)
+    // A sync may have made them durable: torn over them, the next records would not look like a torn tail.
+    this.#fdatasync(handle)
   }
 
   /** Not removed: other threads may have it open, and the number comes again. */
