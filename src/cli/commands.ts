@@ -1,0 +1,181 @@
+import type { Command } from './command.ts'
+
+/** One line of the list: the words and positionals of a command, what it does, and where it stands. */
+export interface CommandRow {
+  /** 'volume create' */
+  readonly words: string
+  /** '<target>' or '[name]', as yargs reads them */
+  readonly places: string
+  readonly describe: string
+  /** Loaded when the command is asked for: start-up pays for one command, not for forty. */
+  load(): Promise<{ readonly command: Command }>
+}
+
+/** Words that have commands below them. */
+export const GROUPS: Readonly<Record<string, string>> = {
+  volume: 'Volumes: create, list, inspect, resize, delete',
+  drive: 'Drives of this node: list, add',
+  key: 'Who can open a volume: list, add, remove, rotate, backup, split, lock',
+  debug: 'Look inside a running node',
+}
+
+export const COMMANDS: readonly CommandRow[] = [
+  row('up', '', 'Start the node', () => import('./commands/up.ts')),
+  row('down', '', 'Stop the node: flush, unmount, end', () => import('./commands/down.ts')),
+  row(
+    'status',
+    '',
+    'Show the node, its mounts, volumes, drives and problems',
+    () => import('./commands/status.ts'),
+  ),
+  row(
+    'mount',
+    '<target>',
+    'Mount the namespace; starts the node if none runs',
+    () => import('./commands/mount.ts'),
+  ),
+  row('umount', '<target>', 'Unmount the namespace', () => import('./commands/umount.ts')),
+  row(
+    'attach',
+    '<volume> <target>',
+    'Mount one volume for this node alone, with the writeback cache on',
+    () => import('./commands/attach.ts'),
+  ),
+  row('detach', '<target>', 'End an exclusive mount', () => import('./commands/detach.ts')),
+  row('volume create', '<name>', 'Create a volume', () => import('./commands/volume-create.ts')),
+  row('volume list', '', 'List the volumes', () => import('./commands/volume-list.ts')),
+  row(
+    'volume inspect',
+    '<volume>',
+    'Show one volume in full',
+    () => import('./commands/volume-inspect.ts'),
+  ),
+  row(
+    'volume resize',
+    '<volume> <size>',
+    'Change the size of a volume',
+    () => import('./commands/volume-resize.ts'),
+  ),
+  row(
+    'volume delete',
+    '<volume>',
+    'Delete a volume and everything in it',
+    () => import('./commands/volume-delete.ts'),
+  ),
+  row('drive list', '', 'List the drives', () => import('./commands/drive-list.ts')),
+  row(
+    'drive add',
+    '<dir>',
+    'Make an empty directory a drive',
+    () => import('./commands/drive-add.ts'),
+  ),
+  row(
+    'key create',
+    '',
+    "Make a person's key pair; needs no node",
+    () => import('./commands/key-create.ts'),
+  ),
+  row('key list', '[volume]', 'List who can open a volume', () => import('./commands/key-list.ts')),
+  row(
+    'key add',
+    '<volume>',
+    'Let a passphrase or a person open a volume',
+    () => import('./commands/key-add.ts'),
+  ),
+  row(
+    'key remove',
+    '<volume> <slot>',
+    'Take a slot away; the last one is refused',
+    () => import('./commands/key-remove.ts'),
+  ),
+  row('key rotate', '<volume>', 'Begin a new key epoch', () => import('./commands/key-rotate.ts')),
+  row(
+    'key export',
+    '<volume>',
+    'Write a wrapped backup of the keys',
+    () => import('./commands/key-export.ts'),
+  ),
+  row(
+    'key import',
+    '<volume> <file>',
+    'Give a volume the slots of a backup',
+    () => import('./commands/key-import.ts'),
+  ),
+  row(
+    'key split',
+    '<volume>',
+    'Make a slot that several people open together',
+    () => import('./commands/key-split.ts'),
+  ),
+  row(
+    'key recover',
+    '<volume> <shares..>',
+    'Open a volume with the shares of a split key',
+    () => import('./commands/key-recover.ts'),
+  ),
+  row(
+    'key lock',
+    '<volume>',
+    'Forget the key of a volume until it is unlocked',
+    () => import('./commands/key-lock.ts'),
+  ),
+  row('key unlock', '<volume>', 'Open a locked volume', () => import('./commands/key-unlock.ts')),
+  row(
+    'key drill',
+    '<volume> [file]',
+    'Prove that a backup opens the volume, changing nothing',
+    () => import('./commands/key-drill.ts'),
+  ),
+  row('fsck', '[volume]', 'Check metadata, journal and chunks', () => import('./commands/fsck.ts')),
+  row(
+    'doctor',
+    '',
+    'Check what this machine offers, and print what mends each finding',
+    () => import('./commands/doctor.ts'),
+  ),
+  row(
+    'bench',
+    '<dir>',
+    'Measure a mounted volume, or any directory',
+    () => import('./commands/bench.ts'),
+  ),
+  row(
+    'upgrade',
+    '',
+    'Restart the daemon under its mounts, from this build or another',
+    () => import('./commands/upgrade.ts'),
+  ),
+  row(
+    'debug metrics',
+    '',
+    'Print the figures of the node in Prometheus form',
+    () => import('./commands/debug-metrics.ts'),
+  ),
+  row(
+    'debug openapi',
+    '',
+    'Print the OpenAPI document of the control API',
+    () => import('./commands/debug-openapi.ts'),
+  ),
+  row(
+    'debug request',
+    '<method> <path> [body]',
+    'Send one request to the control API',
+    () => import('./commands/debug-request.ts'),
+  ),
+  row(
+    'debug report',
+    '',
+    'Collect what a bug report needs; no secrets, no file names',
+    () => import('./commands/debug-report.ts'),
+  ),
+]
+
+function row(
+  words: string,
+  places: string,
+  describe: string,
+  load: CommandRow['load'],
+): CommandRow {
+  return { words, places, describe, load }
+}

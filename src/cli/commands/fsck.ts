@@ -1,0 +1,52 @@
+import type { FsckFinding, FsckReport, JobInfo } from '../../api/index.ts'
+import type { Command } from '../command.ts'
+import { EXIT } from '../exit-codes.ts'
+import { followJob } from '../jobs.ts'
+import { printable, size } from '../render.ts'
+
+export const command: Command = {
+  positionals: { volume: { type: 'string', describe: 'Name or id; all volumes when left out' } },
+  options: {
+    repair: {
+      type: 'boolean',
+      describe: 'Mend what can be mended, put the rest into quarantine; nothing is thrown away',
+    },
+  },
+  examples: [
+    ['weft fsck', 'Verify every seal of every volume, changing nothing'],
+    ['weft fsck mysql_vol --repair', 'Mend one volume'],
+  ],
+  epilogue: 'Exit code 0 when everything is whole or was mended, 7 when damage is left.',
+  async run(context, args) {
+    const volume = args.text('volume')
+    const started = await context.node.post<JobInfo>('/v1/fsck', {
+      repair: args.flag('repair'),
+      ...(volume === undefined ? {} : { volume }),
+    })
+    const job = await followJob(context, started)
+    const report = job.result as FsckReport
+    context.print(report, () => reportText(report))
+    const left = report.findings.some(
+      (finding) => finding.severity === 'damage' && finding.outcome !== 'repaired',
+    )
+    return left ? EXIT.damage : EXIT.ok
+  },
+}
+
+function reportText(report: FsckReport): string {
+  const { inodes, records, chunks, bytes } = report.checked
+  const head = `checked ${report.volumes.length} volumes: ${inodes} inodes, ${records} records, ${chunks} chunks, ${size(bytes)}\n`
+  const damage = report.findings.filter((finding) => finding.severity === 'damage')
+  const verdict =
+    damage.length === 0
+      ? 'everything is whole\n'
+      : `${damage.length} damaged, ${damage.filter((one) => one.outcome === 'repaired').length} of them repaired\n`
+  return report.findings.map(findingText).join('') + head + verdict
+}
+
+function findingText(finding: FsckFinding): string {
+  const place =
+    finding.path === null ? finding.volume : `${finding.volume}/${finding.path.replace(/^\//, '')}`
+  const next = finding.next === '' ? '' : `  next: ${printable(finding.next)}\n`
+  return `${finding.severity}: ${printable(place)}: ${printable(finding.what)} (${finding.outcome})\n${next}`
+}

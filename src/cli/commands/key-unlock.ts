@@ -1,0 +1,19 @@
+import type { KeyList } from '../../api/index.ts'
+import { type Command, volumePath } from '../command.ts'
+import { OPENER_OPTIONS, openerOf } from '../secrets.ts'
+
+export const command: Command = {
+  positionals: { volume: { type: 'string', describe: 'Name or id' } },
+  options: OPENER_OPTIONS,
+  examples: [
+    ['weft key unlock mysql_vol', "With this node's own key"],
+    ['weft key unlock mysql_vol --passphrase', 'Asks on the terminal'],
+    ['weft key unlock mysql_vol --identity ~/.weft-key', "With a person's key file"],
+  ],
+  async run(context, args) {
+    const path = volumePath(args.needed('volume'), '/keys/unlock')
+    const list = await context.node.post<KeyList>(path, { opener: await openerOf(context, args) })
+    context.print(list, () => `volume ${list.volume.name} is open\n`)
+    return undefined
+  },
+}

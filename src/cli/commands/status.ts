@@ -1,0 +1,42 @@
+import type { NodeStatus, Problem } from '../../api/index.ts'
+import type { Command } from '../command.ts'
+import { driveTable, mountTable, volumeTable } from '../listings.ts'
+import { duration, printable } from '../render.ts'
+
+export const command: Command = {
+  examples: [
+    ['weft status', 'What runs, what is mounted, what is wrong'],
+    ['weft status --json', 'The same for scripts: daemon.pid, mounts, volumes, drives, problems'],
+  ],
+  async run(context) {
+    const status = await context.node.get<NodeStatus>('/v1/status')
+    context.print(status, () => statusText(status))
+    return undefined
+  },
+}
+
+function statusText(status: NodeStatus): string {
+  const { version, home, daemon, mounts, volumes, drives, problems } = status
+  const parts = [
+    `weft ${version} on ${home}, daemon pid ${daemon.pid}, up ${duration(daemon.uptimeSeconds)}\n`,
+  ]
+  parts.push(
+    mounts.length === 0
+      ? 'nothing is mounted: weft mount /mnt/weft\n'
+      : `mounts\n${mountTable(mounts, '  ')}`,
+  )
+  parts.push(
+    volumes.length === 0
+      ? 'no volume yet: weft volume create NAME --size 100G\n'
+      : `volumes\n${volumeTable(volumes, '  ')}`,
+  )
+  parts.push(
+    drives.length === 0 ? 'no drive: weft drive add DIR\n' : `drives\n${driveTable(drives, '  ')}`,
+  )
+  parts.push(problems.length === 0 ? 'no problems\n' : problems.map(problemText).join(''))
+  return parts.join('\n')
+}
+
+export function problemText(problem: Problem): string {
+  return `${problem.severity}: ${printable(problem.what)}\n  why: ${printable(problem.why)}\n  next: ${printable(problem.next)}\n`
+}

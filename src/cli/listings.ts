@@ -1,0 +1,103 @@
+import type { DriveInfo, KeySlotInfo, MountInfo, VolumeInfo } from '../api/index.ts'
+import { size, table } from './render.ts'
+
+/** The tables that more than one command prints. */
+
+const CLASS = { 1: 'low', 2: 'medium', 3: 'high' } as const
+
+export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string {
+  const columns = [
+    { title: 'NAME' },
+    { title: 'SIZE', right: true },
+    { title: 'USED', right: true },
+    { title: 'USE', right: true },
+    { title: 'FILES', right: true },
+    { title: 'STATE' },
+    { title: 'ATTACHED' },
+  ]
+  const rows = volumes.map((volume) => [
+    volume.name,
+    size(volume.sizeBytes),
+    size(volume.usedBytes),
+    percent(volume.usedBytes, volume.sizeBytes),
+    String(volume.files),
+    volume.state,
+    volume.attached ?? '-',
+  ])
+  return table(columns, rows, indent)
+}
+
+export function driveTable(drives: readonly DriveInfo[], indent = ''): string {
+  const columns = [
+    { title: 'NAME' },
+    { title: 'CLASS' },
+    { title: 'STATE' },
+    { title: 'TOTAL', right: true },
+    { title: 'FREE', right: true },
+    { title: 'WEFT', right: true },
+    { title: 'DIRECTORY' },
+  ]
+  const rows = drives.map((drive) => [
+    drive.name,
+    CLASS[drive.class],
+    drive.state,
+    size(drive.totalBytes),
+    size(drive.freeBytes),
+    size(drive.usedBytes),
+    drive.dir,
+  ])
+  return table(columns, rows, indent)
+}
+
+export function mountTable(mounts: readonly MountInfo[], indent = ''): string {
+  const columns = [
+    { title: 'TARGET' },
+    { title: 'KIND' },
+    { title: 'VOLUME' },
+    { title: 'MODE' },
+    { title: 'DRIVER' },
+  ]
+  const rows = mounts.map((mount) => [
+    mount.target,
+    mount.kind,
+    mount.volume ?? '(all)',
+    mount.readOnly ? 'read-only' : 'read-write',
+    mount.driver,
+  ])
+  return table(columns, rows, indent)
+}
+
+export function keyTable(
+  keys: readonly (KeySlotInfo & { volume?: string })[],
+  indent = '',
+): string {
+  const withVolume = keys.some((key) => key.volume !== undefined)
+  const columns = [
+    { title: 'SLOT', right: true },
+    { title: 'KIND' },
+    { title: 'NAME' },
+    { title: 'MADE' },
+    { title: 'PUBLIC KEY' },
+  ]
+  const rows = keys.map((key) => [
+    key.id,
+    key.kind === 'shares' ? `shares, ${key.threshold} of ${key.shares}` : key.kind,
+    key.name,
+    key.createdAt.slice(0, 10),
+    key.publicKey,
+  ])
+  if (!withVolume) return table(columns, rows, indent)
+  return table(
+    [{ title: 'VOLUME' }, ...columns],
+    rows.map((row, at) => [keys[at]?.volume ?? '', ...row]),
+    indent,
+  )
+}
+
+export function className(cos: 1 | 2 | 3 | null): string {
+  return cos === null ? 'any' : CLASS[cos]
+}
+
+function percent(part: number, whole: number): string {
+  return whole === 0 ? '-' : `${Math.floor((part / whole) * 100)}%`
+}
