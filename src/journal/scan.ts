@@ -188,8 +188,9 @@ function nextFile(
   const file = head.file + 1
   const bytes = fileBytes(disk, directory, file)
   const header = bytes === 0 ? null : readFileHeader(disk, directory, volumeId, file)
-  if (header && header.seq === head.seq && header.epoch === head.epoch) {
-    if (header.chain.equals(head.chain)) return { ...head, file, offset: fileHeaderBytes }
+  // Not the epoch: an owner may begin the file under its own, which is newer than the last record's.
+  if (header && header.seq === head.seq && header.chain.equals(head.chain)) {
+    return { ...head, file, offset: fileHeaderBytes }
   }
   refuseLoss(disk, directory, volumeId, head, options)
   if (bytes === 0) return null

@@ -43,6 +43,15 @@ test('records come back in order, over many files, from the start and from any h
   )
 })
 
+test('a file begun by a newer epoch before its first record follows all the same', () => {
+  const { journal, first, scanAll } = makeWorld(1200)
+  const second = { epoch: 2 as Epoch }
+  let head = journal.append(first, fields(), Buffer.alloc(500, '1'))
+  head = journal.append({ ...head, ...second }, fields(second), Buffer.alloc(500, '2'))
+  assert.is(head.file, 2)
+  assert.equal(scanAll().end, head)
+})
+
 test('a scan stops where it is told', () => {
   const { journal, first, scanAll } = makeWorld()
   let head = first
