@@ -5,9 +5,7 @@ import {
   codeOf,
   type DriveId,
   FsError,
-  type KeyEpoch,
   limits,
-  type VolumeId,
 } from '../base/index.ts'
 import { openPage, tagBytes } from '../crypto/index.ts'
 import { type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
@@ -25,7 +23,7 @@ import { type ChunkHeader, chunkFileBytesMax, roundUp } from './header.ts'
 import { driveFailed, type OpenChunk, OpenChunks, readFrom } from './open-chunks.ts'
 import { PlainPages } from './plain-pages.ts'
 import { type ScrubReport, scrubChunk } from './scrub-chunk.ts'
-import { type ChunkSeal, openBackPointer, sealChunk } from './seal-chunk.ts'
+import { type ChunkReader, type ChunkSeal, openBackPointer, sealChunk } from './seal-chunk.ts'
 
 export interface PutOptions extends ChunkSeal {
   /** Class of drive wanted; another is taken when none of it has room. */
@@ -38,13 +36,6 @@ export interface PutResult {
   readonly drive: DriveId
   /** Bytes the file takes, whole blocks. */
   readonly storedBytes: number
-}
-
-/** Who reads: a volume and its keys. */
-export interface ChunkReader {
-  readonly volume: VolumeId
-  /** Chunk sub-key of a key epoch; asked at every read, so that a locked volume answers at once. @throws FsError ENOKEY */
-  readonly keyOf: (keyEpoch: KeyEpoch) => Buffer
 }
 
 export interface ChunkInfo extends ChunkHeader {
@@ -315,6 +306,7 @@ export class ChunkStore {
   quarantine(id: ChunkId, driveId: DriveId): string | null {
     const drive = this.#driveOf(driveId, id)
     this.forget(id)
+    if (!this.has(id, driveId) && drive.present()) return null
     try {
       this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
       return this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))

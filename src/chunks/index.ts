@@ -13,7 +13,6 @@
  */
 export {
   type ChunkInfo,
-  type ChunkReader,
   ChunkStore,
   type ChunkStoreOptions,
   type PutOptions,
@@ -21,4 +20,4 @@ export {
 } from './chunk-store.ts'
 export type { ChunkHeader } from './header.ts'
 export type { DamagedPart, ScrubReport } from './scrub-chunk.ts'
-export type { ChunkSeal } from './seal-chunk.ts'
+export type { ChunkReader, ChunkSeal } from './seal-chunk.ts'

@@ -4,7 +4,6 @@ import { openPage, tagBytes } from '../crypto/index.ts'
 import type { ChunkFiles } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import { chunkPath } from './chunk-path.ts'
-import type { ChunkReader } from './chunk-store.ts'
 import {
   BLOCK_BYTES,
   type ChunkHeader,
@@ -13,7 +12,7 @@ import {
   layoutOf,
 } from './header.ts'
 import { driveFailed } from './open-chunks.ts'
-import { openBackPointer } from './seal-chunk.ts'
+import { type ChunkReader, openBackPointer } from './seal-chunk.ts'
 
 /**
  * file: there is none. header: block 0 is not a header of this chunk, so nothing else could be

@@ -21,6 +21,13 @@ export interface ChunkSeal {
   readonly key: Buffer
 }
 
+/** Who reads: a volume and its keys. */
+export interface ChunkReader {
+  readonly volume: VolumeId
+  /** Chunk sub-key of a key epoch; asked at every read, so that a locked volume answers at once. @throws FsError ENOKEY */
+  readonly keyOf: (keyEpoch: KeyEpoch) => Buffer
+}
+
 /**
  * Build the whole file of a chunk in `image`, sealing page by page.
  * @param image at least chunkFileBytesMax long, the caller's

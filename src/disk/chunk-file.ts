@@ -2,20 +2,20 @@ import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf } from '../base/index.ts'
-import { diskError } from './disk.ts'
+import { type Disk, type DiskHandle, diskError } from './disk.ts'
 import { systemDisk } from './system.ts'
 
 /**
  * Files that are written once, whole, and never changed: what room chunks keeps. The descriptors
  * are plain numbers, so that a reader's hot path is one `readSync` and no object.
- * Errors are FsError with the errno of the system call; what has none is EIO.
+ * Errors are FsError as Disk's are.
  */
 export interface ChunkFiles {
   /**
    * Create `directory/name` from bytes[0, length) and make it durable: O_EXCL, write, fdatasync of
    * the file, fsync of the directory. After any failure the file is gone again.
    * `bytes` is borrowed until the promise settles.
-   * @throws FsError EEXIST (nothing touched), ENOSPC, EDQUOT, EIO, …
+   * @throws FsError EEXIST (nothing touched), ENOSPC, EIO, …
    */
   write(directory: string, name: string, bytes: Buffer, length: number): Promise<void>
   writeSync(directory: string, name: string, bytes: Buffer, length: number): void
@@ -43,9 +43,92 @@ export interface ChunkFiles {
   makeDirectories(parent: string, names: readonly string[]): void
   /**
    * Move a file into another directory of the same filesystem, durably, never over another file:
-   * a taken name gets a number behind it. @returns the new path @throws FsError ENOENT, EIO, …
+   * a taken name gets a number behind it. One mover at a time for a name.
+   * @returns the new path @throws FsError ENOENT, EIO, …
    */
   moveAside(directory: string, name: string, toDirectory: string): string
+}
+
+/** Chunk files on any Disk, a simulated one too. What is asynchronous blocks here as well. */
+export function chunkFilesOn(disk: Disk): ChunkFiles {
+  const files: ChunkFiles = {
+    async write(directory, name, bytes, length) {
+      files.writeSync(directory, name, bytes, length)
+    },
+
+    writeSync(directory, name, bytes, length) {
+      const path = join(directory, name)
+      const handle = disk.open(path, 'createNew')
+      try {
+        try {
+          disk.write(handle, bytes, 0, length, 0)
+          disk.fdatasync(handle)
+        } finally {
+          disk.close(handle)
+        }
+        disk.fsyncDirectory(directory)
+      } catch (error) {
+        removeQuietly(disk, path)
+        throw error
+      }
+    },
+
+    open: (path) => disk.open(path, 'read'),
+    read: (fd, into, intoAt, length, position) =>
+      disk.read(fd as DiskHandle, into, intoAt, length, position),
+    async readAsync(fd, into, intoAt, length, position) {
+      return files.read(fd, into, intoAt, length, position)
+    },
+    size: (fd) => disk.size(fd as DiskHandle),
+    close: (fd) => disk.close(fd as DiskHandle),
+    exists: (path) => disk.exists(path),
+    async remove(path) {
+      return files.removeSync(path)
+    },
+    removeSync(path) {
+      try {
+        disk.unlink(path)
+        return true
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') return false
+        throw error
+      }
+    },
+    names(directory) {
+      try {
+        return disk.list(directory)
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') return []
+        throw error
+      }
+    },
+
+    makeDirectories(parent, names) {
+      for (const name of names) {
+        const path = join(parent, name)
+        if (!disk.exists(path)) disk.mkdir(path)
+      }
+      // Also when nothing was new: another thread may have made them and not have synced yet.
+      disk.fsyncDirectory(parent)
+    },
+
+    moveAside(directory, name, toDirectory) {
+      let to = join(toDirectory, name)
+      for (let number = 1; disk.exists(to); number++) to = join(toDirectory, `${name}.${number}`)
+      disk.rename(join(directory, name), to)
+      disk.fsyncDirectory(toDirectory)
+      disk.fsyncDirectory(directory)
+      return to
+    },
+  }
+  return files
+}
+
+/** The first error is the one to report; a file that stays is unnamed and swept later. */
+function removeQuietly(disk: Disk, path: string): void {
+  try {
+    disk.unlink(path)
+  } catch {}
 }
 
 const openAsync = promisify(fs.open)
@@ -56,69 +139,25 @@ const fsyncAsync = promisify(fs.fsync)
 const closeAsync = promisify(fs.close)
 const unlinkAsync = promisify(fs.unlink)
 
-const CREATE = fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_EXCL
+const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL } = fs.constants
 
+/** The machine's files; what is asynchronous runs on the thread pool. */
 export const systemChunkFiles: ChunkFiles = {
+  ...chunkFilesOn(systemDisk),
+
   async write(directory, name, bytes, length) {
     const path = join(directory, name)
-    const fd = await openAsync(path, CREATE, 0o600).catch(raise('chunk-file.create', path))
     try {
+      const fd = await openAsync(path, O_WRONLY | O_CREAT | O_EXCL, 0o600)
       try {
-        for (let at = 0; at < length; ) {
-          at += (await writeAsync(fd, bytes, at, length - at, at)).bytesWritten
-        }
-        await fdatasyncAsync(fd)
-      } finally {
-        await closeAsync(fd)
-      }
-      const parent = await openAsync(directory, fs.constants.O_RDONLY)
-      try {
-        await fsyncAsync(parent)
-      } finally {
-        await closeAsync(parent)
+        await fillAndSync(fd, bytes, length)
+        await syncDirectory(directory)
+      } catch (error) {
+        removeQuietly(systemDisk, path)
+        throw error
       }
     } catch (error) {
-      removeQuietly(path)
       throw diskError(error, 'chunk-file.write', { path })
-    }
-  },
-
-  writeSync(directory, name, bytes, length) {
-    const path = join(directory, name)
-    const fd = call('chunk-file.create', path, () => fs.openSync(path, CREATE, 0o600))
-    try {
-      try {
-        for (let at = 0; at < length; ) at += fs.writeSync(fd, bytes, at, length - at, at)
-        fs.fdatasyncSync(fd)
-      } finally {
-        fs.closeSync(fd)
-      }
-      systemDisk.fsyncDirectory(directory)
-    } catch (error) {
-      removeQuietly(path)
-      throw diskError(error, 'chunk-file.write', { path })
-    }
-  },
-
-  open(path) {
-    try {
-      return fs.openSync(path, fs.constants.O_RDONLY)
-    } catch (error) {
-      throw diskError(error, 'chunk-file.open', { path })
-    }
-  },
-
-  read(fd, into, intoAt, length, position) {
-    try {
-      let done = 0
-      while (done < length) {
-        const count = fs.readSync(fd, into, intoAt + done, length - done, position + done)
-        if (count === 0) break
-        done += count
-      }
-      return done
-    } catch (error) {
-      throw diskError(error, 'chunk-file.read', {})
     }
   },
 
@@ -126,34 +165,25 @@ export const systemChunkFiles: ChunkFiles = {
     try {
       let done = 0
       while (done < length) {
-        const { bytesRead } = await readAsync(
-          fd,
-          into,
-          intoAt + done,
-          length - done,
-          position + done,
-        )
+        const at = intoAt + done
+        const { bytesRead } = await readAsync(fd, into, at, length - done, position + done)
         if (bytesRead === 0) break
         done += bytesRead
       }
       return done
     } catch (error) {
-      throw diskError(error, 'chunk-file.read', {})
+      throw diskError(error, 'chunk-file.read', { position, length })
     }
   },
 
-  size: (fd) => call('chunk-file.size', '', () => fs.fstatSync(fd).size),
-
-  close(fd) {
-    fs.closeSync(fd)
-  },
-
-  exists(path) {
-    return call(
-      'chunk-file.exists',
-      path,
-      () => fs.statSync(path, { throwIfNoEntry: false }) !== undefined,
-    )
+  /** One sync for all of them: Disk.mkdir has one for each. */
+  makeDirectories(parent, names) {
+    try {
+      for (const name of names) makeDirectory(join(parent, name))
+    } catch (error) {
+      throw diskError(error, 'chunk-file.make-directories', { path: parent })
+    }
+    systemDisk.fsyncDirectory(parent)
   },
 
   async remove(path) {
@@ -165,82 +195,33 @@ export const systemChunkFiles: ChunkFiles = {
       throw diskError(error, 'chunk-file.remove', { path })
     }
   },
-
-  removeSync(path) {
-    try {
-      fs.unlinkSync(path)
-      return true
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return false
-      throw diskError(error, 'chunk-file.remove', { path })
-    }
-  },
-
-  names(directory) {
-    try {
-      return fs.readdirSync(directory)
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return []
-      throw diskError(error, 'chunk-file.names', { path: directory })
-    }
-  },
-
-  makeDirectories(parent, names) {
-    call('chunk-file.make-directories', parent, () => {
-      for (const name of names) {
-        try {
-          fs.mkdirSync(join(parent, name), { mode: 0o700 })
-        } catch (error) {
-          if (codeOf(error) !== 'EEXIST') throw error
-        }
-      }
-      // Also when nothing was new: another thread may have made them and not have synced yet.
-      systemDisk.fsyncDirectory(parent)
-    })
-  },
-
-  moveAside(directory, name, toDirectory) {
-    const from = join(directory, name)
-    return call('chunk-file.move-aside', from, () => {
-      const to = linkUnderFreeName(from, join(toDirectory, name))
-      // The new name is on the drive before the old one goes: a power cut leaves one or both.
-      systemDisk.fsyncDirectory(toDirectory)
-      fs.unlinkSync(from)
-      systemDisk.fsyncDirectory(directory)
-      return to
-    })
-  },
 }
 
-function linkUnderFreeName(from: string, wanted: string): string {
-  for (let number = 0; ; number++) {
-    const to = number === 0 ? wanted : `${wanted}.${number}`
-    try {
-      fs.linkSync(from, to)
-      return to
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-    }
-  }
-}
-
-/** The first error is the one to report; a file that stays is unnamed and swept later. */
-function removeQuietly(path: string): void {
+function makeDirectory(path: string): void {
   try {
-    fs.unlinkSync(path)
-  } catch {}
-}
-
-function call<T>(op: string, path: string, work: () => T): T {
-  try {
-    return work()
+    fs.mkdirSync(path, { mode: 0o700 })
   } catch (error) {
-    throw diskError(error, op, { path })
+    if (codeOf(error) !== 'EEXIST') throw error
   }
 }
 
-function raise(op: string, path: string): (error: unknown) => never {
-  return (error) => {
-    throw diskError(error, op, { path })
+/** Ends with the descriptor closed, whatever happened. */
+async function fillAndSync(fd: number, bytes: Buffer, length: number): Promise<void> {
+  try {
+    for (let at = 0; at < length; ) {
+      at += (await writeAsync(fd, bytes, at, length - at, at)).bytesWritten
+    }
+    await fdatasyncAsync(fd)
+  } finally {
+    await closeAsync(fd)
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const fd = await openAsync(path, O_RDONLY)
+  try {
+    await fsyncAsync(fd)
+  } finally {
+    await closeAsync(fd)
   }
 }

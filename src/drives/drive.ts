@@ -1,6 +1,6 @@
-import { statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { assert, type Clock, codeOf, type DriveId, FsError, limits } from '../base/index.ts'
+import type { DriveFiles } from './drive-files.ts'
 import { type DriveKind, type DriveLabel, LABEL_NAME, type ServiceClass } from './label.ts'
 
 /** 'failing': it answered an error and gets nothing new; 'gone': it does not answer at all. */
@@ -28,6 +28,7 @@ export class Drive {
   readonly device: number
   /** Running credit of pickDrive's weighted round robin. */
   credit = 0
+  readonly #files: DriveFiles
   readonly #clock: Clock
   readonly #onFail: ((drive: Drive, error: unknown) => void) | null
   #state: DriveState = 'ok'
@@ -40,6 +41,7 @@ export class Drive {
   constructor(
     dir: string,
     label: DriveLabel,
+    files: DriveFiles,
     clock: Clock,
     onFail: ((drive: Drive, error: unknown) => void) | null,
   ) {
@@ -48,7 +50,8 @@ export class Drive {
     this.cos = label.class
     this.kind = label.kind
     this.label = label
-    this.device = statSync(dir).dev
+    this.device = files.device(dir)
+    this.#files = files
     this.#clock = clock
     this.#onFail = onFail
   }
@@ -112,7 +115,7 @@ export class Drive {
   /** Is the label still where it was? Tells a lost file from a lost drive. */
   present(): boolean {
     try {
-      return statSync(join(this.dir, LABEL_NAME), { throwIfNoEntry: false }) !== undefined
+      return this.#files.exists(join(this.dir, LABEL_NAME))
     } catch {
       return false
     }
@@ -128,9 +131,8 @@ export class Drive {
       return
     }
     try {
-      const space = statfsSync(this.dir)
-      this.#totalBytes = space.blocks * space.bsize
-      this.#freeBytes = space.bavail * space.bsize
+      this.#totalBytes = this.#files.totalBytes(this.dir)
+      this.#freeBytes = this.#files.freeBytes(this.dir)
       this.#measuredMs = now
     } catch (cause) {
       this.#freeBytes = 0

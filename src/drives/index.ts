@@ -7,6 +7,7 @@
  * answered an error gets nothing new. Invariant: one `Drive` object per drive and thread.
  */
 export { Drive, type DriveState } from './drive.ts'
+export { type DriveFiles, systemDriveFiles } from './drive-files.ts'
 export {
   type DriveKind,
   type DriveLabel,

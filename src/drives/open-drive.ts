@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import {
   type Clock,
@@ -12,6 +11,7 @@ import {
   systemRandom,
 } from '../base/index.ts'
 import { Drive } from './drive.ts'
+import { type DriveFiles, systemDriveFiles } from './drive-files.ts'
 import {
   type DriveLabel,
   decodeLabel,
@@ -39,6 +39,7 @@ export interface LabelDisk {
 export interface DriveWorld {
   readonly clock?: Clock
   readonly random?: Random
+  readonly files?: DriveFiles
   /** Told once per step of a drive from ok to failing to gone, in the thread that met the error. */
   readonly onFail?: (drive: Drive, error: unknown) => void
 }
@@ -59,11 +60,11 @@ export function initDrive(
   world: DriveWorld = {},
 ): Drive {
   const dir = resolve(directory)
-  const { clock = systemClock(), random = systemRandom } = world
+  const { clock = systemClock(), random = systemRandom, files = systemDriveFiles } = world
   try {
     disk.mkdir(dir)
-    const names = readdirSync(dir)
-    if (names.includes(LABEL_NAME)) refuseUnlessSame(dir, options)
+    const names = files.list(dir)
+    if (names.includes(LABEL_NAME)) refuseUnlessSame(dir, options, files)
     else {
       refuseUnlessEmpty(dir, names)
       const label: DriveLabel = {
@@ -95,7 +96,8 @@ export function openDrive(
 ): Drive {
   const dir = resolve(directory)
   const path = join(dir, LABEL_NAME)
-  const label = readLabel(dir)
+  const { clock = systemClock(), files = systemDriveFiles, onFail = null } = world
+  const label = readLabel(dir, files)
   if (expect.id !== undefined && expect.id !== label.id) {
     throw new FsError('ESTALE', 'drive.open', {
       path,
@@ -109,20 +111,20 @@ export function openDrive(
     })
   }
   try {
-    return new Drive(dir, label, world.clock ?? systemClock(), world.onFail ?? null)
+    return new Drive(dir, label, files, clock, onFail)
   } catch (error) {
     throw driveError('drive.open', dir, error)
   }
 }
 
-function readLabel(dir: string): DriveLabel {
+function readLabel(dir: string, files: DriveFiles): DriveLabel {
   const path = join(dir, LABEL_NAME)
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = files.readText(path)
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw driveError('drive.open', path, error)
-    const there = existsDirectory(dir)
+    const there = existsDirectory(dir, files)
     throw new FsError(there ? 'ENODEV' : 'ENOENT', 'drive.open', {
       path,
       cause: error,
@@ -134,9 +136,9 @@ function readLabel(dir: string): DriveLabel {
   return decodeLabel(text, path)
 }
 
-function existsDirectory(dir: string): boolean {
+function existsDirectory(dir: string, files: DriveFiles): boolean {
   try {
-    readdirSync(dir)
+    files.list(dir)
     return true
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return false
@@ -144,8 +146,8 @@ function existsDirectory(dir: string): boolean {
   }
 }
 
-function refuseUnlessSame(dir: string, options: InitOptions): void {
-  const label = readLabel(dir)
+function refuseUnlessSame(dir: string, options: InitOptions, files: DriveFiles): void {
+  const label = readLabel(dir, files)
   if (label.node !== options.nodeId) {
     throw new FsError('EEXIST', 'drive.init', {
       dir,

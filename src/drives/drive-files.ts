@@ -1,0 +1,30 @@
+import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs'
+
+/** What a drive reads of the machine. Drives write nothing themselves but their label (LabelDisk). */
+export interface DriveFiles {
+  exists(path: string): boolean
+  readText(path: string): string
+  /** Names in a directory. */
+  list(path: string): string[]
+  /** Bytes an unprivileged writer may still take on the filesystem of the path. */
+  freeBytes(path: string): number
+  totalBytes(path: string): number
+  /** st_dev: the same for two paths on one filesystem. */
+  device(path: string): number
+}
+
+/** Errors are those of node:fs; the callers put them into words. */
+export const systemDriveFiles: DriveFiles = {
+  exists: (path) => existsSync(path),
+  readText: (path) => readFileSync(path, 'utf8'),
+  list: (path) => readdirSync(path),
+  freeBytes(path) {
+    const space = statfsSync(path)
+    return space.bavail * space.bsize
+  },
+  totalBytes(path) {
+    const space = statfsSync(path)
+    return space.blocks * space.bsize
+  },
+  device: (path) => statSync(path).dev,
+}
