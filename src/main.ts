@@ -1,2 +1,61 @@
 #!/usr/bin/env node
-process.exitCode = 64
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import type { Log } from './base/index.ts'
+
+/**
+ * One program in three roles. `weft up` starts it again as the keeper, the keeper starts it as the daemon;
+ * otherwise it is the CLI. Each role loads its own rooms only. The one file that ends the process.
+ */
+const program = fileURLToPath(import.meta.url)
+const [, name = 'weft', role, ...rest] = process.argv
+
+/** What main needs of the two rooms; named here so that the CLI compiles and starts without either. */
+interface FuseRoom {
+  runKeeper(options: { home: string; program: string; log: Log }): Promise<number>
+}
+interface DaemonRoom {
+  runDaemon(options: { home: string; program: string }): Promise<number>
+}
+
+switch (role) {
+  case '__keeper': {
+    const { runKeeper } = await load<FuseRoom>('fuse')
+    const { openLog } = await import('./base/index.ts')
+    process.exit(await runKeeper({ home: homeOf(rest), program, log: openLog(2) }))
+    break
+  }
+  case '__daemon': {
+    const { runDaemon } = await load<DaemonRoom>('daemon')
+    process.exit(await runDaemon({ home: homeOf(rest), program }))
+    break
+  }
+  default: {
+    const { runCli } = await import('./cli/index.ts')
+    // Not process.exit: what is still on its way into a pipe has to arrive.
+    process.exitCode = await runCli({
+      argv: process.argv.slice(2),
+      name,
+      program,
+      version: version(),
+    })
+  }
+}
+
+async function load<T>(room: string): Promise<T> {
+  return (await import(new URL(`./${room}/index.js`, import.meta.url).href)) as T
+}
+
+function homeOf(args: readonly string[]): string {
+  const home = args[args.indexOf('--home') + 1]
+  if (args[0] !== '--home' || home === undefined) {
+    process.stderr.write('weft: --home is missing; this is for weft up to call\n')
+    process.exit(2)
+  }
+  return home
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
