@@ -1,33 +1,39 @@
+/** Seconds since 1970 (negative before) and nanoseconds 0 to 999,999,999, as struct timespec. */
+export interface Timespec {
+  sec: number
+  nsec: number
+}
+
 /** Time as the rooms see it, passed in by constructor so that tests and simulation own it. */
 export interface Clock {
-  /** Wall clock in nanoseconds since 1970, for file times. */
-  nowNs(): bigint
-  /** Milliseconds on a clock that never goes back and counts while the machine is suspended. */
+  /** Wall clock, for file times. Resolution about a quarter microsecond. */
+  now(): Timespec
+  /** Milliseconds on a clock that never goes back. */
   monotonicMs(): number
   /** Calls back once after `ms`; the returned function cancels. */
   after(ms: number, call: () => void): () => void
 }
 
 /**
- * The machine's clock. Nanoseconds come from process.hrtime set on Date once: Date alone has milliseconds.
- * A step of the wall clock of over a second is followed at the next reading.
+ * The machine's clock. Date alone has milliseconds, so the fraction comes from performance.now; a step of the wall
+ * clock of over two milliseconds is followed within a second.
  */
 export function systemClock(): Clock {
-  const offset = () => BigInt(Date.now()) * 1_000_000n - process.hrtime.bigint()
-  let base = offset()
-  let checkedMs = Date.now()
+  let base = Date.now() - performance.now()
+  let checkedAt = 0
   return {
-    nowNs() {
-      const ms = Date.now()
-      if (ms - checkedMs > 1000 || ms < checkedMs) {
-        const fresh = offset()
-        const drift = fresh - base
-        if (drift > 2_000_000n || drift < -2_000_000n) base = fresh
-        checkedMs = ms
+    now() {
+      const since = performance.now()
+      if (since - checkedAt > 1000) {
+        const fresh = Date.now() - since
+        if (Math.abs(fresh - base) > 2) base = fresh
+        checkedAt = since
       }
-      return process.hrtime.bigint() + base
+      const ms = base + since
+      const sec = Math.floor(ms / 1000)
+      return { sec, nsec: Math.min(999_999_999, Math.floor((ms - sec * 1000) * 1e6)) }
     },
-    monotonicMs: () => Number(process.hrtime.bigint() / 1_000_000n),
+    monotonicMs: () => performance.now(),
     after(ms, call) {
       const timer = setTimeout(call, ms)
       return () => clearTimeout(timer)

@@ -3,7 +3,7 @@
  * Imports no other room; knows nothing of files, keys, peers or the kernel.
  */
 export { ByteReader, ByteWriter } from './bytes.ts'
-export { type Clock, systemClock } from './clock.ts'
+export { type Clock, systemClock, type Timespec } from './clock.ts'
 export {
   AssertionError,
   assert,

@@ -1,0 +1,486 @@
+import { writeSync } from 'node:fs'
+import {
+  assert,
+  type ChunkId,
+  type Clock,
+  codeOf,
+  errnoOf,
+  FsError,
+  type Ino,
+  type Log,
+  limits,
+  messageOf,
+  newId,
+  type Random,
+  type RecordSeq,
+} from '../base/index.ts'
+import { type Change, decodeChanges, keys } from '../meta/index.ts'
+import { Checkpoints } from './checkpoint.ts'
+import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
+import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
+import { Intervals } from './intervals.ts'
+import type { LocalVolume } from './local-volume.ts'
+import { Reclaim } from './reclaim.ts'
+import { VOLUME_STATE } from './shared.ts'
+import { dropCommittedSegments, dropStaging, type Staged, StagingReader } from './staging.ts'
+
+/** A caller waiting for stable storage; `done` gets a negative errno, 0 for success. */
+export interface SyncRequest {
+  stagedNumber: number
+  seq: number
+  done(errno: number): void
+}
+
+interface BatchFile {
+  intervals: Intervals
+  end: number
+  /** Newest staged write of the file in the batch: its times become the file's. */
+  newest: Staged
+}
+
+/** Staged writes that one record will cover, and of each file the ranges that survive. */
+interface Batch {
+  last: Staged
+  bytes: number
+  files: Map<Ino, BatchFile>
+}
+
+/** Chunks that may be on their way to the drives at once: enough to keep a drive busy while the next is sealed. */
+const PUTS_MAX = 3
+/** Files whose new state goes into one record, so that the lock is held for milliseconds. */
+const FILES_PER_BATCH = 256
+/** A few small files travel in the record; many become one chunk. */
+const INLINE_FILES_MAX = 4
+const NO_SPACE_RETRY_MS = 500
+const FOLLOW_MS = 4
+const SYNC_MS = 1000
+
+/**
+ * The engine of one volume: applies the journal to the view, commits staged writes, answers fsync, gives back space.
+ * It runs in its own thread beside the thread that answers the kernel; the two meet in the shared state, the journal
+ * and the staging log only, so that what a crash leaves is what the engine reads anyway.
+ */
+export class Engine {
+  readonly volume: LocalVolume
+  readonly #log: Log
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #staging: StagingReader
+  readonly #checkpoints: Checkpoints
+  readonly #reclaim: Reclaim
+  readonly #syncs: SyncRequest[] = []
+  /** Chunks whose last use a record dropped; deleted once that record is stable (rule 6). */
+  readonly #ended: { seq: number; chunk: ChunkEnd }[] = []
+  #taken = 0
+  #takenAt: { segment: number; at: number } | undefined
+  #commits: Promise<void> = Promise.resolve()
+  #putsInFlight = 0
+  #putDone: (() => void) | null = null
+  #running = false
+  #again = false
+  #stopped = false
+  #noSpaceUntilMs = 0
+  #lastFlushMs: number
+  #lastSyncMs: number
+  #lastSpaceMs = 0
+  #cancelTimer: (() => void) | null = null
+
+  constructor(volume: LocalVolume, world: { log: Log; clock: Clock; random: Random }) {
+    this.volume = volume
+    this.#log = world.log
+    this.#clock = world.clock
+    this.#random = world.random
+    this.#staging = new StagingReader(volume.opening.stagingDirectory)
+    this.#checkpoints = new Checkpoints(volume, world)
+    this.#reclaim = new Reclaim(volume, world.random)
+    this.#reclaim.survey()
+    this.#taken = volume.shared.committedNumber
+    this.#lastFlushMs = this.#clock.monotonicMs()
+    this.#lastSyncMs = this.#lastFlushMs
+    this.measureSpace()
+  }
+
+  /** Something was appended or staged; also called by the timer. */
+  wake(): void {
+    if (this.#stopped) return
+    if (this.#running) {
+      this.#again = true
+      return
+    }
+    this.#running = true
+    this.#cancelTimer?.()
+    this.#cancelTimer = null
+    this.#run()
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#running = false
+        if (this.#again) {
+          this.#again = false
+          this.wake()
+        }
+      })
+  }
+
+  /** fsync: answered when all staged up to `stagedNumber` and all records up to `seq` are on stable storage. */
+  sync(request: SyncRequest): void {
+    const { shared } = this.volume
+    if (request.stagedNumber > shared.flushWanted) shared.flushWanted = request.stagedNumber
+    this.#syncs.push(request)
+    this.wake()
+  }
+
+  /** All accepted writes committed and stable, view applied. */
+  async settle(): Promise<void> {
+    const { shared } = this.volume
+    await new Promise<void>((resolve, reject) => {
+      this.sync({
+        stagedNumber: shared.stagedNumber,
+        seq: shared.seq,
+        done: (errno) =>
+          errno === 0
+            ? resolve()
+            : reject(new FsError('EIO', 'settle', { volume: this.volume.id })),
+      })
+    })
+  }
+
+  /** Settles, then ends the engine; the volume is the caller's to close. */
+  async stop(): Promise<void> {
+    await this.settle()
+    this.#stopped = true
+    this.#cancelTimer?.()
+    this.#staging.close()
+    dropStaging(this.volume.opening.stagingDirectory)
+  }
+
+  measureSpace(): void {
+    const now = this.#clock.monotonicMs()
+    if (now - this.#lastSpaceMs < 250) return
+    this.#lastSpaceMs = now
+    let free = 0
+    for (const drive of this.volume.drives) {
+      if (drive.state === 'ok') free += Math.max(0, drive.freeBytes() - limits.driveHeadroomBytes)
+    }
+    this.volume.shared.freeBytes = free
+  }
+
+  async #run(): Promise<void> {
+    const { shared } = this.volume
+    for (;;) {
+      this.follow()
+      const flushed = await this.#flushOnce()
+      if (this.#syncs.length > 0) await this.#answerSyncs()
+      this.measureSpace()
+      const now = this.#clock.monotonicMs()
+      if (now - this.#lastSyncMs >= SYNC_MS && shared.synced < shared.seq) await this.#syncJournal()
+      if (this.#syncs.length > 0 || flushed) continue
+      await this.#deleteEnded()
+      this.#checkpoints.maybeTake((make) => this.commit(make))
+      if (this.#idleEnough() && (await this.#reclaim.pass((make) => this.commit(make)))) continue
+      break
+    }
+    const busy =
+      shared.applied < shared.seq ||
+      shared.stagedNumber > shared.committedNumber ||
+      shared.synced < shared.seq ||
+      this.#ended.length > 0
+    if (!busy) {
+      shared.engineSleeps()
+      if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
+        shared.takeEngineSleeps()
+        this.#again = true
+      }
+      return
+    }
+    const behind = shared.applied < shared.seq
+    this.#cancelTimer = this.#clock.after(behind ? 0 : FOLLOW_MS, () => this.wake())
+  }
+
+  /** Apply every record the log has by now, in transactions of a bounded number of changes. */
+  follow(): void {
+    const { volume } = this
+    const { shared } = volume
+    shared.lock()
+    const until = shared.head
+    shared.unlock()
+    this.#followTo(until.seq)
+  }
+
+  #followTo(seq: number): void {
+    const { volume } = this
+    const { shared } = volume
+    if (shared.applied >= seq) return
+    let head = volume.view.head()
+    assert(head !== null, 'a volume in use has a view with a head')
+    let pending = new Map<string, Change>()
+    for (const record of volume.records(head, seq as RecordSeq)) {
+      assert(record.body !== null, 'the engine holds the keys')
+      for (const id of record.header.ends) this.#noteEnded(id, record.header.seq)
+      for (const change of decodeChanges(record.body)) {
+        this.#reclaim.note(change)
+        pending.set(change.key.toString('latin1'), change)
+      }
+      head = record.head
+      if (pending.size >= 2048) {
+        volume.view.apply(pending.values(), head)
+        pending = new Map()
+      }
+    }
+    if (pending.size > 0) volume.view.apply(pending.values(), head)
+    shared.applied = head.seq
+    shared.announceProgress()
+  }
+
+  /** A chunk that a record of the front ended: found where it lies, because the view may have forgotten it. */
+  #noteEnded(id: ChunkId, seq: number): void {
+    const drive = this.volume.drives.find((one) => this.volume.chunks.has(id, one.id))
+    if (drive) this.#ended.push({ seq, chunk: { id, drive: drive.id } })
+  }
+
+  /** Take one batch of staged writes, if one is due, and start its way to the drives. True when there was one. */
+  async #flushOnce(): Promise<boolean> {
+    const { shared } = this.volume
+    if (this.#noSpaceUntilMs > 0 && !(await this.#retrySpace())) return false
+    if (shared.stagedNumber <= this.#taken) return false
+    const now = this.#clock.monotonicMs()
+    const wanted = shared.flushWanted > this.#taken
+    const bytes = shared.stagedBytes - shared.committedBytes
+    const full = bytes >= limits.chunkBytesMax
+    if (!wanted && !full && now - this.#lastFlushMs < limits.stagingMsMax) return false
+    const batch = this.#takeBatch(wanted && !full ? shared.flushWanted : shared.stagedNumber)
+    if (!batch) return false
+    if (shared.stagedNumber === this.#taken) this.#lastFlushMs = now
+    if (batch.bytes <= limits.inlineBytesMax && batch.files.size <= INLINE_FILES_MAX) {
+      await this.#commits
+      this.#commitInline(batch)
+      return true
+    }
+    while (this.#putsInFlight >= PUTS_MAX) {
+      await new Promise<void>((resolve) => {
+        this.#putDone = resolve
+      })
+    }
+    this.#commits = this.#putAndCommit(batch, this.#commits)
+    this.#commits.catch((error: unknown) => this.#putFailed(error))
+    return true
+  }
+
+  /** Commits come in the order of the staged writes, whatever put ends first. */
+  async #putAndCommit(batch: Batch, before: Promise<void>): Promise<void> {
+    this.#putsInFlight++
+    let chunk: SealedChunk | null = null
+    try {
+      chunk = await this.#putChunk(batch)
+      await before
+      this.#commitChunk(batch, chunk)
+      chunk = null
+    } finally {
+      this.#putsInFlight--
+      this.#putDone?.()
+      this.#putDone = null
+      if (chunk) this.#ended.push({ seq: 0, chunk })
+    }
+  }
+
+  /** A full drive keeps the data staged and answers ENOSPC until there is room; anything else ends the volume. */
+  #putFailed(error: unknown): void {
+    if (codeOf(error) !== 'ENOSPC') {
+      this.#fail(error)
+      return
+    }
+    this.#noSpaceUntilMs = this.#clock.monotonicMs() + NO_SPACE_RETRY_MS
+    for (const sync of this.#syncs.splice(0)) sync.done(-errnoOf('ENOSPC'))
+  }
+
+  /** After a put found no room: begin again behind the last commit, when all puts have ended and a moment passed. */
+  async #retrySpace(): Promise<boolean> {
+    if (this.#putsInFlight > 0 || this.#clock.monotonicMs() < this.#noSpaceUntilMs) return false
+    this.#noSpaceUntilMs = 0
+    this.#commits = Promise.resolve()
+    this.#taken = this.volume.shared.committedNumber
+    this.#takenAt = undefined
+    return true
+  }
+
+  #takeBatch(upTo: number): Batch | null {
+    const files: Batch['files'] = new Map()
+    let bytes = 0
+    let last: Staged | null = null
+    for (const staged of this.#staging.scan(this.#taken, upTo, this.#takenAt)) {
+      let file = files.get(staged.ino)
+      if (last && bytes + staged.length > limits.chunkBytesMax) break
+      if (!file) {
+        if (files.size >= FILES_PER_BATCH) break
+        file = { intervals: new Intervals(), end: 0, newest: staged }
+        files.set(staged.ino, file)
+      }
+      file.intervals.insert(staged)
+      file.end = Math.max(file.end, staged.offset + staged.length)
+      file.newest = staged
+      bytes += staged.length
+      last = staged
+    }
+    if (!last) return null
+    this.#taken = last.number
+    this.#takenAt = { segment: last.segment, at: last.at + last.length }
+    return { last, bytes, files }
+  }
+
+  /** The surviving bytes of a batch as one chunk, sealed here, written by the thread pool. */
+  async #putChunk(batch: Batch): Promise<SealedChunk> {
+    const { volume } = this
+    const plain = Buffer.allocUnsafe(batch.bytes)
+    const pieces: ChunkPiece[] = []
+    let at = 0
+    for (const [ino, file] of batch.files) {
+      for (const { from, to, staged, skip } of file.intervals.list) {
+        this.#staging.read(staged, skip, plain, at, to - from)
+        pieces.push({ ino, offset: from, length: to - from, at })
+        at += to - from
+      }
+    }
+    return putPieces(volume, newId<ChunkId>(this.#random), plain, at, pieces)
+  }
+
+  #commitInline(batch: Batch): void {
+    this.#commitFiles(batch, (_draft, editors) => {
+      for (const [ino, file] of batch.files) {
+        const editor = editors.get(ino)
+        if (!editor) continue
+        for (const { from, to, staged, skip } of file.intervals.list) {
+          const data = Buffer.allocUnsafe(to - from)
+          this.#staging.read(staged, skip, data, 0, data.length)
+          editor.carve(from, to)
+          editor.put(from, { kind: 'inline', length: data.length, data })
+        }
+      }
+    })
+  }
+
+  #commitChunk(batch: Batch, chunk: SealedChunk): void {
+    this.#commitFiles(batch, (draft, editors) => {
+      draft.addChunk(chunk.id, chunk)
+      let used = false
+      for (const { ino, offset, length, at } of chunk.pieces) {
+        const editor = editors.get(ino)
+        if (!editor) continue
+        used = true
+        editor.carve(offset, offset + length)
+        editor.put(offset, { kind: 'chunk', length, chunk: chunk.id, at })
+      }
+      // Every file of it was deleted meanwhile: nobody will ever name this chunk.
+      if (!used) this.#ended.push({ seq: this.volume.shared.seq, chunk })
+    })
+  }
+
+  /** One record for a batch: extents by `place`, sizes, times, and the last staged number it covers. */
+  #commitFiles(
+    batch: Batch,
+    place: (draft: Draft, editors: ReadonlyMap<Ino, ExtentEditor>) => void,
+  ): void {
+    const { shared } = this.volume
+    this.commit((draft) => {
+      const editors = new Map<Ino, ExtentEditor>()
+      for (const ino of batch.files.keys()) {
+        if (draft.get(keys.inodeKey(ino))) editors.set(ino, new ExtentEditor(draft, ino))
+      }
+      place(draft, editors)
+      for (const [ino, editor] of editors) {
+        const { end, newest } = batch.files.get(ino) as BatchFile
+        const inode = draft.inode(ino)
+        assert(inode !== null, 'an edited file has an inode')
+        inode.size = Math.max(inode.size, end)
+        inode.bytes += editor.bytesDelta
+        if (newest.number > inode.timesSetAt) {
+          inode.mtime = { sec: newest.sec, nsec: newest.nsec }
+          inode.ctime = inode.mtime
+        }
+        inode.version = shared.seq + 1
+        draft.putInode(ino, inode)
+      }
+      return { stagedNumber: batch.last.number }
+    })
+    shared.committedBytes += batch.bytes
+    shared.announceProgress()
+    dropCommittedSegments(this.volume.opening.stagingDirectory, batch.last.number)
+    this.#staging.closeBelow(batch.last.segment)
+  }
+
+  /** Make a record under the lock, over a view with every earlier record applied, and apply it. */
+  commit(make: (draft: Draft) => { stagedNumber?: number; urgent?: boolean } | null): boolean {
+    const { volume } = this
+    const { shared } = volume
+    this.follow()
+    shared.lock()
+    try {
+      this.#followTo(shared.seq)
+      const draft = new Draft(volume.view)
+      const more = make(draft)
+      if (!more) return false
+      const { changes, ends, seq } = volume.append(draft, { urgent: true, ...more })
+      volume.view.apply(changes, volume.shared.head)
+      shared.applied = seq
+      for (const chunk of ends) this.#ended.push({ seq, chunk })
+      for (const change of changes) this.#reclaim.note(change)
+      if (more.stagedNumber !== undefined) shared.committedNumber = more.stagedNumber
+      shared.countForeignChange()
+    } finally {
+      shared.unlock()
+    }
+    shared.announceProgress()
+    return true
+  }
+
+  async #answerSyncs(): Promise<void> {
+    const { shared } = this.volume
+    const ready = this.#syncs.filter((sync) => sync.stagedNumber <= this.#taken)
+    if (ready.length === 0) return
+    for (const sync of ready) this.#syncs.splice(this.#syncs.indexOf(sync), 1)
+    let errno = 0
+    try {
+      await this.#commits
+      if (ready.some((sync) => sync.seq > shared.synced) || shared.seq > shared.synced) {
+        await this.#syncJournal()
+      }
+    } catch (error) {
+      this.#log.error(
+        { op: 'fsync', volume: this.volume.id, error: messageOf(error) },
+        'sync failed',
+      )
+      errno = error instanceof FsError ? error.errno : -5
+    }
+    for (const sync of ready) sync.done(errno)
+  }
+
+  async #syncJournal(): Promise<void> {
+    const { shared } = this.volume
+    const head = shared.head
+    await this.volume.journal.syncAsync(head)
+    this.#lastSyncMs = this.#clock.monotonicMs()
+    if (head.seq > shared.synced) shared.synced = head.seq
+  }
+
+  async #deleteEnded(): Promise<void> {
+    const { shared } = this.volume
+    while (this.#ended.length > 0 && (this.#ended[0] as { seq: number }).seq <= shared.synced) {
+      const { chunk } = this.#ended.shift() as { chunk: ChunkEnd }
+      await this.volume.chunks.delete(chunk.id, chunk.drive)
+    }
+  }
+
+  /** User I/O first: space is won back when nothing waits to be committed. */
+  #idleEnough(): boolean {
+    const { shared } = this.volume
+    return shared.stagedNumber === this.#taken && this.#putsInFlight === 0
+  }
+
+  /** Rule 7: a copy that failed is never tried again. Everyone who waits gets EIO. */
+  #fail(error: unknown): void {
+    this.#log.error(
+      { op: 'engine', volume: this.volume.id, code: codeOf(error), error: messageOf(error) },
+      'the volume stops',
+    )
+    this.volume.shared.state = VOLUME_STATE.failed
+    for (const sync of this.#syncs.splice(0)) sync.done(-5)
+  }
+}

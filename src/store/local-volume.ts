@@ -1,0 +1,210 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  type ChunkId,
+  FsError,
+  type KeyEpoch,
+  type RecordSeq,
+  type VolumeId,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
+import { type ExportedKeys, openBlob, sealBlob, VolumeKeys } from '../crypto/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import { type Drive, openDrive } from '../drives/index.ts'
+import {
+  Journal,
+  type JournalHead,
+  type RecordSealer,
+  type RequestId,
+  type ScannedRecord,
+  scan,
+} from '../journal/index.ts'
+import { type Change, encodeChanges, encodeTotals, keys, type Totals, View } from '../meta/index.ts'
+import type { ChunkEnd, Draft } from './draft.ts'
+import { SharedVolume, VOLUME_STATE } from './shared.ts'
+
+/** Everything a thread needs to open a volume of this node; goes to worker threads by message. */
+export interface VolumeOpening {
+  id: VolumeId
+  number: VolumeNumber
+  name: string
+  /** Directory of the LMDB view. */
+  viewDirectory: string
+  /** Directory of the journal, on the volume's journal drive. */
+  journalDirectory: string
+  /** Directory of the staged writes, on tmpfs. */
+  stagingDirectory: string
+  driveDirectories: string[]
+  /** This boot of the machine, 32 hex digits: staged writes of another are void. */
+  boot: string
+  keys: ExportedKeys
+  shared: SharedArrayBuffer
+}
+
+/** The keys a thread holds of a volume; replaced whole on rotation, wiped on lock. */
+export class KeyHolder {
+  #keys: VolumeKeys
+
+  constructor(exported: ExportedKeys) {
+    this.#keys = VolumeKeys.import(exported)
+  }
+
+  get newest(): KeyEpoch {
+    return this.#keys.newest
+  }
+  get nameKey(): Buffer {
+    return this.#keys.nameKey
+  }
+  get(epoch: KeyEpoch) {
+    return this.#keys.get(epoch)
+  }
+  replace(exported: ExportedKeys): void {
+    const old = this.#keys
+    this.#keys = VolumeKeys.import(exported)
+    old.wipe()
+  }
+  wipe(): void {
+    this.#keys.wipe()
+  }
+}
+
+export type AppendedChange = Change
+
+export interface AppendedRecord {
+  ends: ChunkEnd[]
+  seq: number
+}
+
+/** One thread's access to a volume: view, journal and chunks under the shared state and its lock. */
+export class LocalVolume {
+  readonly id: VolumeId
+  readonly number: VolumeNumber
+  readonly name: string
+  readonly opening: VolumeOpening
+  readonly shared: SharedVolume
+  readonly keys: KeyHolder
+  readonly drives: readonly Drive[]
+  readonly view: View
+  readonly journal: Journal
+  readonly sealer: RecordSealer
+  readonly chunks: ChunkStore
+  readonly #boot: Buffer
+
+  constructor(opening: VolumeOpening, drives?: readonly Drive[]) {
+    this.opening = opening
+    this.id = opening.id
+    this.number = opening.number
+    this.name = opening.name
+    this.#boot = Buffer.from(opening.boot, 'hex')
+    this.shared = new SharedVolume(opening.shared)
+    this.keys = new KeyHolder(opening.keys)
+    this.drives = drives ?? opening.driveDirectories.map((directory) => openDrive(directory))
+    this.view = new View(opening.viewDirectory, this.keys)
+    this.sealer = {
+      seal: (epoch, plain, ad) => sealBlob(this.keys.get(epoch).journal, plain, ad),
+      open: (epoch, sealed, ad) => openBlob(this.keys.get(epoch).journal, sealed, ad),
+    }
+    this.journal = new Journal({
+      disk: systemDisk,
+      directory: opening.journalDirectory,
+      volumeId: opening.id,
+      sealer: this.sealer,
+      poison: this.shared.poison,
+    })
+    this.chunks = new ChunkStore(this.drives)
+    this.reader = { volume: opening.id, keyOf: (epoch) => this.chunkKey(epoch) }
+  }
+
+  readonly reader: ChunkReader
+
+  chunkKey(epoch: KeyEpoch): Buffer {
+    return this.keys.get(epoch).chunk
+  }
+
+  /** Totals as the shared state has them; the engine's commit moves stagedNumber. */
+  totals(): Totals {
+    const { shared } = this
+    return {
+      bytes: shared.usedBytes,
+      inodes: shared.inodes,
+      inlineBytes: shared.inlineBytes,
+      inoReserved: shared.inoReserved,
+      stagedNumber: shared.committedNumber,
+      boot: this.#boot,
+    }
+  }
+
+  /**
+   * Append a draft as one record and move the head. Only under the lock, over a view with every record applied or an
+   * overlay that says the same. Nothing has changed when it throws.
+   * @throws FsError ENOSPC when the drive is full (urgent records may use the headroom), EIO when the copy failed
+   */
+  append(
+    draft: Draft,
+    more: { requestId?: RequestId; stagedNumber?: number; urgent?: boolean } = {},
+  ): AppendedRecord & { changes: AppendedChange[] } {
+    const { shared } = this
+    if (shared.stopped) throw this.stoppedError()
+    if (!more.urgent && shared.freeBytes <= 0) throw new FsError('ENOSPC', 'append', {})
+    const { changes, begins, ends } = draft.finish()
+    const totals = this.totals()
+    totals.bytes += draft.bytesDelta
+    totals.inodes += draft.inodesDelta
+    totals.inlineBytes += draft.inlineDelta
+    if (more.stagedNumber !== undefined) totals.stagedNumber = more.stagedNumber
+    changes.push({ key: keys.totalsKey(), value: encodeTotals(totals) })
+    const before = shared.head
+    const head = this.journal.append(
+      before,
+      {
+        epoch: shared.epoch,
+        keyEpoch: this.keys.newest,
+        confirmed: { epoch: shared.epoch, seq: shared.synced as typeof before.seq },
+        begins,
+        ends: ends.map((end): ChunkId => end.id),
+        ...(more.requestId ? { requestId: more.requestId } : {}),
+      },
+      encodeChanges(changes),
+    )
+    shared.setHead(head)
+    shared.usedBytes = totals.bytes
+    shared.inodes = totals.inodes
+    shared.inlineBytes = totals.inlineBytes
+    return { changes, ends, seq: head.seq }
+  }
+
+  /** Records behind `head` up to `seq`, whose bodies may be used until the next one. */
+  records(head: JournalHead, seq: RecordSeq): Generator<ScannedRecord> {
+    const { journalDirectory, id } = this.opening
+    return scan(systemDisk, journalDirectory, id, head, this.sealer, { upTo: seq })
+  }
+
+  /** Why nothing can be done with the volume now. */
+  stoppedError(): FsError {
+    const { name } = this
+    switch (this.shared.state) {
+      case VOLUME_STATE.locked:
+        return new FsError('ENOKEY', 'open', {
+          message: `volume ${name} is locked; weft key unlock ${name}`,
+        })
+      case VOLUME_STATE.deleting:
+        return new FsError('ENOENT', 'open', { message: `volume ${name} is being deleted` })
+      default:
+        return new FsError('EIO', 'open', {
+          message: `volume ${name} stopped after a failed write or sync; see weft status`,
+        })
+    }
+  }
+
+  async close(): Promise<void> {
+    this.chunks.close()
+    this.journal.close()
+    await this.view.close()
+    this.keys.wipe()
+  }
+
+  static hasView(viewDirectory: string): boolean {
+    return existsSync(join(viewDirectory, 'data.mdb'))
+  }
+}

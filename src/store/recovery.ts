@@ -1,0 +1,239 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import {
+  assert,
+  CorruptError,
+  type Epoch,
+  type Log,
+  limits,
+  ROOT_INO,
+  type Timespec,
+} from '../base/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import { createJournal, firstHead, holdsHead, type JournalHead, scan } from '../journal/index.ts'
+import {
+  type Change,
+  decodeChanges,
+  decodeTotals,
+  keys,
+  S_IFDIR,
+  type Totals,
+} from '../meta/index.ts'
+import { loadCheckpoint } from './checkpoint.ts'
+import { Draft } from './draft.ts'
+import { LocalVolume, type VolumeOpening } from './local-volume.ts'
+import { VOLUME_STATE } from './shared.ts'
+import { dropStaging, StagingReader } from './staging.ts'
+
+/** What opening a volume found and did, for the log and for status. */
+export interface Recovered {
+  volume: LocalVolume
+  /** The view was made anew from checkpoint and journal. */
+  rebuilt: boolean
+  records: number
+  stagedWrites: number
+}
+
+export interface RootAttributes {
+  mode: number
+  uid: number
+  gid: number
+  now: Timespec
+}
+
+const BOOT_FILE = 'boot'
+const CLEAN_FILE = 'clean'
+
+/** Make a new, empty volume: journal, view, root directory. Durable when this returns. @throws FsError EEXIST, ENOSPC */
+export function formatVolume(
+  opening: VolumeOpening,
+  epoch: Epoch,
+  root: RootAttributes,
+): LocalVolume {
+  rmSync(opening.viewDirectory, { recursive: true, force: true })
+  const head = createJournal(systemDisk, opening.journalDirectory, opening.id)
+  const volume = new LocalVolume(opening)
+  const { shared } = volume
+  dropStaging(opening.stagingDirectory)
+  writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
+  volume.view.apply([], head)
+  shared.setHead({ ...head, epoch })
+  shared.inoNext = ROOT_INO + 1
+  shared.inoReserved = ROOT_INO + 1 + limits.inoBlock
+  shared.freeBytes = Number.MAX_SAFE_INTEGER
+  const draft = new Draft(volume.view)
+  const { mode, uid, gid, now } = root
+  draft.putInode(ROOT_INO, {
+    mode: S_IFDIR | (mode & 0o7777),
+    nlink: 2,
+    uid,
+    gid,
+    rdev: 0,
+    size: 0,
+    bytes: 0,
+    atime: now,
+    mtime: now,
+    ctime: now,
+    btime: now,
+    generation: epoch,
+    version: 1,
+    timesSetAt: 0,
+    parent: ROOT_INO,
+    target: null,
+  })
+  draft.inodesDelta = 1
+  appendAndApply(volume, draft)
+  volume.journal.sync(shared.head)
+  shared.synced = shared.seq
+  shared.state = VOLUME_STATE.open
+  return volume
+}
+
+/**
+ * Open a volume of this node under a new epoch: view from the boot before or rebuilt, journal replayed, torn tail cut,
+ * first record of the epoch appended.
+ * @throws CorruptError when the journal or the checkpoint is damaged: fsck says where
+ */
+export function recoverVolume(opening: VolumeOpening, epoch: Epoch, log: Log): Recovered {
+  const trusted = viewIsWhole(opening)
+  if (!trusted) rmSync(opening.viewDirectory, { recursive: true, force: true })
+  let volume = new LocalVolume(opening)
+  let head = volume.view.head()
+  let rebuilt = false
+  const held =
+    head !== null &&
+    holdsHead(systemDisk, opening.journalDirectory, opening.id, head as JournalHead)
+  if (!held) {
+    if (head) {
+      log.warn({ op: 'recover', volume: opening.id }, 'the view is ahead of the log; rebuilt')
+      volume = reopenEmpty(volume)
+    }
+    rebuilt = true
+    if (!loadCheckpoint(volume)) {
+      const first = firstHead(systemDisk, opening.journalDirectory, opening.id)
+      if (!first) throw new CorruptError('volume has no journal', { volume: opening.id })
+      if (first.seq !== 0) {
+        throw new CorruptError('journal begins behind the start and there is no checkpoint', {
+          volume: opening.id,
+        })
+      }
+      volume.view.apply([], first)
+    }
+    head = volume.view.head()
+  }
+  writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
+  rmSync(join(opening.viewDirectory, CLEAN_FILE), { force: true })
+  assert(head !== null, 'a view that was rebuilt has a head')
+  const records = replay(volume, head as JournalHead)
+  const end = volume.view.head()
+  assert(end !== null, 'replay leaves a head')
+  volume.journal.truncateTo(end)
+  const { shared } = volume
+  shared.setHead({ ...end, epoch })
+  shared.applied = end.seq
+  const totals = loadTotals(volume)
+  const stagedWrites = takeOverStaging(volume, totals, opening.boot)
+  const draft = new Draft(volume.view)
+  // A kernel of another boot knows no inode any more: what has no name goes.
+  if (totals.boot.toString('hex') !== opening.boot) purgeOrphans(volume)
+  appendAndApply(volume, draft)
+  volume.journal.sync(shared.head)
+  shared.synced = shared.seq
+  shared.state = VOLUME_STATE.open
+  return { volume, rebuilt, records, stagedWrites }
+}
+
+/** The view is on stable storage: the next boot may use it. After the engine has stopped. */
+export function markViewClean(opening: VolumeOpening): void {
+  const data = join(opening.viewDirectory, 'data.mdb')
+  const handle = systemDisk.open(data, 'write')
+  systemDisk.fdatasync(handle)
+  systemDisk.close(handle)
+  systemDisk.replaceFile(join(opening.viewDirectory, CLEAN_FILE), Buffer.from(opening.boot))
+}
+
+/** Written in this boot, or synced at an orderly end: then the file is what LMDB left. */
+function viewIsWhole(opening: VolumeOpening): boolean {
+  const at = (name: string) => join(opening.viewDirectory, name)
+  if (!LocalVolume.hasView(opening.viewDirectory)) return false
+  if (existsSync(at(CLEAN_FILE))) return true
+  return existsSync(at(BOOT_FILE)) && readFileSync(at(BOOT_FILE), 'utf8') === opening.boot
+}
+
+function reopenEmpty(volume: LocalVolume): LocalVolume {
+  volume.view.clear()
+  return volume
+}
+
+function replay(volume: LocalVolume, from: JournalHead): number {
+  let records = 0
+  let head = from
+  let pending = new Map<string, Change>()
+  const { journalDirectory, id } = volume.opening
+  for (const record of scan(systemDisk, journalDirectory, id, from, volume.sealer)) {
+    assert(record.body !== null, 'the owner holds the keys')
+    for (const change of decodeChanges(record.body))
+      pending.set(change.key.toString('latin1'), change)
+    head = record.head
+    records++
+    if (pending.size >= 4096) {
+      volume.view.apply(pending.values(), head)
+      pending = new Map()
+    }
+  }
+  volume.view.apply(pending.values(), head)
+  return records
+}
+
+function loadTotals(volume: LocalVolume): Totals {
+  const value = volume.view.get(keys.totalsKey())
+  if (!value) throw new CorruptError('volume has no totals', { volume: volume.id })
+  const totals = decodeTotals(value)
+  const { shared } = volume
+  shared.usedBytes = totals.bytes
+  shared.inodes = totals.inodes
+  shared.inlineBytes = totals.inlineBytes
+  shared.inoNext = totals.inoReserved
+  shared.inoReserved = totals.inoReserved
+  shared.freeBytes = Number.MAX_SAFE_INTEGER
+  return totals
+}
+
+function takeOverStaging(volume: LocalVolume, totals: Totals, boot: string): number {
+  const { shared } = volume
+  const { stagingDirectory } = volume.opening
+  shared.committedNumber = totals.stagedNumber
+  shared.stagedNumber = totals.stagedNumber
+  if (totals.boot.toString('hex') !== boot) {
+    dropStaging(stagingDirectory)
+    return 0
+  }
+  const reader = new StagingReader(stagingDirectory)
+  let count = 0
+  for (const staged of reader.scan(totals.stagedNumber, Number.POSITIVE_INFINITY)) {
+    shared.stagedNumber = staged.number
+    shared.stagedBytes += staged.length
+    count++
+  }
+  reader.close()
+  return count
+}
+
+function purgeOrphans(volume: LocalVolume): void {
+  const end = Buffer.of(keys.KIND.orphan + 1)
+  const orphans = [...volume.view.range(Buffer.of(keys.KIND.orphan), end)]
+  for (const [key] of orphans) {
+    for (let done = false; !done; ) {
+      const draft = new Draft(volume.view)
+      done = draft.purge(keys.inoOfKey(key), 8192)
+      appendAndApply(volume, draft)
+    }
+  }
+}
+
+/** While nobody else is at the volume. Chunks that end are found by the sweep. */
+function appendAndApply(volume: LocalVolume, draft: Draft): void {
+  const { changes, seq } = volume.append(draft, { urgent: true })
+  volume.view.apply(changes, volume.shared.head)
+  volume.shared.applied = seq
+}

@@ -1,0 +1,242 @@
+import { assert, type Epoch, type Position, type RecordSeq } from '../base/index.ts'
+
+/** Int32 cells; the rest of the buffer are Float64 cells, exact for whole numbers below 2^53. */
+const LOCK = 0
+const FOREIGN = 1
+const ENGINE_SLEEPS = 2
+const PROGRESS = 3
+const STATE = 4
+const POISON = 5
+const INT_CELLS = 16
+
+const EPOCH = 0
+const SEQ = 1
+const FILE = 2
+const OFFSET = 3
+const APPLIED = 4
+const SYNCED = 5
+const STAGED_NUMBER = 6
+const COMMITTED_NUMBER = 7
+const STAGED_BYTES = 8
+const COMMITTED_BYTES = 9
+const USED_BYTES = 10
+const SIZE_BYTES = 11
+const INODES = 12
+const INLINE_BYTES = 13
+const INO_NEXT = 14
+const INO_RESERVED = 15
+const FLUSH_WANTED = 16
+const FREE_BYTES = 17
+const FLOAT_CELLS = 32
+const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
+const SHARED_BYTES = CHAIN_AT + 16
+
+/** What a volume can do right now; one number so that it is read in one load before each answer. */
+export const VOLUME_STATE = {
+  open: 0,
+  /** Read only: rule 3 minimum, or a person's order. */
+  readOnly: 1,
+  /** Locked: the keys were taken out of memory. */
+  locked: 2,
+  /** The copy failed (rule 7): nothing is acknowledged any more. */
+  failed: 3,
+  deleting: 4,
+} as const
+
+export type VolumeState = (typeof VOLUME_STATE)[keyof typeof VOLUME_STATE]
+
+/**
+ * State of one volume that its threads share: the mount's worker (which orders changes), the engine (which applies
+ * them and commits data) and the main thread. The lock is the volume's lock: who holds it checks, appends and moves
+ * the head, and waits for nothing. Numbers outside the lock may be a moment old, never torn (aligned 8-byte loads).
+ */
+export class SharedVolume {
+  readonly buffer: SharedArrayBuffer
+  readonly #ints: Int32Array
+  readonly #floats: Float64Array
+  readonly #chain: Uint8Array
+
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
+    assert(buffer.byteLength === SHARED_BYTES, 'shared volume state has one layout')
+    this.buffer = buffer
+    this.#ints = new Int32Array(buffer, 0, INT_CELLS)
+    this.#floats = new Float64Array(buffer, INT_CELLS * 4, FLOAT_CELLS)
+    this.#chain = new Uint8Array(buffer, CHAIN_AT, 16)
+  }
+
+  /** The cell in which the journals of all threads note a failed sync (rule 7). */
+  get poison(): Int32Array {
+    return this.#ints.subarray(POISON, POISON + 1)
+  }
+
+  lock(): void {
+    const ints = this.#ints
+    let spins = 0
+    while (Atomics.compareExchange(ints, LOCK, 0, 1) !== 0) {
+      if (++spins > 200) Atomics.wait(ints, LOCK, 1, 1)
+    }
+  }
+
+  unlock(): void {
+    Atomics.store(this.#ints, LOCK, 0)
+    Atomics.notify(this.#ints, LOCK, 1)
+  }
+
+  /** Grows whenever somebody other than the mount's worker changed the view: the worker then drops what it cached. */
+  get foreignChanges(): number {
+    return Atomics.load(this.#ints, FOREIGN)
+  }
+  countForeignChange(): void {
+    Atomics.add(this.#ints, FOREIGN, 1)
+  }
+
+  get state(): VolumeState {
+    return Atomics.load(this.#ints, STATE) as VolumeState
+  }
+  set state(state: VolumeState) {
+    Atomics.store(this.#ints, STATE, state)
+    this.announceProgress()
+  }
+
+  /** Nothing will be applied or committed any more. */
+  get stopped(): boolean {
+    const state = this.state
+    return state !== VOLUME_STATE.open && state !== VOLUME_STATE.readOnly
+  }
+
+  /** The engine says it sleeps; who has work for it takes the sign and, if it was up, must send it a message. */
+  engineSleeps(): void {
+    Atomics.store(this.#ints, ENGINE_SLEEPS, 1)
+  }
+  takeEngineSleeps(): boolean {
+    return this.#ints[ENGINE_SLEEPS] === 1 && Atomics.exchange(this.#ints, ENGINE_SLEEPS, 0) === 1
+  }
+
+  /** Wake everyone in waitForProgress: something was applied, committed, or the state changed. */
+  announceProgress(): void {
+    Atomics.add(this.#ints, PROGRESS, 1)
+    Atomics.notify(this.#ints, PROGRESS)
+  }
+  /** Blocks this thread until `reached` says yes; looks again at each progress and every 50 ms. */
+  waitForProgress(reached: () => boolean): void {
+    for (;;) {
+      const seen = Atomics.load(this.#ints, PROGRESS)
+      if (reached()) return
+      Atomics.wait(this.#ints, PROGRESS, seen, 50)
+    }
+  }
+
+  get head(): { epoch: Epoch; seq: RecordSeq; file: number; offset: number; chain: Buffer } {
+    return {
+      epoch: this.#floats[EPOCH] as Epoch,
+      seq: this.#floats[SEQ] as RecordSeq,
+      file: this.#floats[FILE] as number,
+      offset: this.#floats[OFFSET] as number,
+      chain: Buffer.from(this.#chain),
+    }
+  }
+  /** Only under the lock. */
+  setHead(head: Position & { file: number; offset: number; chain: Uint8Array }): void {
+    this.#floats[EPOCH] = head.epoch
+    this.#floats[SEQ] = head.seq
+    this.#floats[FILE] = head.file
+    this.#floats[OFFSET] = head.offset
+    this.#chain.set(head.chain)
+  }
+  get seq(): number {
+    return this.#floats[SEQ] as number
+  }
+  get epoch(): Epoch {
+    return this.#floats[EPOCH] as Epoch
+  }
+
+  get applied(): number {
+    return this.#floats[APPLIED] as number
+  }
+  set applied(seq: number) {
+    this.#floats[APPLIED] = seq
+  }
+  get synced(): number {
+    return this.#floats[SYNCED] as number
+  }
+  set synced(seq: number) {
+    this.#floats[SYNCED] = seq
+  }
+
+  get stagedNumber(): number {
+    return this.#floats[STAGED_NUMBER] as number
+  }
+  set stagedNumber(number: number) {
+    this.#floats[STAGED_NUMBER] = number
+  }
+  get committedNumber(): number {
+    return this.#floats[COMMITTED_NUMBER] as number
+  }
+  set committedNumber(number: number) {
+    this.#floats[COMMITTED_NUMBER] = number
+  }
+  get stagedBytes(): number {
+    return this.#floats[STAGED_BYTES] as number
+  }
+  set stagedBytes(bytes: number) {
+    this.#floats[STAGED_BYTES] = bytes
+  }
+  get committedBytes(): number {
+    return this.#floats[COMMITTED_BYTES] as number
+  }
+  set committedBytes(bytes: number) {
+    this.#floats[COMMITTED_BYTES] = bytes
+  }
+  /** Staged writes up to this number are to be committed without waiting for age or size. */
+  get flushWanted(): number {
+    return this.#floats[FLUSH_WANTED] as number
+  }
+  set flushWanted(number: number) {
+    this.#floats[FLUSH_WANTED] = number
+  }
+
+  get usedBytes(): number {
+    return this.#floats[USED_BYTES] as number
+  }
+  set usedBytes(bytes: number) {
+    this.#floats[USED_BYTES] = bytes
+  }
+  /** The quota: a volume's exact size. */
+  get sizeBytes(): number {
+    return this.#floats[SIZE_BYTES] as number
+  }
+  set sizeBytes(bytes: number) {
+    this.#floats[SIZE_BYTES] = bytes
+  }
+  get inlineBytes(): number {
+    return this.#floats[INLINE_BYTES] as number
+  }
+  set inlineBytes(bytes: number) {
+    this.#floats[INLINE_BYTES] = bytes
+  }
+  get inodes(): number {
+    return this.#floats[INODES] as number
+  }
+  set inodes(count: number) {
+    this.#floats[INODES] = count
+  }
+  get inoNext(): number {
+    return this.#floats[INO_NEXT] as number
+  }
+  set inoNext(ino: number) {
+    this.#floats[INO_NEXT] = ino
+  }
+  get inoReserved(): number {
+    return this.#floats[INO_RESERVED] as number
+  }
+  set inoReserved(ino: number) {
+    this.#floats[INO_RESERVED] = ino
+  }
+  /** Bytes the drives still take, headroom subtracted; measured by the engine every quarter second. */
+  get freeBytes(): number {
+    return this.#floats[FREE_BYTES] as number
+  }
+  set freeBytes(bytes: number) {
+    this.#floats[FREE_BYTES] = bytes
+  }
+}

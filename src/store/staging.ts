@@ -1,0 +1,233 @@
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { FsError, type Ino } from '../base/index.ts'
+
+/**
+ * Staging: the log of writes that were accepted and are not yet in a record. It lies on a tmpfs of ours, written and
+ * not mapped, so that `kill -9` loses nothing, and it is also how the mount's worker hands data to the engine: the
+ * engine reads it in order, commits a prefix, and names the last number covered in the record (design §5).
+ *
+ * A segment file is named by the number of its first write. Each write is a header of `stagedHeaderBytes`, then data.
+ */
+export const stagedHeaderBytes = 72
+const MAGIC = 0x57_53_54_31
+const SEGMENT_BYTES = 16 * 1024 * 1024
+
+/** One staged write, without its data. `segment` and `at` say where the data is. */
+export interface Staged {
+  number: number
+  ino: Ino
+  /** First byte in the file and count of bytes. */
+  offset: number
+  length: number
+  sec: number
+  nsec: number
+  uniqueLo: number
+  uniqueHi: number
+  segment: number
+  at: number
+}
+
+function segmentName(first: number): string {
+  return `${first.toString().padStart(16, '0')}.staged`
+}
+
+function segmentsIn(directory: string): number[] {
+  return readdirSync(directory)
+    .filter((name) => name.endsWith('.staged'))
+    .map((name) => Number.parseInt(name, 10))
+    .sort((a, b) => a - b)
+}
+
+/** Descriptors of segments, opened on demand. */
+class Segments {
+  readonly directory: string
+  readonly #open = new Map<number, number>()
+
+  constructor(directory: string) {
+    this.directory = directory
+  }
+
+  descriptor(segment: number): number {
+    let fd = this.#open.get(segment)
+    if (fd === undefined) {
+      fd = openSync(join(this.directory, segmentName(segment)), 'r')
+      this.#open.set(segment, fd)
+    }
+    return fd
+  }
+
+  closeBelow(segment: number): void {
+    for (const [first, fd] of this.#open) {
+      if (first < segment) {
+        closeSync(fd)
+        this.#open.delete(first)
+      }
+    }
+  }
+
+  close(): void {
+    this.closeBelow(Number.POSITIVE_INFINITY)
+  }
+}
+
+/** Reads data of staged writes; each thread has its own. */
+export class StagingReader {
+  readonly #segments: Segments
+
+  constructor(directory: string) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    this.#segments = new Segments(directory)
+  }
+
+  /** @param skip bytes into the write's data */
+  read(staged: Staged, skip: number, out: Buffer, outAt: number, length: number): void {
+    const fd = this.#segments.descriptor(staged.segment)
+    let done = 0
+    while (done < length) {
+      const n = readSync(fd, out, outAt + done, length - done, staged.at + skip + done)
+      if (n === 0) throw new FsError('EIO', 'staging', { segment: staged.segment, at: staged.at })
+      done += n
+    }
+  }
+
+  /** Segments that begin below this number will not be read again, except the one that may still hold it. */
+  closeBelow(number: number): void {
+    this.#segments.closeBelow(number)
+  }
+
+  close(): void {
+    this.#segments.close()
+  }
+
+  /**
+   * Staged writes with a number above `after`, in order, at most up to `upTo`.
+   * Ends at the first header that is not whole: a write that was never answered.
+   */
+  *scan(after: number, upTo: number, from?: { segment: number; at: number }): Generator<Staged> {
+    const segments = segmentsIn(this.#segments.directory)
+    const header = Buffer.allocUnsafe(stagedHeaderBytes)
+    for (const [index, segment] of segments.entries()) {
+      if (from ? segment < from.segment : (segments[index + 1] ?? Infinity) <= after + 1) continue
+      const fd = this.#segments.descriptor(segment)
+      let at = from?.segment === segment ? from.at : 0
+      const bytes = fstatSync(fd).size
+      for (;;) {
+        if (readSync(fd, header, 0, stagedHeaderBytes, at) < stagedHeaderBytes) break
+        const staged = decodeStaged(header, segment, at + stagedHeaderBytes)
+        if (!staged || staged.at + staged.length > bytes) break
+        if (staged.number > upTo) return
+        at += stagedHeaderBytes + staged.length
+        if (staged.number > after) yield staged
+      }
+    }
+  }
+}
+
+/** Appends staged writes; one per volume: the thread that answers its WRITE requests. */
+export class StagingWriter {
+  readonly #directory: string
+  #fd = -1
+  #segment = 0
+  #at = 0
+
+  constructor(directory: string) {
+    this.#directory = directory
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+  }
+
+  /**
+   * One write to the tmpfs: the header is put into `buffer` right before the data, over bytes that the caller
+   * gives up (the kernel's own request header), so that nothing is copied.
+   * @param dataAt where the data starts in `buffer`, at least stagedHeaderBytes
+   * @throws FsError ENOSPC when the tmpfs is full; nothing was staged then
+   */
+  append(write: Omit<Staged, 'segment' | 'at'>, buffer: Buffer, dataAt: number): Staged {
+    if (this.#fd < 0 || this.#at >= SEGMENT_BYTES) this.#startSegment(write.number)
+    const start = dataAt - stagedHeaderBytes
+    encodeStaged(write, buffer, start)
+    const length = stagedHeaderBytes + write.length
+    let done = 0
+    while (done < length) {
+      done += writeSync(this.#fd, buffer, start + done, length - done, this.#at + done)
+    }
+    const at = this.#at + stagedHeaderBytes
+    this.#at += length
+    return { ...write, segment: this.#segment, at }
+  }
+
+  close(): void {
+    if (this.#fd >= 0) closeSync(this.#fd)
+    this.#fd = -1
+  }
+
+  #startSegment(first: number): void {
+    this.close()
+    this.#segment = first
+    this.#at = 0
+    this.#fd = openSync(join(this.#directory, segmentName(first)), 'w', 0o600)
+  }
+}
+
+/** Gives back the memory of segments whose writes are all committed. Called by the engine. */
+export function dropCommittedSegments(directory: string, committed: number): void {
+  const segments = segmentsIn(directory)
+  for (const [index, segment] of segments.entries()) {
+    const next = segments[index + 1]
+    if (next !== undefined && next <= committed + 1)
+      unlinkSync(join(directory, segmentName(segment)))
+  }
+}
+
+/** Gives back all of it: everything staged is committed, or the boot it belongs to is over. */
+export function dropStaging(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  for (const segment of segmentsIn(directory)) unlinkSync(join(directory, segmentName(segment)))
+}
+
+function encodeStaged(write: Omit<Staged, 'segment' | 'at'>, out: Buffer, at: number): void {
+  out.writeUInt32LE(MAGIC, at)
+  out.writeUInt32LE(write.length, at + 4)
+  out.writeDoubleLE(write.number, at + 8)
+  out.writeDoubleLE(write.ino, at + 16)
+  out.writeDoubleLE(write.offset, at + 24)
+  out.writeDoubleLE(write.sec, at + 32)
+  out.writeUInt32LE(write.nsec, at + 40)
+  out.writeUInt32LE(write.uniqueLo, at + 44)
+  out.writeUInt32LE(write.uniqueHi, at + 48)
+  out.writeUInt32LE(checksum(write), at + 52)
+  out.fill(0, at + 56, at + stagedHeaderBytes)
+}
+
+function decodeStaged(header: Buffer, segment: number, at: number): Staged | null {
+  if (header.readUInt32LE(0) !== MAGIC) return null
+  const staged: Staged = {
+    length: header.readUInt32LE(4),
+    number: header.readDoubleLE(8),
+    ino: header.readDoubleLE(16) as Ino,
+    offset: header.readDoubleLE(24),
+    sec: header.readDoubleLE(32),
+    nsec: header.readUInt32LE(40),
+    uniqueLo: header.readUInt32LE(44),
+    uniqueHi: header.readUInt32LE(48),
+    segment,
+    at,
+  }
+  return header.readUInt32LE(52) === checksum(staged) ? staged : null
+}
+
+/** Tells a whole header from leftovers; tmpfs does not rot. */
+function checksum(write: Omit<Staged, 'segment' | 'at'>): number {
+  return (
+    (write.number * 31 + write.ino * 17 + write.offset * 7 + write.length * 3 + write.nsec) >>> 0
+  )
+}

@@ -1,0 +1,110 @@
+import { keys } from '../meta/index.ts'
+import type { AppendedChange, Entries, LocalVolume } from '../store/index.ts'
+
+interface Pending {
+  value: Buffer | null
+  seq: number
+}
+
+/** Changes above which the worker waits for the engine to apply some: bounds memory and replay after a crash. */
+const PENDING_MAX = 16_384
+const PRUNE_AT = 1024
+
+const { dirent, extent, xattr } = keys.KIND
+
+/**
+ * The view plus the records this thread appended that the engine has not applied yet. Point reads merge the two;
+ * range reads wait until the range has nothing pending.
+ */
+export class Overlay implements Entries {
+  readonly #volume: LocalVolume
+  readonly #wakeEngine: () => void
+  readonly #pending = new Map<string, Pending>()
+  /** Directory, file or attribute set (kind and inode of the key) → last record that changed it. */
+  readonly #groups = new Map<string, number>()
+  #pruneAt = PRUNE_AT
+
+  constructor(volume: LocalVolume, wakeEngine: () => void) {
+    this.#volume = volume
+    this.#wakeEngine = wakeEngine
+  }
+
+  get(key: Buffer): Buffer | null {
+    if (this.#pending.size > 0) {
+      const pending = this.#pending.get(key.toString('latin1'))
+      if (pending) return pending.value
+    }
+    return this.#volume.view.get(key)
+  }
+
+  range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]> {
+    return this.#volume.view.range(start, end)
+  }
+
+  floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null {
+    return this.#volume.view.floor(key, floor)
+  }
+
+  add(changes: readonly AppendedChange[], seq: number): void {
+    for (const { key, value } of changes) {
+      const name = key.toString('latin1')
+      this.#pending.delete(name)
+      this.#pending.set(name, { value, seq })
+      const kind = key[0]
+      if (kind === dirent || kind === extent || kind === xattr) {
+        const group = name.slice(0, 9)
+        this.#groups.delete(group)
+        this.#groups.set(group, seq)
+      }
+    }
+  }
+
+  /** Before a change takes the lock: forget what is applied, and wait when the engine is far behind. */
+  throttle(): void {
+    if (this.#pending.size < this.#pruneAt) return
+    this.prune()
+    if (this.#pending.size > PENDING_MAX) {
+      this.waitApplied(this.#volume.shared.seq)
+      this.prune()
+    }
+    this.#pruneAt = this.#pending.size + PRUNE_AT
+  }
+
+  /** Forget what the view has by now, and see it there. */
+  prune(): void {
+    const { applied } = this.#volume.shared
+    this.#volume.view.refresh()
+    for (const [key, { seq }] of this.#pending) {
+      if (seq > applied) break
+      this.#pending.delete(key)
+    }
+    for (const [group, seq] of this.#groups) {
+      if (seq > applied) break
+      this.#groups.delete(group)
+    }
+  }
+
+  /** The range of keys that begins with these 9 bytes can be read from the view when this returns. */
+  settle(groupStart: Buffer): void {
+    if (this.#groups.size === 0) return
+    const seq = this.#groups.get(groupStart.toString('latin1', 0, 9))
+    if (seq === undefined) return
+    this.waitApplied(seq)
+    this.prune()
+  }
+
+  /** Everything this thread appended is in the view when this returns. */
+  settleAll(): void {
+    if (this.#pending.size === 0) return
+    this.waitApplied(this.#volume.shared.seq)
+    this.prune()
+  }
+
+  waitApplied(seq: number): void {
+    const { shared } = this.#volume
+    if (shared.applied >= seq) return
+    this.#wakeEngine()
+    shared.waitForProgress(() => shared.applied >= seq || shared.stopped)
+    if (shared.applied < seq) throw this.#volume.stoppedError()
+  }
+}

@@ -1,0 +1,364 @@
+import {
+  type ChunkId,
+  type Clock,
+  CorruptError,
+  type DriveId,
+  FsError,
+  type Ino,
+  type Log,
+  limits,
+  ROOT_INO,
+  type Timespec,
+  type VolumeId,
+} from '../base/index.ts'
+import { nameHash } from '../crypto/index.ts'
+import {
+  type Answer,
+  type Dirent,
+  decodeAnswer,
+  decodeChunkInfo,
+  decodeDirents,
+  decodeInode,
+  encodeAnswer,
+  encodeDirents,
+  type Inode,
+  keys,
+  S_IFDIR,
+  S_IFMT,
+} from '../meta/index.ts'
+import {
+  Draft,
+  type LocalVolume,
+  StagingReader,
+  StagingWriter,
+  VOLUME_STATE,
+} from '../store/index.ts'
+import { ExtentMaps } from './extent-maps.ts'
+import { Overlay } from './overlay.ts'
+import { StagedFiles } from './staged-files.ts'
+
+/** Who asks, from the kernel's request header. */
+export interface Caller {
+  uid: number
+  gid: number
+  pid: number
+}
+
+/** Names a request across restarts of the daemon: the mount and the kernel's unique, without the resend bit. */
+export interface Request {
+  uniqueLo: number
+  uniqueHi: number
+}
+
+/** An inode as a caller sees it: with what is staged. */
+export interface Attributes extends Inode {
+  ino: Ino
+}
+
+export interface VolumeFsWorld {
+  clock: Clock
+  log: Log
+  /** Number of the mount whose thread this is; names its answers in the journal. */
+  mount: number
+  wakeEngine(): void
+  /** A chunk failed its seal or is gone: goes to the log and to status. */
+  damaged(volume: VolumeId, chunk: ChunkId, what: string): void
+}
+
+const CHUNK_DRIVES_MAX = 65_536
+const INODES_CACHED_MAX = 20_000
+
+/**
+ * One volume as POSIX sees it, in the thread that answers one mount. It orders the volume's changes: each is checked,
+ * drafted and appended under the volume's lock, seen at once through the overlay, and applied by the engine.
+ * The operations stand in files of their own (names.ts, attributes.ts, data.ts, …) as functions over this class.
+ */
+export class VolumeFs {
+  readonly volume: LocalVolume
+  readonly world: VolumeFsWorld
+  readonly overlay: Overlay
+  readonly staged = new StagedFiles()
+  readonly staging: StagingReader
+  readonly extents: ExtentMaps
+  /** Nameless inodes a kernel still knows: their space comes back when it forgets them. */
+  readonly orphans = new Set<Ino>()
+  /** Orphans the kernel has forgotten; purged together. */
+  readonly purgeable: Ino[] = []
+  /** This thread orders the volume's changes. Otherwise another mount does, and this one reads what is committed. */
+  readonly writes: boolean
+  readonly #writer: StagingWriter | null
+  readonly #inodes = new Map<Ino, Inode>()
+  readonly #chunkDrives = new Map<ChunkId, DriveId>()
+  readonly #hash = Buffer.allocUnsafe(8)
+  #foreignSeen = -1
+
+  constructor(volume: LocalVolume, world: VolumeFsWorld, writes: boolean) {
+    this.volume = volume
+    this.world = world
+    this.writes = writes
+    this.overlay = new Overlay(volume, () => this.wakeEngine())
+    this.staging = new StagingReader(volume.opening.stagingDirectory)
+    this.extents = new ExtentMaps(this.overlay)
+    this.#writer = writes ? new StagingWriter(volume.opening.stagingDirectory) : null
+    if (writes) this.#takeOver()
+  }
+
+  /** Staged writes and orphans of the life before this one. */
+  #takeOver(): void {
+    const { shared } = this.volume
+    for (const staged of this.staging.scan(shared.committedNumber, shared.stagedNumber)) {
+      if (this.overlay.get(keys.inodeKey(staged.ino))) this.staged.add(staged)
+    }
+    const end = Buffer.of(keys.KIND.orphan + 1)
+    for (const [key] of this.overlay.range(Buffer.of(keys.KIND.orphan), end)) {
+      this.orphans.add(keys.inoOfKey(key))
+    }
+  }
+
+  get writer(): StagingWriter {
+    if (!this.#writer) throw new FsError('EROFS', 'write', { volume: this.volume.name })
+    return this.#writer
+  }
+
+  /** See what others changed. To be called at the start of every request. @throws FsError when the volume is not open */
+  enter(): void {
+    const { shared } = this.volume
+    if (shared.state !== VOLUME_STATE.open) this.#refuse()
+    if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
+  }
+
+  #refresh(): void {
+    const { shared } = this.volume
+    this.#foreignSeen = shared.foreignChanges
+    const { committedNumber } = shared
+    this.overlay.prune()
+    this.#inodes.clear()
+    this.extents.clear()
+    this.staged.dropThrough(committedNumber)
+  }
+
+  #refuse(): void {
+    const { state } = this.volume.shared
+    if (state === VOLUME_STATE.readOnly) return
+    throw this.volume.stoppedError()
+  }
+
+  wakeEngine(): void {
+    if (this.volume.shared.takeEngineSleeps()) this.world.wakeEngine()
+  }
+
+  now(): Timespec {
+    return this.world.clock.now()
+  }
+
+  /** @throws FsError ESTALE when there is no such inode (any more) */
+  inode(ino: Ino): Inode {
+    const inode = this.find(ino)
+    if (!inode) throw new FsError('ESTALE', 'inode', { ino })
+    return inode
+  }
+
+  /** Shared with the cache: callers copy before they change it. */
+  find(ino: Ino): Inode | null {
+    const cached = this.#inodes.get(ino)
+    if (cached) return cached
+    const value = this.overlay.get(keys.inodeKey(ino))
+    if (!value) return null
+    const inode = decodeInode(value)
+    this.#cache(ino, inode)
+    return inode
+  }
+
+  directory(ino: Ino): Inode {
+    const inode = this.inode(ino)
+    if ((inode.mode & S_IFMT) !== S_IFDIR) throw new FsError('ENOTDIR', 'inode', { ino })
+    return inode
+  }
+
+  attributes(ino: Ino): Attributes {
+    const inode = this.inode(ino)
+    const staged = this.staged.get(ino)
+    if (!staged) return { ...inode, ino }
+    const newer = staged.last.number > inode.timesSetAt
+    const time = { sec: staged.last.sec, nsec: staged.last.nsec }
+    return {
+      ...inode,
+      ino,
+      size: Math.max(inode.size, staged.size),
+      bytes: Math.max(inode.bytes, Math.min(staged.size, inode.bytes + staged.size)),
+      mtime: newer ? time : inode.mtime,
+      ctime: newer ? time : inode.ctime,
+    }
+  }
+
+  /** The 8 bytes that stand for a name in keys, and as the cookie of READDIR: a positive number above 2^62. */
+  hash(name: Buffer): Buffer {
+    nameHash(this.volume.keys.nameKey, name, this.#hash, 0)
+    this.#hash[0] = ((this.#hash[0] as number) & 0x3f) | 0x40
+    return this.#hash
+  }
+
+  /** The entry of a name, null when there is none. @throws FsError ENAMETOOLONG */
+  entry(parent: Ino, name: Buffer): Dirent | null {
+    if (name.length > limits.nameBytesMax) throw new FsError('ENAMETOOLONG', 'lookup', { parent })
+    const value = this.overlay.get(keys.direntKey(parent, this.hash(name)))
+    if (!value) return null
+    for (const entry of decodeDirents(value)) if (entry.name.equals(name)) return entry
+    return null
+  }
+
+  /**
+   * One change of the volume: `make` checks and drafts under the lock; its record is appended before this returns.
+   * @param request the kernel's request, so that it is never executed twice
+   * @param answered inode that the reply is about, for the stored answer; 0 for none
+   */
+  change<T>(
+    request: Request | null,
+    make: (draft: Draft) => T,
+    answered: (result: T) => Ino = () => 0 as Ino,
+    urgent = false,
+  ): T {
+    const { shared } = this.volume
+    if (!this.writes) throw new FsError('EROFS', 'change', { volume: this.volume.name })
+    if (shared.state !== VOLUME_STATE.open) {
+      if (shared.state === VOLUME_STATE.readOnly) throw new FsError('EROFS', 'change', {})
+      throw this.volume.stoppedError()
+    }
+    this.overlay.throttle()
+    shared.lock()
+    try {
+      if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
+      const draft = new Draft(this.overlay)
+      const result = make(draft)
+      if (request) {
+        const answer: Answer = { ...request, ino: answered(result) }
+        draft.put(keys.answerKey(this.world.mount), encodeAnswer(answer))
+      }
+      const { changes, seq } = this.volume.append(draft, {
+        urgent,
+        ...(request ? { requestId: { mount: this.world.mount, ...request } } : {}),
+      })
+      this.overlay.add(changes, seq)
+      return result
+    } catch (error) {
+      this.#inodes.clear()
+      throw error
+    } finally {
+      shared.unlock()
+      this.wakeEngine()
+    }
+  }
+
+  /** As `change`, for drafts that read ranges: with everything applied first. */
+  changeSettled<T>(request: Request | null, make: (draft: Draft) => T, urgent = false): T {
+    for (;;) {
+      this.overlay.settleAll()
+      const { shared } = this.volume
+      if (shared.applied >= shared.seq) break
+      this.overlay.waitApplied(shared.seq)
+    }
+    return this.change(request, make, undefined, urgent)
+  }
+
+  /** The stored answer of a request that the kernel sends again; null when it was never executed. */
+  answered(request: Request): Answer | null {
+    const { uniqueLo, uniqueHi } = request
+    const { last } = this.staged
+    if (last && last.uniqueLo === uniqueLo && last.uniqueHi === uniqueHi) {
+      return { uniqueLo, uniqueHi, ino: last.ino }
+    }
+    const value = this.overlay.get(keys.answerKey(this.world.mount))
+    if (!value) return null
+    const answer = decodeAnswer(value)
+    return answer.uniqueLo === uniqueLo && answer.uniqueHi === uniqueHi ? answer : null
+  }
+
+  putInode(draft: Draft, ino: Ino, inode: Inode): void {
+    inode.version = this.volume.shared.seq + 1
+    draft.putInode(ino, inode)
+    this.#cache(ino, inode)
+  }
+
+  dropInode(ino: Ino): void {
+    this.#inodes.delete(ino)
+    this.extents.forget(ino)
+  }
+
+  putEntry(draft: Draft, parent: Ino, entry: Dirent): void {
+    const key = keys.direntKey(parent, this.hash(entry.name))
+    const value = draft.get(key)
+    const bucket = value ? decodeDirents(value).filter((old) => !old.name.equals(entry.name)) : []
+    draft.put(key, encodeDirents([...bucket, entry]))
+  }
+
+  removeEntry(draft: Draft, parent: Ino, name: Buffer): void {
+    const key = keys.direntKey(parent, this.hash(name))
+    const value = draft.get(key)
+    if (!value) throw new CorruptError('directory entry vanished', { parent })
+    const bucket = decodeDirents(value).filter((old) => !old.name.equals(name))
+    if (bucket.length > 0) draft.put(key, encodeDirents(bucket))
+    else draft.delete(key)
+  }
+
+  /** A number never given before. Only inside `change`: the totals of the record reserve the block. */
+  newIno(): Ino {
+    const { shared } = this.volume
+    const ino = shared.inoNext
+    shared.inoNext = ino + 1
+    if (ino >= shared.inoReserved) shared.inoReserved = ino + limits.inoBlock
+    return ino as Ino
+  }
+
+  /** Commit what is staged of one file (and all staged before it), so that a change can rest on it. */
+  flush(ino: Ino): void {
+    const staged = this.staged.get(ino)
+    if (staged) this.flushThrough(staged.last.number)
+  }
+
+  flushThrough(number: number): void {
+    const { shared } = this.volume
+    if (shared.committedNumber < number) {
+      if (number > shared.flushWanted) shared.flushWanted = number
+      this.world.wakeEngine()
+      shared.waitForProgress(() => shared.committedNumber >= number || shared.stopped)
+      if (shared.committedNumber < number) throw this.volume.stoppedError()
+    }
+    this.#refresh()
+  }
+
+  /**
+   * Plain bytes of a chunk into `out`.
+   * @throws FsError EIO when the chunk is damaged or missing: that range alone is lost; status names it
+   */
+  readChunk(chunk: ChunkId, at: number, length: number, out: Buffer, outAt: number): void {
+    let drive = this.#chunkDrives.get(chunk)
+    if (drive === undefined) {
+      const value = this.overlay.get(keys.chunkKey(chunk))
+      if (!value) throw new FsError('EIO', 'read', { chunk, message: 'chunk is not in the view' })
+      drive = decodeChunkInfo(value).drive
+      if (this.#chunkDrives.size >= CHUNK_DRIVES_MAX) this.#chunkDrives.clear()
+      this.#chunkDrives.set(chunk, drive)
+    }
+    try {
+      this.volume.chunks.readSync(chunk, drive, this.volume.reader, at, length, out, outAt)
+    } catch (error) {
+      if (!(error instanceof CorruptError)) throw error
+      this.world.damaged(this.volume.id, chunk, error.message)
+      throw new FsError('EIO', 'read', { chunk, cause: error })
+    }
+  }
+
+  close(): void {
+    this.#writer?.close()
+    this.staging.close()
+  }
+
+  get root(): Ino {
+    return ROOT_INO
+  }
+
+  #cache(ino: Ino, inode: Inode): void {
+    if (this.#inodes.size >= INODES_CACHED_MAX) this.#inodes.clear()
+    this.#inodes.set(ino, inode)
+  }
+}

@@ -1,0 +1,101 @@
+import { FsError, type Ino, limits } from '../base/index.ts'
+import { decodeXattrs, encodeXattrs, keys, type Xattr } from '../meta/index.ts'
+import type { Draft } from '../store/index.ts'
+import { ACL_ACCESS, checkAcl, modeOfAcl } from './acl.ts'
+import { settledInode } from './attributes.ts'
+import type { Request, VolumeFs } from './volume-fs.ts'
+
+/** Extended attributes: user, trusted, security and the POSIX ACLs; the kernel checks who may touch which. */
+
+const XATTR_CREATE = 1
+const XATTR_REPLACE = 2
+/** Linux XATTR_LIST_MAX: a list that listxattr(2) could not return is refused at the set. */
+const LIST_BYTES_MAX = 65_536
+const CAPABILITY = Buffer.from('security.capability')
+
+/** @throws FsError ENODATA */
+export function getxattr(fs: VolumeFs, ino: Ino, name: Buffer): Buffer {
+  const value = find(fs.overlay.get(keys.xattrKey(ino, fs.hash(name))), name)
+  if (!value) throw new FsError('ENODATA', 'getxattr', { ino })
+  return value
+}
+
+export function listxattr(fs: VolumeFs, ino: Ino): Buffer {
+  fs.inode(ino)
+  const start = keys.startOfIno(keys.KIND.xattr, ino)
+  fs.overlay.settle(start)
+  const names: Buffer[] = []
+  for (const [, value] of fs.overlay.range(start, keys.endOfIno(keys.KIND.xattr, ino))) {
+    for (const { name } of decodeXattrs(value)) names.push(name, Buffer.of(0))
+  }
+  return Buffer.concat(names)
+}
+
+/** @throws FsError EEXIST, ENODATA (by flags), ERANGE, E2BIG, ENOSPC (the list grew too long), EINVAL (a bad ACL) */
+export function setxattr(
+  fs: VolumeFs,
+  request: Request,
+  ino: Ino,
+  name: Buffer,
+  value: Buffer,
+  flags: number,
+  killSetgid: boolean,
+): void {
+  if (name.length > limits.xattrNameBytesMax) throw new FsError('ERANGE', 'setxattr', { ino })
+  if (value.length > limits.xattrValueBytesMax) throw new FsError('E2BIG', 'setxattr', { ino })
+  const listed = listxattr(fs, ino)
+  fs.change(request, (draft) => {
+    const inode = settledInode(fs, ino)
+    const key = keys.xattrKey(ino, fs.hash(name))
+    const bucket = bucketOf(draft.get(key))
+    const exists = bucket.some((old) => old.name.equals(name))
+    if (exists && flags & XATTR_CREATE) throw new FsError('EEXIST', 'setxattr', { ino })
+    if (!exists && flags & XATTR_REPLACE) throw new FsError('ENODATA', 'setxattr', { ino })
+    if (!exists && listed.length + name.length + 1 > LIST_BYTES_MAX) {
+      throw new FsError('ENOSPC', 'setxattr', { ino })
+    }
+    if (name.equals(ACL_ACCESS)) {
+      checkAcl(value)
+      inode.mode = modeOfAcl(inode.mode, value)
+      if (killSetgid) inode.mode &= ~0o2000
+    }
+    putXattr(draft, key, { name: Buffer.from(name), value: Buffer.from(value) })
+    inode.ctime = fs.now()
+    fs.putInode(draft, ino, inode)
+  })
+}
+
+export function removexattr(fs: VolumeFs, request: Request, ino: Ino, name: Buffer): void {
+  fs.change(request, (draft) => {
+    const key = keys.xattrKey(ino, fs.hash(name))
+    const bucket = bucketOf(draft.get(key))
+    const kept = bucket.filter((old) => !old.name.equals(name))
+    if (kept.length === bucket.length) throw new FsError('ENODATA', 'removexattr', { ino })
+    if (kept.length > 0) draft.put(key, encodeXattrs(kept))
+    else draft.delete(key)
+    fs.putInode(draft, ino, { ...settledInode(fs, ino), ctime: fs.now() })
+  })
+}
+
+export function putXattr(draft: Draft, key: Buffer, xattr: Xattr): void {
+  const others = bucketOf(draft.get(key)).filter((old) => !old.name.equals(xattr.name))
+  draft.put(key, encodeXattrs([...others, xattr]))
+}
+
+/** File capabilities do not survive a write or a change of owner. */
+export function dropCapability(fs: VolumeFs, draft: Draft, ino: Ino): void {
+  const key = keys.xattrKey(ino, fs.hash(CAPABILITY))
+  const bucket = bucketOf(draft.get(key))
+  if (!bucket.some((old) => old.name.equals(CAPABILITY))) return
+  const kept = bucket.filter((old) => !old.name.equals(CAPABILITY))
+  if (kept.length > 0) draft.put(key, encodeXattrs(kept))
+  else draft.delete(key)
+}
+
+export function find(value: Buffer | null, name: Buffer): Buffer | null {
+  return bucketOf(value).find((xattr) => xattr.name.equals(name))?.value ?? null
+}
+
+function bucketOf(value: Buffer | null): Xattr[] {
+  return value ? decodeXattrs(value) : []
+}
