@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Log } from './base/index.ts'
+import { type Log, messageOf } from './base/index.ts'
 
 /**
  * One program in three roles. `weft up` starts it again as the keeper, the keeper starts it as the daemon;
@@ -15,30 +15,41 @@ interface FuseRoom {
   runKeeper(options: { home: string; program: string; log: Log }): Promise<number>
 }
 interface DaemonRoom {
-  runDaemon(options: { home: string; program: string }): Promise<number>
+  runDaemon(options: { home: string; program: string; version: string }): Promise<number>
 }
 
-switch (role) {
-  case '__keeper': {
-    const { runKeeper } = await load<FuseRoom>('fuse')
-    const { openLog } = await import('./base/index.ts')
-    process.exit(await runKeeper({ home: homeOf(rest), program, log: openLog(2) }))
-    break
-  }
-  case '__daemon': {
-    const { runDaemon } = await load<DaemonRoom>('daemon')
-    process.exit(await runDaemon({ home: homeOf(rest), program }))
-    break
-  }
-  default: {
-    const { runCli } = await import('./cli/index.ts')
-    // Not process.exit: what is still on its way into a pipe has to arrive.
-    process.exitCode = await runCli({
-      argv: process.argv.slice(2),
-      name,
-      program,
-      version: version(),
-    })
+if (role === '__keeper') {
+  const { openLog } = await import('./base/index.ts')
+  const log = openLog(2)
+  process.exit(
+    await orLogged(log, async () => {
+      const { runKeeper } = await load<FuseRoom>('fuse')
+      return runKeeper({ home: homeOf(rest), program, log })
+    }),
+  )
+} else if (role === '__daemon') {
+  const { openLog } = await import('./base/index.ts')
+  process.exit(
+    await orLogged(openLog(2), async () => {
+      const { runDaemon } = await load<DaemonRoom>('daemon')
+      return runDaemon({ home: homeOf(rest), program, version: version() })
+    }),
+  )
+} else {
+  const { runCli } = await import('./cli/index.ts')
+  const argv = process.argv.slice(2)
+  // Not process.exit: what is still on its way into a pipe has to arrive.
+  process.exitCode = await runCli({ argv, name, program, version: version() })
+}
+
+/** `weft up` shows a person the last error of this log when a start fails. */
+async function orLogged(log: Log, run: () => Promise<number>): Promise<number> {
+  try {
+    return await run()
+  } catch (error) {
+    const stack = error instanceof Error ? error.stack : undefined
+    log.error({ room: 'main', role, error: messageOf(error), stack }, 'cannot go on')
+    return 1
   }
 }
 
