@@ -379,7 +379,10 @@ function readOutput(path: string): string {
 
 function commandLine(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      .replaceAll(/[\0\n]+/g, ' ')
+      .trim()
+      .slice(0, 160)
   } catch {
     return ''
   }
