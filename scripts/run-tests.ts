@@ -28,7 +28,8 @@ const USAGE = `usage: run-tests [--all] [--only TIER[,TIER]] [--deadline SECONDS
   --deadline S     seconds a file may take (default 120); its first line "// deadline: 600 s" raises it
   --list           print the files and stop
   NAME             only files whose path contains one of the names; a path ending in .js runs as it stands
-A leak outside the run's own directories is a failure; WEFT_TEST_SHARED=1 makes it a note, where others use the machine too.`
+What a test leaves in its own directories is a failure and taken away. What appeared elsewhere meanwhile (mounts of weft, loop devices,
+network namespaces) is a note, because others may use the machine; with WEFT_TEST_ALONE=1, as in CI, it is a failure too.`
 
 /** Files of these tiers touch nothing of the machine but their own temp dir: they run two at a time. All others run alone. */
 const SIDE_BY_SIDE = new Set(['unit', 'disk'])
@@ -469,12 +470,15 @@ async function main(): Promise<number> {
     for (const file of alone) await run(file)
 
     for (const leak of leaksSince(before, isOwned)) {
-      const shared = !leak.owned && process.env.WEFT_TEST_SHARED === '1'
-      console.log(`${shared ? 'note' : 'FAIL'} still standing after the run: ${leak.what}`)
-      if (!shared) failed++
-      // What lies elsewhere may be someone else's: say how, do not do it.
-      if (leak.owned) undo(leak)
-      else console.log(`    not removed, it is not under ${runDir}: ${leak.undo.join(' ')}`)
+      const ours = leak.owned || process.env.WEFT_TEST_ALONE === '1'
+      console.log(`${ours ? 'FAIL' : 'note'} still standing after the run: ${leak.what}`)
+      if (ours) {
+        failed++
+        undo(leak)
+      } else
+        console.log(
+          `    not under ${runDir}, so left alone; if it is yours: ${leak.undo.join(' ')}`,
+        )
     }
   } finally {
     removeTree(runDir)
