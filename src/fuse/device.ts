@@ -42,7 +42,8 @@ export function openFuse(): number {
     if (code === 'EACCES' || code === 'EPERM') {
       throw new FsError('EPERM', 'open-fuse', {
         cause,
-        message: 'no right to open /dev/fuse; run as root, or give the container --device /dev/fuse',
+        message:
+          'no right to open /dev/fuse; run as root, or give the container --device /dev/fuse',
       })
     }
     throw new FsError('EIO', 'open-fuse', { cause, message: `/dev/fuse: ${messageOf(cause)}` })
@@ -62,7 +63,9 @@ export async function mountFuse(
 ): Promise<MountedFuse> {
   for (const option of options) {
     if (!OPTION.test(option)) {
-      throw new FsError('EINVAL', 'mount', { message: `not a mount option: ${JSON.stringify(option)}` })
+      throw new FsError('EINVAL', 'mount', {
+        message: `not a mount option: ${JSON.stringify(option)}`,
+      })
     }
   }
   const point = await freeMountPoint(target)
@@ -119,7 +122,11 @@ export async function syncMount(target: string, deadlineMs: number): Promise<voi
 }
 
 /** umount(8) of an exact mount point, of any type. Errors as unmountFuse. */
-export async function unmountEntry(point: string, lazy: boolean, deadlineMs: number): Promise<void> {
+export async function unmountEntry(
+  point: string,
+  lazy: boolean,
+  deadlineMs: number,
+): Promise<void> {
   const args = ['-i', '-c', ...(lazy ? ['-l'] : []), '--', point]
   const done = await runCommand('umount', args, { deadlineMs })
   if (done.code === 0) return
@@ -226,7 +233,9 @@ async function canonical(path: string): Promise<string> {
 function mounted(point: string): MountedFuse {
   const entry = mountAt(point, mountTable())
   if (entry === undefined) {
-    throw new FsError('EIO', 'mount', { message: `mount said nothing, but ${point} is not mounted` })
+    throw new FsError('EIO', 'mount', {
+      message: `mount said nothing, but ${point} is not mounted`,
+    })
   }
   return { target: point, mountId: entry.id, dev: entry.dev }
 }

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, realpathSync, rmSync } from 'node:fs'
-import type { Duplex } from 'node:stream'
 import { join, resolve } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
-import type { Log } from '../base/log.ts'
+import type { Log } from '../base/index.ts'
 import {
   bindMount,
   mountFuse,
@@ -97,7 +97,7 @@ interface Life {
  * Takes over SIGTERM, SIGINT and SIGHUP, and the working directory, while it runs.
  */
 export async function runKeeper(options: KeeperOptions): Promise<number> {
-  const { log } = options
+  const log = unfailing(options.log)
   const clock = options.clock ?? systemClock()
   let lock: HomeLock
   let home: string
@@ -112,7 +112,7 @@ export async function runKeeper(options: KeeperOptions): Promise<number> {
   }
   const program = resolve(options.program)
   process.chdir('/') // never keep a mount busy, least of all our own
-  const keeper = new Keeper({ ...options, home, program }, clock, lock, runDir)
+  const keeper = new Keeper({ ...options, log, home, program }, clock, lock, runDir)
   const stop = (signal: NodeJS.Signals) => {
     log.info({ op: 'keeper', signal }, 'asked to stop')
     keeper.shutdown()
@@ -360,7 +360,11 @@ class Keeper {
     } catch (error) {
       this.#log.warn({ op: 'ipc', error: messageOf(error) }, 'unknown message from the daemon')
       if (error instanceof RequestError && error.id !== null) {
-        this.#answerError(life, error.id, new FsError('EPROTO', 'keeper', { message: error.message }))
+        this.#answerError(
+          life,
+          error.id,
+          new FsError('EPROTO', 'keeper', { message: error.message }),
+        )
       }
       return
     }
@@ -668,6 +672,24 @@ class Keeper {
     })
     this.#cancelTimers.add(cancel)
     return cancel
+  }
+}
+
+/** A full disk or a closed pipe behind the log costs lines, not the mounts. */
+function unfailing(log: Log): Log {
+  const safe = (level: 'debug' | 'info' | 'warn' | 'error') => (fields: object, text: string) => {
+    try {
+      log[level](fields, text)
+    } catch {
+      // nowhere left to say so
+    }
+  }
+  return {
+    debug: safe('debug'),
+    info: safe('info'),
+    warn: safe('warn'),
+    error: safe('error'),
+    child: (fields) => unfailing(log.child(fields)),
   }
 }
 

@@ -32,11 +32,11 @@ export function parseMountInfo(text: string): MountEntry[] {
       id: Number(id),
       parent: Number(parent),
       dev: dev ?? '',
-      root: unescape(root ?? ''),
-      mountPoint: unescape(mountPoint ?? ''),
+      root: undoEscapes(root ?? ''),
+      mountPoint: undoEscapes(mountPoint ?? ''),
       options,
-      fsType: unescape(fields[dash + 1] ?? ''),
-      source: unescape(fields[dash + 2] ?? ''),
+      fsType: undoEscapes(fields[dash + 1] ?? ''),
+      source: undoEscapes(fields[dash + 2] ?? ''),
       superOptions: fields[dash + 3] ?? '',
     })
   }
@@ -54,7 +54,7 @@ export function isWeftMount(entry: MountEntry): boolean {
 }
 
 /** The kernel writes space, tab, newline, backslash and # as three octal digits (seq_file mangle_path). */
-function unescape(text: string): string {
+function undoEscapes(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   )

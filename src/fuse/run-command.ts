@@ -20,7 +20,10 @@ const DEADLINE_MS = 30_000
 const KILL_GRACE_MS = 500
 const OUTPUT_CHARS_MAX = 8192
 /** mount(8) and umount(8) live in sbin on some systems; messages are parsed, so the locale is fixed. */
-const ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' }
+const ENVIRONMENT = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LC_ALL: 'C',
+}
 
 const clock = systemClock()
 

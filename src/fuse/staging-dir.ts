@@ -1,11 +1,4 @@
-import {
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  statfsSync,
-} from 'node:fs'
+import { lstatSync, mkdirSync, readFileSync, rmdirSync, rmSync, statfsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { codeOf, FsError } from '../base/errors.ts'
 import { unmountEntry } from './device.ts'

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { codeOf, messageOf } from '../../src/base/index.ts'
 import { KeeperClient } from '../../src/fuse/keeper-client.ts'
+import { keeperFd } from '../../src/fuse/keeper-protocol.ts'
 
 interface Job {
   readonly fd: number
@@ -25,8 +26,8 @@ async function serve(home: string): Promise<void> {
   const keeper = KeeperClient.connect()
   if (keeper === null) throw new Error('no keeper')
   if (existsSync(join(home, 'crash-at-start'))) process.exit(9)
-  keeper.onPleaseStop(() => process.exit(0))
-  keeper.onLost(() => process.exit(3))
+  keeper.onPleaseStop(leave)
+  keeper.onLost(leave)
   const state = await keeper.state
   while (existsSync(join(home, 'pause'))) await sleep(20)
 
@@ -36,7 +37,7 @@ async function serve(home: string): Promise<void> {
     })
     worker.on('message', (message: string) => {
       if (message === 'init') {
-        keeper.saveState(slot, { slot, words: 'of the last life' }).then(() => worker.postMessage('go'))
+        keeper.saveState(slot, { slot, words: 'of the last life' }).catch(() => {})
       } else {
         keeper.ended(slot).catch(() => {})
       }
@@ -55,12 +56,22 @@ async function serve(home: string): Promise<void> {
     unbind: ({ target }) => keeper.unbind(target ?? ''),
     restart: async ({ program }) => {
       await keeper.restart(program ?? null)
-      setTimeout(() => process.exit(0), 20)
+      setTimeout(leave, 20)
     },
     shutdown: () => keeper.shutdown(),
     state: () => Promise.resolve(state),
     garbage: async ({ bytes }) => {
-      writeSync(3, bytes ?? '')
+      writeSync(keeperFd, bytes ?? '')
+    },
+    endless: async () => {
+      for (let left = 2_000_000; left > 0; ) {
+        try {
+          left -= writeSync(keeperFd, 'x'.repeat(10_000))
+        } catch (error) {
+          if (codeOf(error) !== 'EAGAIN') throw error
+          pause(1)
+        }
+      }
     },
   }
   const path = join(home, 'tiny.sock')
@@ -77,7 +88,14 @@ async function serve(home: string): Promise<void> {
         },
       )
     })
-  }).listen(path, () => keeper.ready())
+  }).listen(path, () => {
+    keeper.ready().catch(() => {})
+  })
+}
+
+/** Not process.exit: it joins the workers, and one that blocks in read of a live mount cannot be joined (measured). */
+function leave(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
 
 /** The blocking loop: opcode numbers and structures from linux/fuse.h. */
@@ -132,7 +150,7 @@ function loop({ fd, home, resend }: Job): void {
     switch (opcode) {
       case 26: // INIT: state is saved before the answer
         parentPort?.postMessage('init')
-        // A worker that blocks cannot hear 'go'; a moment is enough for a test, a real daemon waits for it.
+        // A moment is enough for a test; a real daemon waits until the keeper has it.
         pause(100)
         reply.writeUInt32LE(7, 16)
         reply.writeUInt32LE(Math.min(45, request.readUInt32LE(44)), 20)
