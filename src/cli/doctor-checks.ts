@@ -402,12 +402,13 @@ async function mounts(machine: Machine, places: Places): Promise<Finding[]> {
   const findings: Finding[] = []
   for (const { mountPoint } of tableOf(machine).filter((entry) => entry.type === 'fuse.weft')) {
     const state = await machine.probe(mountPoint)
-    if (state === 'answers') findings.push(ok('mount', 'mount', `${mountPoint} answers`))
+    if (state === 'answers')
+      findings.push(ok(`mount ${mountPoint}`, 'mount', `${mountPoint} answers`))
     else
       findings.push(
         bad(
           'fail',
-          'mount',
+          `mount ${mountPoint}`,
           'mount',
           `${mountPoint} ${state === 'dead' ? 'has no server' : 'does not answer'}`,
           'programs that use it get errors, or wait',

@@ -22,6 +22,8 @@ export async function followJob(context: Context, started: JobInfo): Promise<Job
   let interrupted = false
   const release = terminal.onInterrupt(() => {
     interrupted = true
+    // A second Ctrl-C ends this process; the node goes on stopping the job.
+    release()
   })
   try {
     let job = started

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Options } from 'yargs'
 import { CliError, fileError, usageError } from './cli-error.ts'
-import type { Args, Context } from './command.ts'
+import { type Args, absolute, type Context } from './command.ts'
 import { EXIT } from './exit-codes.ts'
 import { readKeyFile, readShareFile } from './key-files.ts'
 
@@ -84,7 +84,7 @@ export async function passphraseOf(
   // `--passphrase --passphrase-file F` reads naturally as one wish.
   if (file !== undefined && fd !== undefined)
     throw usageError('--passphrase-file and --passphrase-fd are both given', 'give one of them')
-  if (file !== undefined) return readPassphrase(file, file)
+  if (file !== undefined) return readPassphrase(absolute(context, file), file)
   if (fd !== undefined) return readPassphrase(fd, `descriptor ${fd}`)
   return askPassphrase(context, isNew)
 }
@@ -163,9 +163,10 @@ export async function openerOf(context: Context, args: Args): Promise<WireOpener
       )
     if (passphrase !== null)
       return { kind: 'passphrase', passphrase: passphrase.toString('base64') }
-    if (shares.length > 0) return { kind: 'shares', shares: shareTexts(shares) }
+    if (shares.length > 0)
+      return { kind: 'shares', shares: shareTexts(shares.map((path) => absolute(context, path))) }
     if (identity === undefined) return { kind: 'node' }
-    const key = readKeyFile(identity)
+    const key = readKeyFile(absolute(context, identity))
     return { kind: 'keypair', publicKey: key.publicKey, secretKey: key.secretKey }
   } finally {
     passphrase?.fill(0)

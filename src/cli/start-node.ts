@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeStatus } from '../api/index.ts'
 import { CliError, fileError } from './cli-error.ts'
 import type { Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
+import { keeperPid } from './keeper-lock.ts'
 import { sleep } from './terminal.ts'
 
 /** A start replays the journal of the last second at most; longer means that something is wrong, or very large. */
@@ -17,46 +18,69 @@ export interface Started {
 }
 
 /**
- * Start the node of this home unless one runs: its keeper, detached from this terminal, which starts the daemon.
- * Returns when the control socket answers. @throws CliError with the last words of the log
+ * Start the node of this home unless one runs or starts: its keeper, detached from this terminal, which starts the daemon.
+ * Returns when the control socket answers. Two starts at once are one node: the keeper that comes second gives up (its
+ * exit code is 5), and both calls wait for the first. @throws CliError with the last words of the log
  */
 export async function ensureNode(context: Context): Promise<Started> {
   const { node, home, terminal } = context
-  if (await node.isUp())
-    return { status: await node.get<NodeStatus>('/v1/status'), wasRunning: true }
+  if (await node.isUp()) return started(context, true)
 
-  const log = openKeeperLog(home)
-  let ended: string | null = null
-  const keeper = spawn(process.execPath, [terminal.program, '__keeper', '--home', home], {
-    detached: true,
-    cwd: '/',
-    stdio: ['ignore', log.fd, log.fd],
-  })
-  keeper.on('error', (error) => {
-    ended = error.message
-  })
-  keeper.on('exit', (code, signal) => {
-    ended = signal === null ? `exit code ${code}` : `signal ${signal}`
-  })
-  closeSync(log.fd)
-
-  const deadline = terminal.clock.monotonicMs() + START_MS_MAX
-  while (terminal.clock.monotonicMs() < deadline) {
-    await sleep(terminal.clock, POLL_MS)
-    if (await node.isUp()) {
-      keeper.unref()
-      return { status: await node.get<NodeStatus>('/v1/status'), wasRunning: false }
+  const keeper = keeperPid(home) === null ? spawnKeeper(context) : null
+  try {
+    const deadline = terminal.clock.monotonicMs() + START_MS_MAX
+    while (terminal.clock.monotonicMs() < deadline) {
+      await sleep(terminal.clock, POLL_MS)
+      const ended = keeper?.ended() ?? null
+      if (await node.isUp()) return started(context, keeper === null || ended !== null)
+      if (keeper === null || ended === null) continue
+      if (keeper.child.exitCode !== EXIT.refused || keeperPid(home) === null) {
+        throw startFailed(home, keeper, ended)
+      }
     }
-    if (ended !== null) throw startFailed(home, log.path, log.offset, ended, keeper.exitCode)
+  } finally {
+    keeper?.child.unref()
   }
-  keeper.unref()
+  const path = join(home, 'log', 'keeper.log')
   throw new CliError({
     exit: EXIT.timeout,
     code: 'ETIMEDOUT',
     op: 'up',
-    message: `the node on ${home} was started (keeper pid ${keeper.pid}) and does not answer after ${START_MS_MAX / 1000} s${quoted(lastWords(log.path, log.offset))}`,
-    next: `look into ${log.path}; \`weft status\` shows when it is up, \`weft down\` ends it`,
+    message: `the node on ${home} does not answer ${START_MS_MAX / 1000} s after its start${quoted(lastWords(path, keeper?.offset ?? 0))}`,
+    next: `look into ${path}; \`weft status\` shows when it is up, \`weft down\` ends it`,
   })
+}
+
+async function started(context: Context, wasRunning: boolean): Promise<Started> {
+  return { status: await context.node.get<NodeStatus>('/v1/status'), wasRunning }
+}
+
+interface SpawnedKeeper {
+  readonly child: ChildProcess
+  readonly logPath: string
+  /** Where the log stood before: what is behind it, this keeper said. */
+  readonly offset: number
+  /** How it ended, null while it runs. */
+  ended(): string | null
+}
+
+function spawnKeeper(context: Context): SpawnedKeeper {
+  const log = openKeeperLog(context.home)
+  let ended: string | null = null
+  const args = [context.terminal.program, '__keeper', '--home', context.home]
+  const child = spawn(process.execPath, args, {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', log.fd, log.fd],
+  })
+  child.on('error', (error) => {
+    ended = error.message
+  })
+  child.on('exit', (code, signal) => {
+    ended = signal === null ? `exit code ${code}` : `signal ${signal}`
+  })
+  closeSync(log.fd)
+  return { child, logPath: log.path, offset: log.offset, ended: () => ended }
 }
 
 function openKeeperLog(home: string): { fd: number; path: string; offset: number } {
@@ -75,22 +99,15 @@ function openKeeperLog(home: string): { fd: number; path: string; offset: number
   }
 }
 
-/** The keeper's own exit code 5 says that another one holds the home (fuse/keeper.ts). */
-function startFailed(
-  home: string,
-  path: string,
-  offset: number,
-  how: string,
-  code: number | null,
-): CliError {
-  const exit: ExitCode = code === EXIT.refused ? EXIT.refused : EXIT.failed
-  const message = `the node on ${home} ended while it started (${how})${quoted(lastWords(path, offset))}`
+function startFailed(home: string, keeper: SpawnedKeeper, how: string): CliError {
+  const exit: ExitCode = keeper.child.exitCode === EXIT.refused ? EXIT.refused : EXIT.failed
+  const words = quoted(lastWords(keeper.logPath, keeper.offset))
   return new CliError({
     exit,
     code: 'ECHILD',
     op: 'up',
-    message,
-    next: `run \`weft doctor\`, and look into ${path}`,
+    message: `the node on ${home} ended while it started (${how})${words}`,
+    next: `run \`weft doctor\`, and look into ${keeper.logPath}`,
     subject: { home },
   })
 }

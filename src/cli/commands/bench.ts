@@ -63,6 +63,7 @@ export const command: Command = {
     let interrupted = false
     const release = context.terminal.onInterrupt(() => {
       interrupted = true
+      release()
     })
     const figures: Figure[] = []
     try {
