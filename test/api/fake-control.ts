@@ -257,7 +257,7 @@ export async function fakeNode(): Promise<FakeNode> {
       async unlock(volume, opener) {
         said('keys.unlock', [volume, opener])
         if (opener.kind === 'passphrase' && opener.passphrase.toString() !== 'right horse') {
-          throw new FsError('EKEYREJECTED' as 'EACCES', 'key unlock', {
+          throw new FsError('EKEYREJECTED', 'key unlock', {
             message: 'key unlock: the passphrase opens no slot',
           })
         }
