@@ -26,6 +26,7 @@ const USAGE = `usage: run-tests [--all] [--only TIER[,TIER]] [--deadline SECONDS
   --all            the slow ones too
   --only TIER      only files of these tiers: unit, disk, mount, net, netns, crash, slow, or any middle part of the name
   --deadline S     seconds a file may take (default 120); its first line "// deadline: 600 s" raises it
+  --failed WHAT    a step before the tests that failed: counted as one failure
   --list           print the files and stop
   NAME             only files whose path contains one of the names; a path ending in .js runs as it stands
 What a test leaves in its own directories is a failure and taken away. What appeared elsewhere meanwhile (mounts of weft, loop devices,
@@ -66,6 +67,7 @@ interface Options {
   only: string[]
   deadlineSeconds: number
   list: boolean
+  failedBefore: string[]
   names: string[]
 }
 
@@ -77,6 +79,7 @@ function parse(args: readonly string[]): Options {
     only: [],
     deadlineSeconds: DEADLINE_SECONDS,
     list: false,
+    failedBefore: [],
     names: [],
   }
   for (let i = 0; i < args.length; i++) {
@@ -87,6 +90,8 @@ function parse(args: readonly string[]): Options {
       const tiers = args[++i]
       if (!tiers) throw new UsageError('--only needs a tier')
       options.only.push(...tiers.split(','))
+    } else if (arg === '--failed') {
+      options.failedBefore.push(args[++i] ?? 'a step before')
     } else if (arg === '--deadline') {
       options.deadlineSeconds = Number(args[++i])
       if (!(options.deadlineSeconds > 0))
@@ -435,7 +440,7 @@ async function main(): Promise<number> {
   // Test harnesses put the run's name (WEFT_TEST_RUN) into names that are no paths below TMPDIR.
   const isOwned = (name: string) => name.includes(basename(runDir))
   let passed = 0
-  let failed = 0
+  let failed = options.failedBefore.length
   let skipped = 0
   const startedMs = performance.now()
   const stop = () => {
@@ -483,6 +488,7 @@ async function main(): Promise<number> {
   } finally {
     removeTree(runDir)
   }
+  for (const step of options.failedBefore) console.log(`FAIL before the tests: ${step}`)
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(0)
   console.log(
     `\n${files.length} files, ${seconds} s${skipped > 0 ? `, ${skipped} tests skipped` : ''}`,
