@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs'
 import {
   assert,
   type ChunkId,
@@ -14,7 +13,7 @@ import {
   type Random,
   type RecordSeq,
 } from '../base/index.ts'
-import { type Change, decodeChanges, keys } from '../meta/index.ts'
+import { type Change, decodeChanges, decodeChunkInfo, keys } from '../meta/index.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
@@ -23,6 +22,15 @@ import type { LocalVolume } from './local-volume.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
 import { dropCommittedSegments, dropStaging, type Staged, StagingReader } from './staging.ts'
+
+export interface EngineFigures {
+  records: number
+  chunks: number
+  storedBytes: number
+  liveBytes: number
+  journalBytes: number
+  drives: string[]
+}
 
 /** A caller waiting for stable storage; `done` gets a negative errno, 0 for success. */
 export interface SyncRequest {
@@ -52,6 +60,8 @@ const FILES_PER_BATCH = 256
 /** A few small files travel in the record; many become one chunk. */
 const INLINE_FILES_MAX = 4
 const NO_SPACE_RETRY_MS = 500
+/** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
+const WRITES_PER_BATCH = 8192
 const FOLLOW_MS = 4
 const SYNC_MS = 1000
 
@@ -151,6 +161,27 @@ export class Engine {
     this.#cancelTimer?.()
     this.#staging.close()
     dropStaging(this.volume.opening.stagingDirectory)
+  }
+
+  /** What the volume takes; walks the chunk table. */
+  figures(): EngineFigures {
+    const { volume } = this
+    const end = Buffer.of(keys.KIND.chunk + 1)
+    const drives = new Set<string>()
+    const figures = { chunks: 0, storedBytes: 0, liveBytes: 0 }
+    for (const [, value] of volume.view.range(Buffer.of(keys.KIND.chunk), end)) {
+      const info = decodeChunkInfo(value)
+      figures.chunks++
+      figures.storedBytes += info.storedBytes
+      figures.liveBytes += info.liveBytes
+      drives.add(info.drive)
+    }
+    return {
+      ...figures,
+      records: volume.shared.seq,
+      journalBytes: volume.journal.bytes(),
+      drives: [...drives],
+    }
   }
 
   measureSpace(): void {
@@ -306,9 +337,11 @@ export class Engine {
     const files: Batch['files'] = new Map()
     let bytes = 0
     let last: Staged | null = null
+    let writes = 0
     for (const staged of this.#staging.scan(this.#taken, upTo, this.#takenAt)) {
       let file = files.get(staged.ino)
       if (last && bytes + staged.length > limits.chunkBytesMax) break
+      if (++writes > WRITES_PER_BATCH) break
       if (!file) {
         if (files.size >= FILES_PER_BATCH) break
         file = { intervals: new Intervals(), end: 0, newest: staged }

@@ -7,8 +7,9 @@
  * chunk is durable before a record names it; a chunk is deleted only after the record that dropped its last use is on
  * stable storage; a staged write is given back only after the record that covers it was appended.
  */
+export { destroyVolume, type VolumeTraces } from './destroy.ts'
 export { Draft, type Entries, ExtentEditor } from './draft.ts'
-export { Engine, type SyncRequest } from './engine.ts'
+export { Engine, type EngineFigures, type SyncRequest } from './engine.ts'
 export { type Interval, Intervals } from './intervals.ts'
 export {
   type AppendedChange,

@@ -2,7 +2,7 @@ import { FsError, type Ino } from '../base/index.ts'
 import { encodeXattrs, keys, S_IFDIR, S_IFMT } from '../meta/index.ts'
 import type { Draft } from '../store/index.ts'
 import type { VolumeFs } from './volume-fs.ts'
-import { find, putXattr } from './xattrs.ts'
+import { find, putXattr } from './xattr-bucket.ts'
 
 /**
  * POSIX ACLs. The kernel checks access by them (FUSE_POSIX_ACL); inheritance, and keeping mode and ACL in step, is

@@ -1,15 +1,13 @@
 import { FsError, type Ino, limits, type Timespec } from '../base/index.ts'
-import { type Inode, S_IFDIR, S_IFMT, S_IFREG } from '../meta/index.ts'
+import { S_IFDIR, S_IFMT, S_IFREG } from '../meta/index.ts'
 import { ExtentEditor } from '../store/index.ts'
 import { chmodAcl } from './acl.ts'
+import { settledInode, withoutSetids } from './settled-inode.ts'
 import type { Attributes, Request, VolumeFs } from './volume-fs.ts'
 import { dropCapability } from './xattrs.ts'
 
 /** chmod, chown, utimens, truncate: what SETATTR asks. */
 
-const S_ISUID = 0o4000
-const S_ISGID = 0o2000
-const S_IXGRP = 0o010
 const CARVED_EXTENTS_MAX = 8192
 
 /** Only what is there is set. */
@@ -58,19 +56,6 @@ export function setattr(
     fs.putInode(draft, ino, inode)
     return { ...inode, ino }
   })
-}
-
-/** A copy of the inode with the times of what is staged, which from now on leaves the times alone. */
-export function settledInode(fs: VolumeFs, ino: Ino): Inode {
-  const { mtime, ctime } = fs.attributes(ino)
-  return { ...fs.inode(ino), mtime, ctime, timesSetAt: fs.volume.shared.stagedNumber }
-}
-
-/** What the kernel's should_remove_suid does: setgid without group execute is mandatory locking and stays. */
-export function withoutSetids(mode: number): number {
-  if ((mode & S_IFMT) !== S_IFREG) return mode
-  const kept = mode & ~S_ISUID
-  return kept & S_IXGRP ? kept & ~S_ISGID : kept
 }
 
 /** Size and extents; the caller's record sets the times. */

@@ -1,7 +1,8 @@
 import { FsError, type Ino, limits } from '../base/index.ts'
 import { S_IFDIR, S_IFMT, S_IFREG } from '../meta/index.ts'
 import { ExtentEditor } from '../store/index.ts'
-import { punch, settledInode, withoutSetids } from './attributes.ts'
+import { punch } from './attributes.ts'
+import { settledInode, withoutSetids } from './settled-inode.ts'
 import type { Request, VolumeFs } from './volume-fs.ts'
 import { dropCapability } from './xattrs.ts'
 

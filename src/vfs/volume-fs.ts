@@ -348,6 +348,12 @@ export class VolumeFs {
     }
   }
 
+  /** Commit and apply all that this thread accepted: another is going to order the changes. */
+  giveUp(): void {
+    this.flushThrough(this.volume.shared.stagedNumber)
+    this.overlay.settleAll()
+  }
+
   close(): void {
     this.#writer?.close()
     this.staging.close()

@@ -1,9 +1,10 @@
 import { FsError, type Ino, limits } from '../base/index.ts'
-import { decodeXattrs, encodeXattrs, keys, type Xattr } from '../meta/index.ts'
+import { decodeXattrs, encodeXattrs, keys } from '../meta/index.ts'
 import type { Draft } from '../store/index.ts'
 import { ACL_ACCESS, checkAcl, modeOfAcl } from './acl.ts'
-import { settledInode } from './attributes.ts'
+import { settledInode } from './settled-inode.ts'
 import type { Request, VolumeFs } from './volume-fs.ts'
+import { bucketOf, find, putXattr } from './xattr-bucket.ts'
 
 /** Extended attributes: user, trusted, security and the POSIX ACLs; the kernel checks who may touch which. */
 
@@ -77,11 +78,6 @@ export function removexattr(fs: VolumeFs, request: Request, ino: Ino, name: Buff
   })
 }
 
-export function putXattr(draft: Draft, key: Buffer, xattr: Xattr): void {
-  const others = bucketOf(draft.get(key)).filter((old) => !old.name.equals(xattr.name))
-  draft.put(key, encodeXattrs([...others, xattr]))
-}
-
 /** File capabilities do not survive a write or a change of owner. */
 export function dropCapability(fs: VolumeFs, draft: Draft, ino: Ino): void {
   const key = keys.xattrKey(ino, fs.hash(CAPABILITY))
@@ -90,12 +86,4 @@ export function dropCapability(fs: VolumeFs, draft: Draft, ino: Ino): void {
   const kept = bucket.filter((old) => !old.name.equals(CAPABILITY))
   if (kept.length > 0) draft.put(key, encodeXattrs(kept))
   else draft.delete(key)
-}
-
-export function find(value: Buffer | null, name: Buffer): Buffer | null {
-  return bucketOf(value).find((xattr) => xattr.name.equals(name))?.value ?? null
-}
-
-function bucketOf(value: Buffer | null): Xattr[] {
-  return value ? decodeXattrs(value) : []
 }

@@ -1,0 +1,295 @@
+import type {
+  DriveInfo,
+  KeyList,
+  KeySlotInfo,
+  NodeControl,
+  Opener,
+  Problem,
+  VolumeDetail,
+  VolumeInfo,
+} from '../api/index.ts'
+import { FsError } from '../base/index.ts'
+import { capacityOf, type Drive } from '../drives/index.ts'
+import type { SlotSummary } from '../volumes/index.ts'
+import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
+import { addDrive } from './drive-list.ts'
+import type { Node } from './node.ts'
+import type { NodeVolume } from './volumes.ts'
+
+/** What a person asks of the node, in the words of the control API. */
+export function nodeControl(node: Node): NodeControl {
+  const { volumes, mounts, jobs, keys } = node
+  return {
+    status: async () => ({
+      version: node.version,
+      home: node.home,
+      daemon: {
+        pid: process.pid,
+        startedAt: node.startedAt,
+        uptimeSeconds: Math.round(process.uptime()),
+      },
+      node: { id: node.identity.id },
+      mounts: mounts.list(),
+      volumes: volumes.all().map(volumeInfo),
+      drives: node.drives.map((drive) => driveInfo(drive)),
+      problems: problems(node),
+    }),
+    shutdown: async () => node.keeper.shutdown(),
+    upgrade: async ({ program }) => {
+      await node.restart(program ?? null)
+      return { program: program ?? node.program }
+    },
+    mounts: async () => mounts.list(),
+    mount: (request) => mounts.mount(request),
+    umount: (request) => mounts.umount(request),
+    attach: (request) => mounts.attach(request),
+    detach: (request) => mounts.umount(request),
+    fsck: async ({ volume, repair }) => node.fsck(volume, repair),
+    volumes: {
+      list: async () => volumes.all().map(volumeInfo),
+      create: async ({ passphrase, recipients, ...request }) => {
+        const owner = { mode: 0o755, uid: 0, gid: 0 }
+        const volume = await volumes.create(request, owner, { passphrase, recipients })
+        return await volumeDetail(node, volume)
+      },
+      inspect: async (name) => await volumeDetail(node, volumes.find(name)),
+      resize: async (name, size) =>
+        await volumeDetail(node, await volumes.resize(name, parseSize(size))),
+      delete: async (name, { force }) => {
+        const volume = volumes.find(name)
+        const files = (volume.shared?.inodes ?? 1) - 1
+        if (files > 0 && !force) {
+          throw new FsError('ENOTEMPTY', 'volume.delete', {
+            message: `volume ${volume.stored.record.name} holds ${files} files and directories`,
+            next: `weft volume delete ${volume.stored.record.name} --force deletes them for ever`,
+          })
+        }
+        await volumes.delete(name)
+      },
+    },
+    drives: {
+      list: async () => node.drives.map((drive) => driveInfo(drive)),
+      add: async (dir, options) => {
+        const drive = addDrive(node.home, node.identity.id, dir, options.class ?? 2)
+        await node.restart(null)
+        return driveInfo(drive)
+      },
+    },
+    keys: {
+      list: async (name) => keyList(node, volumes.find(name)),
+      add: async (name, slot) => {
+        const volume = volumes.find(name)
+        const label = slot.label ?? ''
+        const request =
+          slot.kind === 'passphrase'
+            ? { kind: slot.kind, label, passphrase: slot.passphrase }
+            : { kind: slot.kind, label, publicKey: parseRecipient(slot.recipient) }
+        const added = await keys.add(volume.stored.record.id, request, holderOf(volume))
+        volume.stored = added.stored
+        return slotInfo(added.slot)
+      },
+      remove: async (name, slot) => {
+        const volume = volumes.find(name)
+        volume.stored = await keys.remove(volume.stored.record.id, Number(slot))
+      },
+      rotate: (name, { reseal }) => node.rotate(volumes.find(name), reseal),
+      exportBackup: async (name) => keys.exportBackup(volumes.find(name).stored.record),
+      importBackup: async (name, backup, opener) => {
+        const volume = volumes.find(name)
+        const imported = await keys.importBackup(
+          volume.stored.record.id,
+          backup,
+          asBundleOpener(opener),
+        )
+        volume.stored = imported.stored
+        return keyList(node, volume)
+      },
+      split: async (name, { shares, threshold, label }) => {
+        const volume = volumes.find(name)
+        const request = { shares, threshold, label: label ?? '' }
+        const split = await keys.split(volume.stored.record.id, request, holderOf(volume))
+        volume.stored = split.stored
+        return { slot: slotInfo(split.slot), threshold, shares: split.shares }
+      },
+      recover: async (name, shares) => {
+        const volume = volumes.find(name)
+        const opener = { kind: 'shares', shares: [...shares] } as const
+        volume.stored = await keys.recover(volume.stored.record.id, opener)
+        await volumes.unlock(name, { kind: 'node' })
+        return keyList(node, volume)
+      },
+      lock: async (name) => keyList(node, await volumes.lock(name)),
+      unlock: async (name, opener) => {
+        const holder = opener.kind === 'node' ? opener : asBundleOpener(opener)
+        return keyList(node, await volumes.unlock(name, holder))
+      },
+      drill: async (name, backup, opener) => {
+        const volume = volumes.find(name)
+        const { record } = volume.stored
+        const drill = await keys.drill(record, backup, asBundleOpener(opener))
+        return {
+          volume: { id: record.id, name: record.name },
+          opened: true,
+          slot: String(drill.slot.id),
+          kind: drill.slot.kind,
+          epochs: [...drill.epochs],
+          missingEpochs: [...drill.missingEpochs],
+        }
+      },
+    },
+    jobs: {
+      list: async () => jobs.list(),
+      get: async (id) => jobs.get(id),
+      cancel: async (id) => jobs.cancel(id),
+    },
+  }
+}
+
+type PersonOpener = Exclude<Opener, { kind: 'node' }>
+
+function asBundleOpener(opener: Opener): Exclude<KeyHolder, { kind: 'node' } | { kind: 'opened' }> {
+  if (opener.kind === 'node') {
+    throw new FsError('EINVAL', 'key', {
+      message: "this node's own key proves nothing here",
+      next: 'give --passphrase-file, --key-file or --share',
+    })
+  }
+  const person: PersonOpener = opener
+  return person.kind === 'shares' ? { kind: 'shares', shares: [...person.shares] } : person
+}
+
+/** Keys that are open in memory, else this node's own slot. */
+function holderOf(volume: NodeVolume): KeyHolder {
+  return volume.opened ? { kind: 'opened', opened: volume.opened } : { kind: 'node' }
+}
+
+function volumeInfo(volume: NodeVolume): VolumeInfo {
+  const { record } = volume.stored
+  const { shared } = volume
+  return {
+    id: record.id,
+    name: record.name,
+    number: record.number,
+    state: shared ? (shared.stopped ? 'damaged' : 'ready') : (volume.closed?.state ?? 'damaged'),
+    sizeBytes: record.spec.sizeBytes,
+    usedBytes: shared?.usedBytes ?? 0,
+    files: Math.max(0, (shared?.inodes ?? 1) - 1),
+    repl: record.spec.repl,
+    cos: record.spec.cos,
+    attached: volume.attached,
+    createdAt: record.createdAt,
+  }
+}
+
+async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetail> {
+  const { record } = volume.stored
+  const figures = volume.shared
+    ? await node.engine.call('figures', { number: record.number })
+    : { records: 0, chunks: 0, storedBytes: 0, liveBytes: 0, journalBytes: 0, drives: [] }
+  return {
+    ...volumeInfo(volume),
+    ...figures,
+    spec: formatVolumeSpec(record.spec),
+    epoch: record.epoch,
+    keyEpoch: record.keys.newest,
+    keySlots: record.keys.slots.length,
+    openFiles: 0,
+    problems: volumeProblems(node, volume),
+  }
+}
+
+function driveInfo(drive: Drive): DriveInfo {
+  const { totalBytes, freeBytes } = capacityOf([drive])
+  return {
+    id: drive.id,
+    name: drive.dir.split('/').at(-1) ?? drive.dir,
+    dir: drive.dir,
+    kind: 'directory',
+    class: drive.cos,
+    state: drive.state,
+    totalBytes,
+    freeBytes,
+    usedBytes: Math.max(0, totalBytes - freeBytes),
+  }
+}
+
+function slotInfo(slot: SlotSummary): KeySlotInfo {
+  return {
+    id: String(slot.id),
+    name: slot.thisNode ? 'this node' : slot.label || slot.kind,
+    kind: slot.kind,
+    publicKey: slot.publicKey,
+    shares: slot.shares,
+    threshold: slot.threshold,
+    createdAt: slot.createdAt,
+  }
+}
+
+function keyList(node: Node, volume: NodeVolume): KeyList {
+  const { record } = volume.stored
+  const epochs = volume.opened?.keys.epochs() ?? [record.keys.newest]
+  return {
+    volume: {
+      id: record.id,
+      name: record.name,
+      locked: volume.opened === null,
+      newestEpoch: record.keys.newest,
+      oldestEpoch: epochs[0] ?? record.keys.newest,
+    },
+    keys: node.keys.list(record).map(slotInfo),
+  }
+}
+
+function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
+  const { name } = volume.stored.record
+  const found: Problem[] = []
+  if (volume.closed) {
+    const locked = volume.closed.state === 'locked'
+    found.push({
+      severity: locked ? 'note' : 'error',
+      what: `volume ${name} is ${volume.closed.state}`,
+      why: volume.closed.why,
+      next: locked ? `weft key unlock ${name}` : `weft fsck ${name}`,
+    })
+  }
+  if (volume.shared?.stopped) {
+    found.push({
+      severity: 'error',
+      what: `volume ${name} has stopped`,
+      why: 'a write or a sync of its drive failed; nothing is acknowledged any more',
+      next: 'look at the drive and the log, then weft down; weft up',
+    })
+  }
+  for (const { chunk, what } of node.damage.get(volume.stored.record.id) ?? []) {
+    found.push({
+      severity: 'error',
+      what: `volume ${name}: chunk ${chunk} is damaged`,
+      why: what,
+      next: `weft fsck ${name} names the files; weft fsck ${name} --repair quarantines what is lost`,
+    })
+  }
+  return found
+}
+
+function problems(node: Node): Problem[] {
+  const found: Problem[] = [...node.startProblems]
+  for (const drive of node.drives) {
+    if (drive.state !== 'ok') {
+      found.push({
+        severity: 'error',
+        what: `drive ${drive.dir} is ${drive.state}`,
+        why: String(drive.failure ?? 'it does not answer'),
+        next: 'mend or replace it, then weft down; weft up',
+      })
+    } else if (drive.freeBytes() <= drive.headroomBytes()) {
+      found.push({
+        severity: 'warning',
+        what: `drive ${drive.dir} is full`,
+        why: 'only the headroom for deletes is left; writes get ENOSPC',
+        next: 'delete files, or weft drive add DIR',
+      })
+    }
+  }
+  for (const volume of node.volumes.all()) found.push(...volumeProblems(node, volume))
+  return found
+}

@@ -1,0 +1,40 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { Epoch, VolumeId, VolumeNumber } from '../base/index.ts'
+import type { EngineFigures, RootAttributes, VolumeOpening, VolumeTraces } from '../store/index.ts'
+
+/** What opening a volume found; all zero and false for a new one. */
+export interface OpenedVolume {
+  rebuilt: boolean
+  records: number
+  stagedWrites: number
+}
+
+/** Requests of the main thread to the engine thread and what each is answered with. */
+export interface EngineCalls {
+  /** Make a new volume (`root` given), or open one that is there, under a new epoch. */
+  open: {
+    args: { opening: VolumeOpening; epoch: Epoch; root: RootAttributes | null }
+    result: OpenedVolume
+  }
+  /** Settle and let go. `clean` syncs the view too, so that the next boot may use it. */
+  close: { args: { number: VolumeNumber; clean: boolean }; result: null }
+  /** A mount's worker will wake engines and ask for syncs on this port. */
+  port: { args: { port: MessagePort }; result: null }
+  keys: { args: { number: VolumeNumber; keys: VolumeOpening['keys'] }; result: null }
+  settle: { args: { number: VolumeNumber }; result: null }
+  /** Delete what a volume has on this node's drives; it must not be open. Returns chunks deleted. */
+  destroy: { args: { volume: VolumeId; traces: VolumeTraces }; result: number }
+  figures: { args: { number: VolumeNumber }; result: EngineFigures }
+}
+
+export type EngineVerb = keyof EngineCalls
+
+export type EngineRequest = {
+  [V in EngineVerb]: { id: number; verb: V; args: EngineCalls[V]['args'] }
+}[EngineVerb]
+
+export interface EngineAnswer {
+  id: number
+  result: unknown
+  error: { code: string; message: string } | null
+}

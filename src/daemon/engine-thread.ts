@@ -1,0 +1,111 @@
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import {
+  AssertionError,
+  assert,
+  codeOf,
+  FsError,
+  messageOf,
+  openLog,
+  systemClock,
+  systemRandom,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { answerBare, type ToEngine } from '../fuse/index.ts'
+import {
+  destroyVolume,
+  Engine,
+  formatVolume,
+  type LocalVolume,
+  markViewClean,
+  recoverVolume,
+} from '../store/index.ts'
+import type { EngineAnswer, EngineCalls, EngineRequest } from './engine-protocol.ts'
+
+/** The thread that runs the engines of all volumes, beside the main thread and the mounts' workers. */
+const log = openLog(2).child({ room: 'store' })
+const world = { log, clock: systemClock(), random: systemRandom }
+const engines = new Map<VolumeNumber, Engine>()
+
+function engineOf(number: VolumeNumber): Engine {
+  const engine = engines.get(number)
+  if (!engine) throw new FsError('ENOENT', 'engine', { number })
+  return engine
+}
+
+function open({ opening, epoch, root }: EngineCalls['open']['args']) {
+  let found = { rebuilt: false, records: 0, stagedWrites: 0 }
+  let volume: LocalVolume
+  if (root) volume = formatVolume(opening, epoch, root)
+  else {
+    const { volume: recovered, ...rest } = recoverVolume(opening, epoch, log)
+    volume = recovered
+    found = rest
+    log.info({ op: 'recover', volume: opening.id, epoch, ...found }, 'volume opened')
+  }
+  engines.set(opening.number, new Engine(volume, world))
+  engines.get(opening.number)?.wake()
+  return found
+}
+
+async function close({ number, clean }: EngineCalls['close']['args']): Promise<null> {
+  const engine = engineOf(number)
+  await engine.stop()
+  engines.delete(number)
+  const { opening } = engine.volume
+  await engine.volume.close()
+  if (clean) markViewClean(opening)
+  return null
+}
+
+/** Messages of a mount's worker: a number wakes a volume's engine, an object is an fsync that waits in the kernel. */
+function listen(port: MessagePort): null {
+  port.on('message', (message: ToEngine) => {
+    if (typeof message === 'number') {
+      engines.get(message)?.wake()
+      return
+    }
+    const { number, stagedNumber, seq, fd, uniqueLo, uniqueHi } = message
+    const done = (errno: number) => answerBare(fd, errno, uniqueLo, uniqueHi)
+    const engine = engines.get(number)
+    if (engine) engine.sync({ stagedNumber, seq, done })
+    else done(-5)
+  })
+  return null
+}
+
+async function obey(request: EngineRequest): Promise<unknown> {
+  switch (request.verb) {
+    case 'open':
+      return open(request.args)
+    case 'close':
+      return await close(request.args)
+    case 'port':
+      return listen(request.args.port)
+    case 'keys':
+      engineOf(request.args.number).volume.keys.replace(request.args.keys)
+      return null
+    case 'settle':
+      await engineOf(request.args.number).settle()
+      return null
+    case 'destroy':
+      return destroyVolume(request.args.volume, request.args.traces)
+    case 'figures':
+      return engineOf(request.args.number).figures()
+  }
+}
+
+assert(parentPort !== null, 'the engine thread has a parent')
+const parent = parentPort
+parent.on('message', (request: EngineRequest) => {
+  const answer = (result: unknown, error: EngineAnswer['error']) =>
+    parent.postMessage({ id: request.id, result, error } satisfies EngineAnswer)
+  obey(request).then(
+    (result) => answer(result, null),
+    (error: unknown) => {
+      if (error instanceof AssertionError || error instanceof TypeError) {
+        log.error({ op: request.verb, stack: error.stack }, 'a bug in the engine')
+      }
+      answer(null, { code: codeOf(error) || 'EIO', message: messageOf(error) })
+    },
+  )
+})

@@ -1,0 +1,121 @@
+import { statfs } from 'node:fs/promises'
+import { MessageChannel, Worker } from 'node:worker_threads'
+import { FsError } from '../base/index.ts'
+import {
+  type FromWorker,
+  METRICS_BYTES,
+  OPCODE_NAMES,
+  type ServedVolume,
+  type ToWorker,
+  type WorkerStart,
+} from '../fuse/index.ts'
+import type { EngineHost } from './engine-host.ts'
+
+type Told = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, 'id'> : never) : never
+
+/** The main thread's side of one mount's worker thread. */
+export class MountWorker {
+  readonly #worker: Worker
+  readonly #mailbox = new Int32Array(new SharedArrayBuffer(8))
+  readonly #metrics = new Float64Array(new SharedArrayBuffer(METRICS_BYTES))
+  readonly #waiting = new Map<number, { resolve(): void; reject(error: Error): void }>()
+  #lastId = 0
+  /** Where the mount stands, once it does: touching it wakes the worker. */
+  target: string | null = null
+  #ended = false
+
+  private constructor(
+    start: Omit<WorkerStart, 'enginePort' | 'mailbox' | 'metrics'>,
+    enginePort: MessageChannel['port1'],
+    on: WorkerEvents,
+  ) {
+    const workerData: WorkerStart = {
+      ...start,
+      enginePort,
+      mailbox: this.#mailbox.buffer as SharedArrayBuffer,
+      metrics: this.#metrics.buffer as SharedArrayBuffer,
+    }
+    const transferList = [enginePort, ...start.volumes.map(({ opening }) => opening.keys.bytes)]
+    this.#worker = new Worker(new URL('../fuse/worker.js', import.meta.url), {
+      workerData,
+      transferList,
+    })
+    this.#worker.on('error', on.death)
+    this.#worker.on('exit', () => {
+      this.#ended = true
+      for (const { reject } of this.#waiting.values()) {
+        reject(new FsError('ENODEV', 'mount', { message: 'the mount has ended' }))
+      }
+      on.ended()
+    })
+    this.#worker.on('message', (message: FromWorker) => {
+      if (message.kind === 'done') {
+        const waiting = this.#waiting.get(message.id)
+        this.#waiting.delete(message.id)
+        if (message.error) waiting?.reject(new FsError('EIO', 'mount', { message: message.error }))
+        else waiting?.resolve()
+      } else if (message.kind === 'negotiated') {
+        on.negotiated(message.negotiated).finally(() => {
+          Atomics.store(this.#mailbox, 1, 1)
+          Atomics.notify(this.#mailbox, 1)
+        })
+      } else if (message.kind !== 'ended') on.message(message)
+    })
+  }
+
+  static async start(
+    start: Omit<WorkerStart, 'enginePort' | 'mailbox' | 'metrics'>,
+    engine: EngineHost,
+    on: WorkerEvents,
+  ): Promise<MountWorker> {
+    const { port1, port2 } = new MessageChannel()
+    await engine.connect(port2)
+    return new MountWorker(start, port1, on)
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** Resolves when the worker has done it; the mount is touched so that a worker blocked in read looks. */
+  async tell(message: Told, served?: ServedVolume): Promise<void> {
+    if (this.#ended) throw new FsError('ENODEV', 'mount', { message: 'the mount has ended' })
+    const id = ++this.#lastId
+    const done = new Promise<void>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+    })
+    const transfer = served ? [served.opening.keys.bytes] : []
+    this.#worker.postMessage({ ...message, id }, transfer)
+    Atomics.add(this.#mailbox, 0, 1)
+    await Promise.all([done, this.#touch()])
+  }
+
+  async #touch(): Promise<void> {
+    if (this.target === null) return
+    // Whatever it answers: the request alone is what was wanted.
+    await statfs(this.target).catch(() => null)
+  }
+
+  /** The mount was refused: its worker waits on a descriptor that nothing will come from. */
+  async abandon(): Promise<void> {
+    await this.#worker.terminate()
+  }
+
+  /** Requests answered, by name: count, and seconds spent in the worker. */
+  requests(): { op: string; count: number; seconds: number }[] {
+    const rows: { op: string; count: number; seconds: number }[] = []
+    for (const [code, op] of OPCODE_NAMES.entries()) {
+      const count = this.#metrics[code * 2] ?? 0
+      if (op && count > 0) rows.push({ op, count, seconds: this.#metrics[code * 2 + 1] ?? 0 })
+    }
+    return rows
+  }
+}
+
+export interface WorkerEvents {
+  /** Must be kept before the kernel gets its answer to INIT. */
+  negotiated(negotiated: NonNullable<WorkerStart['negotiated']>): Promise<void>
+  message(message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>): void
+  ended(): void
+  death(error: unknown): void
+}

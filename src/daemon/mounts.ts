@@ -1,0 +1,333 @@
+import { realpathSync } from 'node:fs'
+import type { AttachRequest, MountInfo, MountRequest, UnmountRequest } from '../api/index.ts'
+import { FsError, type Log, messageOf, type Random } from '../base/index.ts'
+import type {
+  AbsentVolume,
+  FromWorker,
+  KeeperClient,
+  KeeperState,
+  Negotiated,
+  ServedVolume,
+  SlotState,
+} from '../fuse/index.ts'
+import type { EngineHost } from './engine-host.ts'
+import { MountWorker } from './mount-worker.ts'
+import type { NodeVolume, Volumes } from './volumes.ts'
+
+/** What the keeper keeps of a mount for the next life of the daemon. */
+interface KeptMount {
+  mount: number
+  /** Volume of an exclusive mount. */
+  volume: string | null
+  readOnly: boolean
+  negotiated: Negotiated | null
+  since: string
+}
+
+interface Mount {
+  slot: SlotState
+  kept: KeptMount
+  target: string
+  worker: MountWorker
+  ended: Promise<void>
+}
+
+export interface MountsWorld {
+  keeper: KeeperClient
+  engine: EngineHost
+  volumes: Volumes
+  random: Random
+  log: Log
+  ownLocks: boolean
+  now(): string
+  /** mkdir and rmdir at the root, damage found by a read. */
+  onMessage(
+    message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
+    fd: number,
+  ): void
+  /** A worker died of a bug. */
+  onDeath(error: unknown): void
+}
+
+/**
+ * The mounts of this node: one namespace mount at most (further places are bind mounts of it, so that one kernel
+ * connection sees every change), and one exclusive mount for each attached volume.
+ */
+export class Mounts {
+  readonly #world: MountsWorld
+  readonly #mounts: Mount[] = []
+  readonly #binds: { target: string; since: string }[] = []
+
+  constructor(world: MountsWorld) {
+    this.#world = world
+  }
+
+  get namespace(): Mount | undefined {
+    return this.#mounts.find((mount) => mount.kept.volume === null)
+  }
+
+  /** Serve again what an earlier life of the daemon served. */
+  async restore(state: KeeperState): Promise<void> {
+    const slots = state.slots.filter((slot) => slot.used)
+    const keptOf = (slot: SlotState) => slot.info as KeptMount | null
+    for (const slot of slots) {
+      const volume = keptOf(slot)?.volume
+      if (volume) this.#world.volumes.find(volume).attached = slot.target
+    }
+    for (const slot of slots) {
+      const kept = keptOf(slot)
+      if (!kept) {
+        await this.#world.keeper.unmount(slot.slot, true)
+        continue
+      }
+      await this.#serve(slot, kept, slot.target ?? '')
+    }
+    for (const { target } of state.binds) this.#binds.push({ target, since: this.#world.now() })
+  }
+
+  list(): MountInfo[] {
+    const rows = this.#mounts.map(({ slot, kept, target }): MountInfo => {
+      const volume = kept.volume ? this.#world.volumes.find(kept.volume).stored.record.name : null
+      return {
+        id: String(slot.slot),
+        name: volume ?? 'weft',
+        target,
+        kind: volume ? 'exclusive' : 'namespace',
+        volume,
+        readOnly: kept.readOnly,
+        driver: 'kernel',
+        notes: [],
+        since: kept.since,
+      }
+    })
+    const binds = this.#binds.map(({ target, since }, index) => bindInfo(target, since, index))
+    return [...rows, ...binds]
+  }
+
+  requests() {
+    return this.#mounts.map(({ target, worker }) => ({ target, requests: worker.requests() }))
+  }
+
+  async mount(request: MountRequest): Promise<MountInfo> {
+    if (request.driver === 'fuse-native') {
+      throw new FsError('EOPNOTSUPP', 'mount', {
+        message: 'this build serves mounts through the kernel driver only',
+        next: 'run the node as root and leave --driver away',
+      })
+    }
+    const target = realTarget(request.target)
+    const namespace = this.namespace
+    if (namespace) {
+      const bound = await this.#world.keeper.bind(namespace.target, target)
+      const since = this.#world.now()
+      this.#binds.push({ target: bound.target, since })
+      return bindInfo(bound.target, since, this.#binds.length - 1)
+    }
+    await this.#start(target, null, request.readOnly ?? false, request.flags ?? [])
+    return this.#infoAt(target)
+  }
+
+  async attach(request: AttachRequest): Promise<MountInfo> {
+    const { volumes } = this.#world
+    const volume = volumes.find(request.volume)
+    const { name } = volume.stored.record
+    volumes.usable(volume)
+    if (volume.attached) {
+      throw new FsError('EBUSY', 'attach', {
+        message: `volume ${name} is attached already, at ${volume.attached}`,
+        next: `weft detach ${volume.attached}`,
+      })
+    }
+    const target = realTarget(request.target)
+    await this.#giveUp(volume, target)
+    try {
+      await this.#start(target, volume, request.readOnly ?? false, request.flags ?? [])
+    } catch (error) {
+      await this.#takeBack(volume)
+      throw error
+    }
+    return this.#infoAt(target)
+  }
+
+  async umount({ target, force }: UnmountRequest): Promise<void> {
+    const path = realTarget(target)
+    const bind = this.#binds.findIndex((one) => one.target === path)
+    if (bind >= 0) {
+      await this.#world.keeper.unbind(path, force)
+      this.#binds.splice(bind, 1)
+      return
+    }
+    const mount = this.#mounts.find((one) => one.target === path)
+    if (!mount) {
+      throw new FsError('ENOENT', 'umount', {
+        message: `${path} is not a mount of this node`,
+        next: 'weft status lists its mounts',
+      })
+    }
+    const { ended } = await this.#world.keeper.unmount(mount.slot.slot, force)
+    if (ended) await mount.ended
+  }
+
+  /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */
+  async announce(
+    change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: number },
+  ): Promise<void> {
+    const worker = this.namespace?.worker
+    if (!worker || worker.ended) return
+    if ('served' in change) await worker.tell({ kind: 'add', served: change.served }, change.served)
+    else if ('absent' in change) await worker.tell({ kind: 'absent', volume: change.absent })
+    else await worker.tell({ kind: 'remove', number: change.gone as never })
+  }
+
+  /** New keys of a volume for every mount that serves it. */
+  async replaceKeys(volume: NodeVolume): Promise<void> {
+    const { id, number } = volume.stored.record
+    for (const { kept, worker } of this.#mounts) {
+      if (kept.volume !== null && kept.volume !== id) continue
+      const opening = this.#world.volumes.opening(volume)
+      await worker.tell({ kind: 'keys', number, keys: opening.keys }, { opening, writes: true })
+    }
+  }
+
+  /** All connections are over: the workers have given up what they held. */
+  async allEnded(): Promise<void> {
+    await Promise.all(this.#mounts.map((mount) => mount.ended))
+  }
+
+  async #start(
+    target: string,
+    volume: NodeVolume | null,
+    readOnly: boolean,
+    flags: readonly string[],
+  ): Promise<void> {
+    const { keeper } = this.#world
+    if (keeper.freeSlots < 2) await keeper.restart()
+    const slot = keeper.takeSlot()
+    const kept: KeptMount = {
+      mount: this.#world.random.bytes(4).readUInt32LE(0),
+      volume: volume?.stored.record.id ?? null,
+      readOnly,
+      negotiated: null,
+      since: this.#world.now(),
+    }
+    const mount = await this.#serve(slot, kept, target)
+    try {
+      const source = volume ? `weft:${volume.stored.record.name}` : 'weft'
+      const options = [...flags, ...(readOnly ? ['ro'] : [])]
+      const done = await keeper.mount(slot.slot, target, { source, options })
+      mount.target = done.target
+      mount.worker.target = done.target
+    } catch (error) {
+      await mount.worker.abandon()
+      throw error
+    }
+  }
+
+  async #serve(slot: SlotState, kept: KeptMount, target: string): Promise<Mount> {
+    const { engine, volumes, keeper, log } = this.#world
+    const volume = kept.volume ? volumes.find(kept.volume) : null
+    const { served, absent } = volume
+      ? { served: [{ opening: volumes.opening(volume), writes: true }], absent: [] }
+      : { served: volumes.served().volumes, absent: volumes.served().absent }
+    let end = () => {}
+    const ended = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    const worker = await MountWorker.start(
+      {
+        fd: slot.fd,
+        mount: kept.mount,
+        exclusive: volume?.stored.record.number ?? null,
+        ownLocks: this.#world.ownLocks,
+        readOnly: kept.readOnly,
+        negotiated: kept.negotiated,
+        volumes: served,
+        absent,
+      },
+      engine,
+      {
+        negotiated: async (negotiated) => {
+          kept.negotiated = negotiated
+          await keeper.saveState(slot.slot, kept)
+        },
+        message: (message) => this.#world.onMessage(message, slot.fd),
+        death: (error) => this.#world.onDeath(error),
+        ended: () => {
+          this.#left(mount)
+            .catch((error: unknown) =>
+              log.error(
+                { op: 'umount', target, error: messageOf(error) },
+                'mount did not end well',
+              ),
+            )
+            .finally(end)
+        },
+      },
+    )
+    const mount: Mount = { slot, kept, target, worker, ended }
+    worker.target = target || null
+    this.#mounts.push(mount)
+    if (volume) volume.attached = target
+    return mount
+  }
+
+  /** A worker's thread has ended: its mount is over. */
+  async #left(mount: Mount): Promise<void> {
+    const index = this.#mounts.indexOf(mount)
+    if (index >= 0) this.#mounts.splice(index, 1)
+    const { keeper, volumes } = this.#world
+    if (mount.kept.volume) {
+      const volume = volumes.find(mount.kept.volume)
+      await this.#takeBack(volume)
+    }
+    await keeper.ended(mount.slot.slot)
+  }
+
+  /** The namespace mount stops writing a volume: what it accepted is committed, from now on it reads what is. */
+  async #giveUp(volume: NodeVolume, target: string): Promise<void> {
+    volume.attached = target
+    await this.#role(volume, false)
+  }
+
+  async #takeBack(volume: NodeVolume): Promise<void> {
+    volume.attached = null
+    await this.#role(volume, true)
+  }
+
+  async #role(volume: NodeVolume, writes: boolean): Promise<void> {
+    const worker = this.namespace?.worker
+    if (!worker || worker.ended || !volume.shared) return
+    const opening = this.#world.volumes.opening(volume)
+    const { number } = volume.stored.record
+    await worker.tell({ kind: 'role', number, writes, opening }, { opening, writes })
+  }
+
+  #infoAt(target: string): MountInfo {
+    const info = this.list().find((one) => one.target === target)
+    if (!info) throw new FsError('EIO', 'mount', { message: `${target} was mounted and is gone` })
+    return info
+  }
+}
+
+function bindInfo(target: string, since: string, index: number): MountInfo {
+  return {
+    id: `bind-${index}`,
+    name: 'weft',
+    target,
+    kind: 'bind',
+    volume: null,
+    readOnly: false,
+    driver: 'kernel',
+    notes: [],
+    since,
+  }
+}
+
+/** The path as the mount table spells it; a path that is not there is the keeper's to refuse, in its words. */
+function realTarget(target: string): string {
+  try {
+    return realpathSync(target)
+  } catch {
+    return target
+  }
+}

@@ -1,0 +1,268 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ApiServer, type JobInfo, type Problem, startApi } from '../api/index.ts'
+import {
+  background,
+  type Clock,
+  FsError,
+  type Log,
+  limits,
+  messageOf,
+  systemClock,
+  systemRandom,
+} from '../base/index.ts'
+import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import type { Drive } from '../drives/index.ts'
+import {
+  answer,
+  answerBare,
+  ensureStagingDir,
+  type FromWorker,
+  type KeeperClient,
+  runDirOf,
+  wire,
+} from '../fuse/index.ts'
+import {
+  KeysService,
+  type NodeIdentity,
+  openNodeIdentity,
+  VolumeRegistry,
+} from '../volumes/index.ts'
+import { nodeControl } from './control.ts'
+import { openDrives } from './drive-list.ts'
+import { EngineHost } from './engine-host.ts'
+import { figures } from './figures.ts'
+import { Jobs } from './jobs.ts'
+import { Mounts } from './mounts.ts'
+import { type NodeVolume, Volumes } from './volumes.ts'
+
+export interface NodeOptions {
+  home: string
+  program: string
+  version: string
+  log: Log
+  keeper: KeeperClient
+  /** The daemon cannot go on: a thread died of a bug. */
+  onDeath(error: unknown): void
+}
+
+/** Staged bytes that all volumes together may hold, before the tmpfs itself is full. */
+const STAGING_VOLUMES = 16
+
+/** One node: every room opened, wired and closed in order. */
+export class Node {
+  readonly home: string
+  readonly program: string
+  readonly version: string
+  readonly startedAt: string
+  readonly identity: NodeIdentity
+  readonly drives: readonly Drive[]
+  readonly keeper: KeeperClient
+  readonly engine: EngineHost
+  readonly volumes: Volumes
+  readonly mounts: Mounts
+  readonly keys: KeysService
+  readonly jobs: Jobs
+  readonly startProblems: Problem[] = []
+  /** Chunks that failed a read, by volume. */
+  readonly damage = new Map<string, { chunk: string; what: string }[]>()
+  readonly #log: Log
+  readonly #coordinator: Coordinator
+  readonly #clock: Clock
+  #api: ApiServer | null = null
+
+  private constructor(
+    options: NodeOptions,
+    parts: { coordinator: Coordinator; staging: string; clock: Clock },
+  ) {
+    const { home, log, keeper } = options
+    const { coordinator, clock } = parts
+    this.home = home
+    this.program = options.program
+    this.version = options.version
+    this.#log = log
+    this.#clock = clock
+    this.#coordinator = coordinator
+    this.startedAt = this.#now()
+    this.keeper = keeper
+    this.identity = openNodeIdentity(home, systemDisk, this.startedAt)
+    this.drives = openDrives(home, this.identity.id)
+    this.engine = new EngineHost(options.onDeath)
+    this.jobs = new Jobs(() => this.#now())
+    const registry = new VolumeRegistry(coordinator, systemRandom, clock)
+    this.keys = new KeysService(registry, this.identity, clock)
+    this.volumes = new Volumes({
+      home,
+      stagingDirectory: parts.staging,
+      boot: bootId(),
+      identity: this.identity,
+      registry,
+      keys: this.keys,
+      engine: this.engine,
+      drives: this.drives,
+      clock,
+      log,
+      announce: (change) => this.mounts.announce(change),
+    })
+    this.mounts = new Mounts({
+      keeper,
+      engine: this.engine,
+      volumes: this.volumes,
+      random: systemRandom,
+      log,
+      // A node that is alone has one kernel for every user of a file: that kernel's own locks are enough.
+      ownLocks: false,
+      now: () => this.#now(),
+      onMessage: (message, fd) => this.#heard(message, fd),
+      onDeath: options.onDeath,
+    })
+  }
+
+  static async start(options: NodeOptions): Promise<Node> {
+    const { home, keeper, log } = options
+    const state = await keeper.state
+    const staging = await ensureStagingDir(runDirOf(home), STAGING_VOLUMES * limits.stagingBytesMax)
+    const coordinator = await openEmbeddedCoordinator(join(home, 'coordinator'))
+    const node = new Node(options, { coordinator, staging: staging.path, clock: systemClock() })
+    if (staging.warning) {
+      node.startProblems.push({
+        severity: 'warning',
+        what: 'staged data may reach a swap device',
+        why: staging.warning,
+        next: 'swapoff -a, or a kernel of 6.4 or later',
+      })
+    }
+    await node.volumes.openAll()
+    await node.mounts.restore(state)
+    node.#api = await startApi({
+      home,
+      control: nodeControl(node),
+      registry: figures(node.volumes, node.mounts),
+      log,
+      version: options.version,
+    })
+    await keeper.ready()
+    log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
+    return node
+  }
+
+  /** Everything settled and closed; the mounts have ended before. */
+  async stop(): Promise<void> {
+    await this.#api?.close()
+    await this.mounts.allEnded()
+    await this.volumes.closeAll()
+    await this.engine.end()
+    await this.#coordinator.close()
+  }
+
+  /** Another life of the daemon under the same mounts, of another build when `program` is given. */
+  async restart(program: string | null): Promise<void> {
+    for (const { stored, shared } of this.volumes.all()) {
+      if (shared) await this.engine.call('settle', { number: stored.record.number })
+    }
+    await this.keeper.restart(program)
+  }
+
+  async rotate(
+    volume: NodeVolume,
+    reseal: boolean,
+  ): Promise<{ newestEpoch: number; job: JobInfo | null }> {
+    if (!volume.opened) this.volumes.usable(volume)
+    const holder = volume.opened
+      ? ({ kind: 'opened', opened: volume.opened } as const)
+      : ({ kind: 'node' } as const)
+    const { stored, opened } = await this.keys.rotate(volume.stored.record.id, holder)
+    volume.stored = stored
+    await this.volumes.replaceKeys(volume, opened)
+    await this.mounts.replaceKeys(volume)
+    if (reseal) throw new FsError('EOPNOTSUPP', 'reseal', { volume: stored.record.name })
+    return { newestEpoch: stored.record.keys.newest, job: null }
+  }
+
+  fsck(_volume: string | undefined, _repair: boolean): JobInfo {
+    throw new FsError('EOPNOTSUPP', 'fsck')
+  }
+
+  #heard(
+    message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
+    fd: number,
+  ): void {
+    switch (message.kind) {
+      case 'damaged': {
+        const list = this.damage.get(message.volume) ?? []
+        if (!list.some(({ chunk }) => chunk === message.chunk)) list.push(message)
+        this.damage.set(message.volume, list)
+        this.#log.error({ op: 'read', ...message }, 'a chunk is damaged')
+        return
+      }
+      case 'mkdir':
+        this.#mkdir(message, fd).catch(background(this.#log, 'root.mkdir'))
+        return
+      case 'rmdir':
+        this.#rmdir(message, fd).catch(background(this.#log, 'root.rmdir'))
+        return
+    }
+  }
+
+  /** mkdir at the root of the namespace: a volume with the default spec. */
+  async #mkdir(message: Extract<FromWorker, { kind: 'mkdir' }>, fd: number): Promise<void> {
+    const { name, mode, uid, gid, uniqueLo, uniqueHi } = message
+    try {
+      const volume = await this.volumes.create({ name }, { mode, uid, gid })
+      const { sec, nsec } = this.#clock.now()
+      const buf = Buffer.alloc(wire.OUT_HEADER_BYTES + wire.ENTRY_BYTES)
+      const attr: wire.Attr = {
+        volume: volume.stored.record.number,
+        ino: 1,
+        size: 4096,
+        blocks: 0,
+        atime: sec,
+        atimensec: nsec,
+        mtime: sec,
+        mtimensec: nsec,
+        ctime: sec,
+        ctimensec: nsec,
+        btime: sec,
+        btimensec: nsec,
+        mode: 0o040000 | mode,
+        nlink: 2,
+        uid,
+        gid,
+        rdev: 0,
+        blksize: 4096,
+      }
+      // Not kept by the kernel: the next look asks the volume itself.
+      const entry = { attr, generation: 0, entryValidMs: 0, attrValidMs: 0 }
+      const end = wire.encodeEntry(buf, wire.OUT_HEADER_BYTES, entry)
+      answer(fd, buf, end, 0, uniqueLo, uniqueHi)
+    } catch (error) {
+      this.#log.warn({ op: 'mkdir', name, error: messageOf(error) }, 'no volume made')
+      answerBare(fd, error instanceof FsError ? error.errno : -5, uniqueLo, uniqueHi)
+    }
+  }
+
+  /** rmdir at the root: deletes an empty volume. */
+  async #rmdir(message: Extract<FromWorker, { kind: 'rmdir' }>, fd: number): Promise<void> {
+    const { name, uniqueLo, uniqueHi } = message
+    try {
+      const volume = this.volumes.find(name)
+      const shared = this.volumes.usable(volume)
+      if (shared.inodes > 1) throw new FsError('ENOTEMPTY', 'rmdir', { volume: name })
+      await this.volumes.delete(name)
+      answerBare(fd, 0, uniqueLo, uniqueHi)
+    } catch (error) {
+      answerBare(fd, error instanceof FsError ? error.errno : -5, uniqueLo, uniqueHi)
+    }
+  }
+
+  #now(): string {
+    const { sec, nsec } = this.#clock.now()
+    return new Date(sec * 1000 + Math.floor(nsec / 1e6)).toISOString()
+  }
+}
+
+/** This boot of the machine: 32 hex digits. Source: Documentation/admin-guide/sysctl/kernel.rst, random/boot_id. */
+function bootId(): string {
+  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '')
+}

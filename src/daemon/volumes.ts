@@ -1,0 +1,342 @@
+import { join } from 'node:path'
+import {
+  type Clock,
+  FsError,
+  type Log,
+  messageOf,
+  type VolumeId,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
+import type { Drive } from '../drives/index.ts'
+import type { AbsentVolume, ServedVolume } from '../fuse/index.ts'
+import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
+import {
+  copyOn,
+  type ExtraSlots,
+  type KeyHolder,
+  type KeysService,
+  type NodeIdentity,
+  parseVolumeSpec,
+  type StoredVolume,
+  type VolumeRegistry,
+  type VolumeSpecRequest,
+} from '../volumes/index.ts'
+import type { EngineHost } from './engine-host.ts'
+
+/** A volume of this node, as its daemon knows it. `opened` and `shared` are null while it cannot be used. */
+export interface NodeVolume {
+  stored: StoredVolume
+  opened: OpenedKeys | null
+  shared: SharedVolume | null
+  /** Why it is not open: 'locked', or what went wrong. */
+  closed: { state: 'locked' | 'damaged'; why: string } | null
+  /** Target of its exclusive mount. */
+  attached: string | null
+}
+
+export interface RootOwner {
+  mode: number
+  uid: number
+  gid: number
+}
+
+export interface VolumesWorld {
+  home: string
+  stagingDirectory: string
+  boot: string
+  identity: NodeIdentity
+  registry: VolumeRegistry
+  keys: KeysService
+  engine: EngineHost
+  drives: readonly Drive[]
+  clock: Clock
+  log: Log
+  /** Let the namespace mount know. */
+  announce(
+    change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: VolumeNumber },
+  ): Promise<void>
+}
+
+/** The volumes of this node: opened at the start, created, resized, locked, deleted. */
+export class Volumes {
+  readonly #world: VolumesWorld
+  readonly #volumes = new Map<VolumeId, NodeVolume>()
+
+  constructor(world: VolumesWorld) {
+    this.#world = world
+  }
+
+  all(): NodeVolume[] {
+    return [...this.#volumes.values()].sort(
+      (a, b) => a.stored.record.number - b.stored.record.number,
+    )
+  }
+
+  /** @throws FsError ENOENT */
+  find(nameOrId: string): NodeVolume {
+    for (const volume of this.#volumes.values()) {
+      const { name, id } = volume.stored.record
+      if (name === nameOrId || id === nameOrId) return volume
+    }
+    throw new FsError('ENOENT', 'volume', {
+      message: `there is no volume ${JSON.stringify(nameOrId)}`,
+      next: 'weft volume list shows all there are',
+    })
+  }
+
+  byNumber(number: VolumeNumber): NodeVolume | undefined {
+    return this.all().find((volume) => volume.stored.record.number === number)
+  }
+
+  /** Open every volume of this node that its own key opens; finish deletions that a crash cut short. */
+  async openAll(): Promise<void> {
+    const { volumes } = await this.#world.registry.list()
+    for (const stored of volumes) {
+      if (stored.record.state === 'deleting') {
+        await this.#destroy(stored)
+        continue
+      }
+      await this.#openStored(stored, { kind: 'node' })
+    }
+  }
+
+  async create(
+    request: VolumeSpecRequest,
+    owner: RootOwner,
+    extra: ExtraSlots = {},
+  ): Promise<NodeVolume> {
+    const { identity, registry, keys, drives, clock, engine } = this.#world
+    const spec = parseVolumeSpec(request, { nodes: [identity.id] })
+    const drive = drives.find((one) => one.state === 'ok')
+    if (!drive) throw new FsError('EIO', 'create', { message: 'no drive of this node works' })
+    const created = await registry.create({
+      spec,
+      places: [{ node: identity.id, drive: drive.id }],
+      makeKeys: (id) => keys.createKeys(id, extra),
+    })
+    const { id } = created.record
+    const stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
+    const opened = await keys.open(stored.record, { kind: 'node' })
+    const shared = new SharedVolume()
+    shared.sizeBytes = spec.sizeBytes
+    const volume: NodeVolume = { stored, opened, shared, closed: null, attached: null }
+    const opening = this.opening(volume)
+    const root = { ...owner, now: clock.now() }
+    await engine.call('open', { opening, epoch: stored.record.epoch, root }, [opening.keys.bytes])
+    this.#volumes.set(id, volume)
+    await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
+    return volume
+  }
+
+  async resize(nameOrId: string, sizeBytes: number): Promise<NodeVolume> {
+    const volume = this.find(nameOrId)
+    const shared = this.usable(volume)
+    const before = shared.sizeBytes
+    // Held back first, so that nothing is accepted that the new size would not hold.
+    shared.sizeBytes = Math.min(before, sizeBytes)
+    try {
+      await this.#world.engine.call('settle', { number: volume.stored.record.number })
+      const { id } = volume.stored.record
+      volume.stored = await this.#world.registry.resize(id, sizeBytes, shared.usedBytes)
+      shared.sizeBytes = sizeBytes
+    } catch (error) {
+      shared.sizeBytes = before
+      throw error
+    }
+    return volume
+  }
+
+  async delete(nameOrId: string): Promise<void> {
+    const volume = this.find(nameOrId)
+    const { id, name, number } = volume.stored.record
+    if (volume.attached) {
+      throw new FsError('EBUSY', 'delete', {
+        message: `volume ${name} is attached at ${volume.attached}`,
+        next: `weft detach ${volume.attached}`,
+      })
+    }
+    const stored = await this.#world.registry.markDeleting(id)
+    this.#volumes.delete(id)
+    await this.#world.announce({ gone: number })
+    if (volume.shared) {
+      volume.shared.state = VOLUME_STATE.deleting
+      await this.#world.engine.call('close', { number, clean: false })
+    }
+    if (volume.opened) wipeOpened(volume.opened)
+    await this.#destroy(stored)
+  }
+
+  /** Take the keys out of memory; the volume stays visible and answers ENOKEY. */
+  async lock(nameOrId: string): Promise<NodeVolume> {
+    const volume = this.find(nameOrId)
+    const { number, name } = volume.stored.record
+    if (volume.attached) {
+      throw new FsError('EBUSY', 'lock', {
+        message: `volume ${name} is attached at ${volume.attached}`,
+        next: `weft detach ${volume.attached}`,
+      })
+    }
+    if (!volume.shared) return volume
+    await this.#world.announce({ absent: { number, name, code: 'ENOKEY' } })
+    await this.#world.engine.call('close', { number, clean: true })
+    volume.shared.state = VOLUME_STATE.locked
+    if (volume.opened) wipeOpened(volume.opened)
+    volume.opened = null
+    volume.shared = null
+    volume.closed = { state: 'locked', why: 'locked by a person' }
+    return volume
+  }
+
+  async unlock(
+    nameOrId: string,
+    holder: Exclude<KeyHolder, { kind: 'opened' }>,
+  ): Promise<NodeVolume> {
+    const volume = this.find(nameOrId)
+    if (volume.shared) return volume
+    const opened = await this.#world.keys.open(volume.stored.record, holder)
+    await this.#openWith(volume, opened)
+    if (volume.closed) {
+      throw new FsError('EIO', 'unlock', {
+        message: `volume ${volume.stored.record.name} cannot be opened: ${volume.closed.why}`,
+        next: `weft fsck ${volume.stored.record.name}`,
+      })
+    }
+    await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
+    return volume
+  }
+
+  /** The record changed (keys, spec): keep the newest. */
+  async refresh(volume: NodeVolume): Promise<void> {
+    volume.stored = await this.#world.registry.get(volume.stored.record.id)
+  }
+
+  /** New keys for the threads that have the volume open. */
+  async replaceKeys(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
+    const { number } = volume.stored.record
+    const old = volume.opened
+    volume.opened = opened
+    const keys = opened.keys.export()
+    await this.#world.engine.call('keys', { number, keys }, [keys.bytes])
+    if (old && old !== opened) wipeOpened(old)
+  }
+
+  usable(volume: NodeVolume): SharedVolume {
+    if (volume.shared) return volume.shared
+    const { name } = volume.stored.record
+    const locked = volume.closed?.state === 'locked'
+    throw new FsError(locked ? 'ENOKEY' : 'EIO', 'volume', {
+      message: `volume ${name} is ${volume.closed?.state ?? 'closed'}: ${volume.closed?.why ?? ''}`,
+      next: locked ? `weft key unlock ${name}` : `weft fsck ${name}`,
+    })
+  }
+
+  /** What a thread is told to open the volume; each call exports the keys anew, for one thread. */
+  opening(volume: NodeVolume): VolumeOpening {
+    const { home, stagingDirectory, boot, drives, identity } = this.#world
+    const { record } = volume.stored
+    const { opened, shared } = volume
+    if (!opened || !shared) throw new FsError('ENOKEY', 'open', { volume: record.name })
+    const copy = copyOn(record, identity.id)
+    const drive = drives.find((one) => one.id === copy?.drive)
+    if (!drive) {
+      throw new FsError('EIO', 'open', {
+        message: `the drive with the journal of ${record.name} is not here`,
+      })
+    }
+    return {
+      id: record.id,
+      number: record.number,
+      name: record.name,
+      viewDirectory: join(home, 'views', record.id),
+      journalDirectory: join(drive.dir, 'volumes', record.id),
+      stagingDirectory: join(stagingDirectory, record.id),
+      driveDirectories: drives.map((one) => one.dir),
+      boot,
+      keys: opened.keys.export(),
+      shared: shared.buffer,
+    }
+  }
+
+  /** For the namespace mount: what it serves, what it only shows. */
+  served(): { volumes: ServedVolume[]; absent: AbsentVolume[] } {
+    const volumes: ServedVolume[] = []
+    const absent: AbsentVolume[] = []
+    for (const volume of this.all()) {
+      const { number, name } = volume.stored.record
+      if (volume.shared) {
+        volumes.push({ opening: this.opening(volume), writes: volume.attached === null })
+      } else {
+        const code = volume.closed?.state === 'locked' ? 'ENOKEY' : 'EIO'
+        absent.push({ number, name, code })
+      }
+    }
+    return { volumes, absent }
+  }
+
+  /** Settle and close all; the views are synced, so that the next start need not rebuild them. */
+  async closeAll(): Promise<void> {
+    for (const { stored, shared, opened } of this.all()) {
+      const { number, name } = stored.record
+      if (!shared) continue
+      try {
+        await this.#world.engine.call('close', { number, clean: true })
+      } catch (error) {
+        this.#world.log.error({ op: 'close', volume: name, error: messageOf(error) }, 'not settled')
+      }
+      if (opened) wipeOpened(opened)
+    }
+  }
+
+  async #openStored(stored: StoredVolume, holder: { kind: 'node' }): Promise<void> {
+    const volume: NodeVolume = { stored, opened: null, shared: null, closed: null, attached: null }
+    this.#volumes.set(stored.record.id, volume)
+    let opened: OpenedKeys
+    try {
+      opened = await this.#world.keys.open(stored.record, holder)
+    } catch (error) {
+      volume.closed = { state: 'locked', why: messageOf(error) }
+      return
+    }
+    await this.#openWith(volume, opened)
+  }
+
+  async #openWith(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
+    const { registry, identity, engine, log } = this.#world
+    const { id, name } = volume.stored.record
+    try {
+      volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
+      volume.opened = opened
+      volume.shared = new SharedVolume()
+      volume.shared.sizeBytes = volume.stored.record.spec.sizeBytes
+      const opening = this.opening(volume)
+      const { epoch } = volume.stored.record
+      await engine.call('open', { opening, epoch, root: null }, [opening.keys.bytes])
+      volume.closed = null
+    } catch (error) {
+      log.error({ op: 'open', volume: name, error: messageOf(error) }, 'volume cannot be opened')
+      volume.closed = { state: 'damaged', why: messageOf(error) }
+      volume.opened = null
+      volume.shared = null
+      wipeOpened(opened)
+    }
+  }
+
+  async #destroy(stored: StoredVolume): Promise<void> {
+    const { home, stagingDirectory, drives, engine, registry, log } = this.#world
+    const { id, name } = stored.record
+    const chunks = await engine.call('destroy', {
+      volume: id,
+      traces: {
+        driveDirectories: drives.map((drive) => drive.dir),
+        directories: [
+          ...drives.map((drive) => join(drive.dir, 'volumes', id)),
+          join(home, 'views', id),
+          join(stagingDirectory, id),
+        ],
+      },
+    })
+    await registry.remove(id)
+    log.info({ op: 'delete', volume: id, chunks }, `volume ${name} deleted`)
+  }
+}

@@ -1,0 +1,32 @@
+import { writeSync } from 'node:fs'
+import { codeOf } from '../base/index.ts'
+import { encodeReplyHeader, OUT_HEADER_BYTES } from './wire/index.ts'
+
+/**
+ * Write one answer to the kernel; any thread may. An answer nobody waits for any more is no error: the request was
+ * interrupted (ENOENT), or the connection has ended (ENODEV, EPERM on a descriptor whose mount never came).
+ * @param buf whole message; its first OUT_HEADER_BYTES are written here
+ * @param error negative errno, 0 for success
+ */
+export function answer(
+  fd: number,
+  buf: Buffer,
+  end: number,
+  error: number,
+  uniqueLo: number,
+  uniqueHi: number,
+): void {
+  encodeReplyHeader(buf, end, error, uniqueLo, uniqueHi)
+  try {
+    writeSync(fd, buf, 0, end)
+  } catch (thrown) {
+    if (!['ENOENT', 'ENODEV', 'EPERM'].includes(codeOf(thrown))) throw thrown
+  }
+}
+
+const bare = Buffer.alloc(OUT_HEADER_BYTES)
+
+/** An answer without a body. @param error negative errno, 0 for success */
+export function answerBare(fd: number, error: number, uniqueLo: number, uniqueHi: number): void {
+  answer(fd, bare, OUT_HEADER_BYTES, error, uniqueLo, uniqueHi)
+}

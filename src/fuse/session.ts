@@ -1,0 +1,691 @@
+import { FsError, type Ino, limits, type VolumeNumber } from '../base/index.ts'
+import {
+  type AttributeChange,
+  type Attributes,
+  type Caller,
+  copyFileRange,
+  create,
+  fallocate,
+  forget,
+  getxattr,
+  link,
+  listxattr,
+  lookup,
+  lseek,
+  purge,
+  type Request,
+  read,
+  readdir,
+  readlink,
+  removexattr,
+  rename,
+  rmdir,
+  setattr,
+  setxattr,
+  tmpfile,
+  unlink,
+  type VolumeFs,
+  write,
+} from '../vfs/index.ts'
+import type { Locks } from './locks.ts'
+import type { Namespace } from './namespace.ts'
+import { OPCODES } from './opcodes.ts'
+import * as wire from './wire/index.ts'
+import type { AbsentVolume } from './worker-protocol.ts'
+
+/** Answers longer than the request's own thread can give are given later, by whoever finishes the work. */
+export const LATER = -1
+
+export interface SessionWorld {
+  /** Volume by number; undefined when this mount does not serve it. */
+  volume(number: VolumeNumber): VolumeFs | undefined
+  /** A volume that is there and cannot be used. */
+  absent(number: VolumeNumber): AbsentVolume | undefined
+  /** The root above the volumes; null on an exclusive mount, whose root is a volume's. */
+  readonly namespace: Namespace | null
+  /** Volume of an exclusive mount. */
+  readonly exclusive: VolumeNumber | null
+  readonly locks: Locks | null
+  /** fsync of everything accepted so far; the engine answers the kernel. */
+  sync(volume: VolumeFs, uniqueLo: number, uniqueHi: number): void
+}
+
+const VALID_MS = 9_000
+const O_APPEND = 0o2000
+const O_TRUNC = 0o1000
+const DIRECTORY_DEFAULT_BYTES = 4096
+
+/**
+ * One FUSE connection's requests as operations of the vfs. `handle` decodes one request, acts, and leaves the answer in
+ * `reply`; it keeps nothing of the request buffer. Node id 1 of an exclusive mount is the root of its volume.
+ */
+export class FuseSession {
+  readonly reply = Buffer.allocUnsafeSlow(limits.fuseRequestBytesMax + 4096)
+  readonly header = wire.newRequestHeader()
+  readonly #world: SessionWorld
+  readonly #lookup = wire.newLookupIn()
+  readonly #read = wire.newReadIn()
+  readonly #write = wire.newWriteIn()
+  readonly #readdir = wire.newReaddirIn()
+  readonly #attr: wire.Attr = newAttr()
+  readonly #entry: wire.Entry = {
+    attr: this.#attr,
+    generation: 0,
+    entryValidMs: VALID_MS,
+    attrValidMs: VALID_MS,
+  }
+  #extendedXattr = false
+  #noOpen = false
+
+  constructor(world: SessionWorld) {
+    this.#world = world
+  }
+
+  /** What INIT agreed, also of an earlier life of the daemon. */
+  agreed(flags: number): void {
+    this.#extendedXattr = (flags & wire.INIT_FLAGS.FUSE_SETXATTR_EXT) !== 0
+    this.#noOpen = this.#world.exclusive !== null
+  }
+
+  /**
+   * @param buf the request, with at least its first stagedHeaderBytes free to be overwritten once it is decoded
+   * @returns end of the answer in `reply` (header not yet written), 0 when none is due, LATER when another thread gives it
+   * @throws whatever the operation throws; the caller turns it into an errno
+   */
+  handle(buf: Buffer): number {
+    const { header } = this
+    const at = wire.IN_HEADER_BYTES
+    const end = header.bodyEnd
+    const out = wire.OUT_HEADER_BYTES
+    switch (header.opcode) {
+      case OPCODES.FORGET.code:
+        this.#forget(header.nodeLo, header.nodeHi)
+        return 0
+      case OPCODES.BATCH_FORGET.code:
+        wire.decodeBatchForget(buf, at, end, (lo, hi) => this.#forget(lo, hi))
+        return 0
+      case OPCODES.INTERRUPT.code: {
+        const { uniqueLo, uniqueHi } = wire.decodeInterrupt(buf, at, end)
+        this.#world.locks?.interrupt(uniqueLo, uniqueHi)
+        return 0
+      }
+      case OPCODES.OPENDIR.code:
+      case OPCODES.RELEASEDIR.code:
+      case OPCODES.ACCESS.code:
+        throw new FsError('ENOSYS', 'open')
+      case OPCODES.STATFS.code:
+        return this.#statfs()
+      default:
+    }
+    const volume = this.#volume()
+    if (!volume) return this.#namespace(buf, at, end, out)
+    volume.enter()
+    const ino = this.#ino(header.nodeLo, header.nodeHi)
+    return this.#operate(volume, ino, buf, at, end, out)
+  }
+
+  /** What a repeated request answered the first time; -2 when it was never executed. */
+  repeat(buf: Buffer): number {
+    const { header } = this
+    const volume = this.#volume()
+    const answer = volume?.answered(this.#request())
+    if (!volume || !answer) return -2
+    volume.enter()
+    const out = wire.OUT_HEADER_BYTES
+    switch (header.opcode) {
+      case OPCODES.MKNOD.code:
+      case OPCODES.MKDIR.code:
+      case OPCODES.SYMLINK.code:
+      case OPCODES.LINK.code:
+        return this.#putEntry(volume, volume.attributes(answer.ino), out)
+      case OPCODES.CREATE.code:
+      case OPCODES.TMPFILE.code:
+        return this.#putCreated(volume, volume.attributes(answer.ino), out)
+      case OPCODES.SETATTR.code: {
+        const ino = this.#ino(header.nodeLo, header.nodeHi)
+        return this.#putAttr(volume, volume.attributes(ino), out)
+      }
+      case OPCODES.WRITE.code:
+        wire.decodeWrite(buf, wire.IN_HEADER_BYTES, header.bodyEnd, this.#write)
+        return wire.encodeWriteOut(this.reply, out, this.#write.size)
+      case OPCODES.COPY_FILE_RANGE.code:
+        return wire.encodeWriteOut(this.reply, out, answer.ino)
+      case OPCODES.COPY_FILE_RANGE_64.code:
+        return wire.encodeCopyFileRange64Out(this.reply, out, answer.ino)
+      default:
+        return out
+    }
+  }
+
+  #operate(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
+    const { header, reply } = this
+    switch (header.opcode) {
+      case OPCODES.LOOKUP.code: {
+        wire.decodeLookup(buf, at, end, this.#lookup)
+        const name = buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd)
+        const found = lookup(volume, ino, name)
+        if (found) return this.#putEntry(volume, found, out)
+        return wire.encodeNegativeEntry(reply, out, volume.writes ? VALID_MS : 0)
+      }
+      case OPCODES.GETATTR.code:
+        return this.#putAttr(volume, volume.attributes(ino), out)
+      case OPCODES.STATX.code:
+        this.#fill(volume, volume.attributes(ino))
+        return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume))
+      case OPCODES.SETATTR.code: {
+        const change = attributeChange(wire.decodeSetattr(buf, at, end))
+        return this.#putAttr(volume, setattr(volume, this.#request(), ino, change), out)
+      }
+      case OPCODES.READLINK.code: {
+        const target = readlink(volume, ino)
+        return out + target.copy(reply, out)
+      }
+      case OPCODES.MKNOD.code: {
+        const { name, mode, rdev, umask } = wire.decodeMknod(buf, at, end)
+        const creation = { mode, rdev, umask }
+        return this.#create(volume, ino, name, creation, out)
+      }
+      case OPCODES.MKDIR.code: {
+        const { name, mode, umask } = wire.decodeMkdir(buf, at, end)
+        return this.#create(volume, ino, name, { mode: mode | 0o040000, umask }, out)
+      }
+      case OPCODES.SYMLINK.code: {
+        const { name, target } = wire.decodeSymlink(buf, at, end)
+        return this.#create(volume, ino, name, { mode: 0o120777, umask: 0, target }, out)
+      }
+      case OPCODES.CREATE.code: {
+        const { name, mode, umask } = wire.decodeCreate(buf, at, end)
+        const caller = this.#caller()
+        const creation = { mode: (mode & 0o7777) | 0o100000, umask }
+        const made = create(volume, this.#request(), caller, ino, name, creation)
+        return this.#putCreated(volume, made, out)
+      }
+      case OPCODES.TMPFILE.code: {
+        const { mode, umask } = wire.decodeCreate(buf, at, end)
+        const creation = { mode: (mode & 0o7777) | 0o100000, umask }
+        const made = tmpfile(volume, this.#request(), this.#caller(), ino, creation)
+        return this.#putCreated(volume, made, out)
+      }
+      case OPCODES.LINK.code: {
+        const { oldVolume, oldIno, name } = wire.decodeLink(buf, at, end)
+        if (!this.#same(volume, oldVolume, oldIno)) throw new FsError('EXDEV', 'link')
+        return this.#putEntry(volume, link(volume, this.#request(), oldIno, ino, name), out)
+      }
+      case OPCODES.UNLINK.code:
+        unlink(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+        return out
+      case OPCODES.RMDIR.code:
+        rmdir(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+        return out
+      case OPCODES.RENAME.code:
+        return this.#rename(volume, ino, wire.decodeRename(buf, at, end), out)
+      case OPCODES.RENAME2.code:
+        return this.#rename(volume, ino, wire.decodeRename2(buf, at, end), out)
+      case OPCODES.OPEN.code:
+        return this.#open(volume, ino, buf, at, end, out)
+      case OPCODES.READ.code: {
+        wire.decodeRead(buf, at, end, this.#read)
+        const { offset, size } = this.#read
+        return out + read(volume, ino, offset, Math.min(size, reply.length - out), reply, out)
+      }
+      case OPCODES.WRITE.code:
+        return this.#writeData(volume, ino, buf, at, end, out)
+      case OPCODES.FLUSH.code: {
+        if (!this.#world.locks) throw new FsError('ENOSYS', 'flush')
+        const { lock_owner } = wire.decodeFlush(buf, at, end)
+        this.#world.locks.closed(volume, ino, lock_owner, false)
+        return out
+      }
+      case OPCODES.RELEASE.code: {
+        const { release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
+        if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
+          this.#world.locks?.closed(volume, ino, lock_owner, true)
+        }
+        return out
+      }
+      case OPCODES.FSYNC.code:
+      case OPCODES.FSYNCDIR.code:
+      case OPCODES.SYNCFS.code:
+        this.#world.sync(volume, header.uniqueLo, header.uniqueHi)
+        return LATER
+      case OPCODES.READDIR.code:
+      case OPCODES.READDIRPLUS.code:
+        return this.#list(volume, ino, buf, at, end, out)
+      case OPCODES.SETXATTR.code: {
+        const { name, value, flags, setxattr_flags } = wire.decodeSetxattr(
+          buf,
+          at,
+          end,
+          this.#extendedXattr,
+        )
+        const killSetgid = (setxattr_flags & wire.FUSE_SETXATTR_ACL_KILL_SGID) !== 0
+        setxattr(volume, this.#request(), ino, name, value, flags, killSetgid)
+        return out
+      }
+      case OPCODES.GETXATTR.code: {
+        const { name, size } = wire.decodeGetxattr(buf, at, end)
+        return this.#putSized(getxattr(volume, ino, name), size, out)
+      }
+      case OPCODES.LISTXATTR.code:
+        return this.#putSized(listxattr(volume, ino), wire.decodeListxattr(buf, at, end), out)
+      case OPCODES.REMOVEXATTR.code:
+        removexattr(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+        return out
+      case OPCODES.GETLK.code:
+      case OPCODES.SETLK.code:
+      case OPCODES.SETLKW.code:
+        return this.#lock(volume, ino, buf, at, end, out)
+      case OPCODES.FALLOCATE.code: {
+        const { offset, length, mode } = wire.decodeFallocate(buf, at, end)
+        fallocate(volume, ino, mode, offset, length)
+        return out
+      }
+      case OPCODES.LSEEK.code: {
+        const { offset, whence } = wire.decodeLseek(buf, at, end)
+        return wire.encodeLseek(reply, out, lseek(volume, ino, offset, whence))
+      }
+      case OPCODES.COPY_FILE_RANGE.code:
+      case OPCODES.COPY_FILE_RANGE_64.code:
+        return this.#copy(volume, ino, buf, at, end, out)
+      default:
+        throw new FsError('ENOSYS', 'request', { opcode: header.opcode })
+    }
+  }
+
+  /** Requests on the namespace root: it lists volumes, makes one by mkdir, and holds nothing else. */
+  #namespace(buf: Buffer, at: number, end: number, out: number): number {
+    const { header, reply } = this
+    const absent = this.#world.absent(wire.nodeVolume(header.nodeHi))
+    if (absent) return this.#below(absent, out)
+    const root = this.#world.namespace
+    if (!root || wire.nodeIno(header.nodeLo, header.nodeHi) !== 1) {
+      throw new FsError('ESTALE', 'request', { volume: wire.nodeVolume(header.nodeHi) })
+    }
+    switch (header.opcode) {
+      case OPCODES.LOOKUP.code: {
+        wire.decodeLookup(buf, at, end, this.#lookup)
+        const volume = root.find(buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd))
+        if (!volume) return wire.encodeNegativeEntry(reply, out, 0)
+        return this.#putVolumeRoot(volume, out)
+      }
+      case OPCODES.GETATTR.code:
+      case OPCODES.STATX.code:
+        root.fill(this.#attr)
+        return header.opcode === OPCODES.STATX.code
+          ? wire.encodeStatx(reply, out, this.#attr, 0)
+          : wire.encodeAttrOut(reply, out, this.#attr, 0)
+      case OPCODES.READDIR.code:
+      case OPCODES.READDIRPLUS.code:
+        return this.#listVolumes(root, buf, at, end, out)
+      case OPCODES.MKDIR.code: {
+        const { name, mode, umask } = wire.decodeMkdir(buf, at, end)
+        root.mkdir(name, mode & ~umask & 0o7777, this.#caller(), header.uniqueLo, header.uniqueHi)
+        return LATER
+      }
+      case OPCODES.RMDIR.code:
+        root.rmdir(wire.decodeName(buf, at, end), header.uniqueLo, header.uniqueHi)
+        return LATER
+      case OPCODES.FSYNCDIR.code:
+      case OPCODES.SYNCFS.code:
+        return out
+      case OPCODES.GETXATTR.code:
+        throw new FsError('ENODATA', 'getxattr')
+      case OPCODES.LISTXATTR.code:
+        return this.#putSized(Buffer.alloc(0), wire.decodeListxattr(buf, at, end), out)
+      case OPCODES.RENAME.code:
+      case OPCODES.RENAME2.code:
+      case OPCODES.LINK.code:
+        throw new FsError('EXDEV', 'rename')
+      default:
+        throw new FsError('EPERM', 'root', { opcode: header.opcode })
+    }
+  }
+
+  #volume(): VolumeFs | undefined {
+    const { exclusive } = this.#world
+    const number = wire.nodeVolume(this.header.nodeHi)
+    if (number === 0) return exclusive === null ? undefined : this.#world.volume(exclusive)
+    const volume = this.#world.volume(number)
+    if (volume) return volume
+    if (this.#world.absent(number)) return undefined
+    throw new FsError('ESTALE', 'request', { volume: number })
+  }
+
+  /** Below the root of a volume that cannot be used: its root can be seen, all else answers why not. */
+  #below(absent: AbsentVolume, out: number): number {
+    const { header, reply } = this
+    const isRoot = wire.nodeIno(header.nodeLo, header.nodeHi) === 1
+    if (header.opcode !== OPCODES.GETATTR.code || !isRoot) {
+      throw new FsError(absent.code, 'request', { volume: absent.name })
+    }
+    this.#world.namespace?.fillAbsent(absent.number, this.#attr)
+    return wire.encodeAttrOut(reply, out, this.#attr, 0)
+  }
+
+  #ino(lo: number, hi: number): Ino {
+    return wire.nodeIno(lo, hi)
+  }
+
+  /** On an exclusive mount node id 1 has no volume number. */
+  #same(volume: VolumeFs, number: VolumeNumber, ino: Ino): boolean {
+    return number === volume.volume.number || (number === 0 && ino === 1 && !this.#world.namespace)
+  }
+
+  #request(): Request {
+    return { uniqueLo: this.header.uniqueLo, uniqueHi: (this.header.uniqueHi & 0x7fff_ffff) >>> 0 }
+  }
+
+  #caller(): Caller {
+    const { uid, gid, pid } = this.header
+    return { uid, gid, pid }
+  }
+
+  /** A volume that another mount writes may change at any moment: the kernel keeps nothing of it. */
+  #validMs(volume: VolumeFs): number {
+    return volume.writes ? VALID_MS : 0
+  }
+
+  #create(
+    volume: VolumeFs,
+    parent: Ino,
+    name: Buffer,
+    creation: Parameters<typeof create>[5],
+    out: number,
+  ): number {
+    const made = create(volume, this.#request(), this.#caller(), parent, name, creation)
+    return this.#putEntry(volume, made, out)
+  }
+
+  #rename(volume: VolumeFs, ino: Ino, request: wire.RenameIn, out: number): number {
+    const { newdirVolume, newdirIno, flags, oldname, newname } = request
+    if (!this.#same(volume, newdirVolume, newdirIno)) throw new FsError('EXDEV', 'rename')
+    const from = { parent: ino, name: oldname }
+    rename(volume, this.#request(), from, { parent: newdirIno, name: newname }, flags)
+    return out
+  }
+
+  #open(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
+    if (this.#noOpen) throw new FsError('ENOSYS', 'open')
+    const { flags, open_flags } = wire.decodeOpen(buf, at, end)
+    volume.inode(ino)
+    if ((flags & 3) !== 0 && !volume.writes) {
+      throw new FsError('EROFS', 'open', { volume: volume.volume.name })
+    }
+    if (flags & O_TRUNC) {
+      const killSetids = (open_flags & wire.FUSE_OPEN_KILL_SUIDGID) !== 0
+      setattr(volume, this.#request(), ino, { size: 0, killSetids })
+    }
+    return wire.encodeOpenOut(this.reply, out, 0, this.#openFlags(volume))
+  }
+
+  #openFlags(volume: VolumeFs): number {
+    const noFlush = this.#world.locks ? 0 : wire.FOPEN_NOFLUSH
+    return volume.writes ? wire.FOPEN_KEEP_CACHE | noFlush : wire.FOPEN_DIRECT_IO | noFlush
+  }
+
+  #writeData(
+    volume: VolumeFs,
+    ino: Ino,
+    buf: Buffer,
+    at: number,
+    end: number,
+    out: number,
+  ): number {
+    const request = this.#write
+    wire.decodeWrite(buf, at, end, request)
+    const { offset, size, dataAt, flags, write_flags } = request
+    const cached = (write_flags & wire.FUSE_WRITE_CACHE) !== 0
+    write(volume, this.#request(), ino, offset, buf, dataAt, size, {
+      append: (flags & O_APPEND) !== 0 && !cached,
+      killSetids: (write_flags & wire.FUSE_WRITE_KILL_SUIDGID) !== 0,
+    })
+    return wire.encodeWriteOut(this.reply, out, size)
+  }
+
+  #list(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
+    const plus = this.header.opcode === OPCODES.READDIRPLUS.code
+    const request = this.#readdir
+    wire.decodeReaddir(buf, at, end, request)
+    const { number } = volume.volume
+    const limit = out + Math.min(request.size, this.reply.length - out)
+    let here = out
+    readdir(volume, ino, request.cookieHi, request.cookieLo, (entry) => {
+      const { cookieLo, cookieHi, type, name } = entry
+      let next: number
+      if (!plus) {
+        next = wire.encodeDirent(
+          this.reply,
+          here,
+          limit,
+          number,
+          entry.ino,
+          cookieLo,
+          cookieHi,
+          type,
+          name,
+        )
+      } else {
+        const dots = cookieHi === 0 && cookieLo <= 2
+        const node = dots ? null : this.#entryOf(volume, entry.ino)
+        next = wire.encodeDirentPlus(
+          this.reply,
+          here,
+          limit,
+          node,
+          number,
+          entry.ino,
+          cookieLo,
+          cookieHi,
+          type,
+          name,
+        )
+      }
+      if (next < 0) return false
+      here = next
+      return true
+    })
+    return here
+  }
+
+  #listVolumes(root: Namespace, buf: Buffer, at: number, end: number, out: number): number {
+    const plus = this.header.opcode === OPCODES.READDIRPLUS.code
+    wire.decodeReaddir(buf, at, end, this.#readdir)
+    const limit = out + Math.min(this.#readdir.size, this.reply.length - out)
+    let here = out
+    for (const { cookie, number, name } of root.entries(this.#readdir.cookieLo)) {
+      const next = plus
+        ? wire.encodeDirentPlus(this.reply, here, limit, null, number, 1, cookie, 0, 4, name)
+        : wire.encodeDirent(this.reply, here, limit, number, 1, cookie, 0, 4, name)
+      if (next < 0) break
+      here = next
+    }
+    return here
+  }
+
+  #copy(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
+    const request = wire.decodeCopyFileRange(buf, at, end)
+    if (!this.#same(volume, request.outVolume, request.outIno)) {
+      throw new FsError('EXDEV', 'copy_file_range')
+    }
+    const wide = this.header.opcode === OPCODES.COPY_FILE_RANGE_64.code
+    const length = wide ? request.len : Math.min(request.len, 0x7fff_f000)
+    const from = { ino, offset: request.off_in }
+    const to = { ino: request.outIno, offset: request.off_out }
+    const count = copyFileRange(volume, this.#request(), from, to, length)
+    return wide
+      ? wire.encodeCopyFileRange64Out(this.reply, out, count)
+      : wire.encodeWriteOut(this.reply, out, count)
+  }
+
+  #lock(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
+    const { locks } = this.#world
+    if (!locks) throw new FsError('ENOSYS', 'lock')
+    const { opcode, uniqueLo, uniqueHi } = this.header
+    const request = wire.decodeLk(buf, at, end)
+    if (opcode === OPCODES.GETLK.code) {
+      return wire.encodeLk(this.reply, out, locks.test(volume, ino, request))
+    }
+    const wait = opcode === OPCODES.SETLKW.code
+    return locks.set(volume, ino, request, wait, uniqueLo, uniqueHi) ? out : LATER
+  }
+
+  #statfs(): number {
+    const volume = this.#volume()
+    const figures = volume ? volumeFigures(volume) : this.#world.namespace?.figures()
+    const { totalBytes, freeBytes, inodes } = figures ?? { totalBytes: 0, freeBytes: 0, inodes: 0 }
+    const bsize = 4096
+    const free = Math.floor(freeBytes / bsize)
+    return wire.encodeStatfs(this.reply, wire.OUT_HEADER_BYTES, {
+      blocks: Math.floor(totalBytes / bsize),
+      bfree: free,
+      bavail: free,
+      files: inodes + INODES_FREE,
+      ffree: INODES_FREE,
+      bsize,
+      namelen: limits.nameBytesMax,
+      frsize: bsize,
+    })
+  }
+
+  #forget(nodeLo: number, nodeHi: number): void {
+    const number = wire.nodeVolume(nodeHi)
+    if (number === 0) return
+    const volume = this.#world.volume(number)
+    if (volume?.writes) forget(volume, this.#ino(nodeLo, nodeHi))
+  }
+
+  /** DESTROY, or the end of the connection: whatever has no name goes. */
+  ended(volumes: Iterable<VolumeFs>): void {
+    for (const volume of volumes) if (volume.writes) purge(volume, [...volume.orphans])
+  }
+
+  #putSized(value: Buffer, room: number, out: number): number {
+    if (room === 0) return wire.encodeGetxattrSize(this.reply, out, value.length)
+    if (value.length > room) throw new FsError('ERANGE', 'xattr')
+    return out + value.copy(this.reply, out)
+  }
+
+  #putAttr(volume: VolumeFs, attributes: Attributes, out: number): number {
+    this.#fill(volume, attributes)
+    return wire.encodeAttrOut(this.reply, out, this.#attr, this.#validMs(volume))
+  }
+
+  #putEntry(volume: VolumeFs, attributes: Attributes, out: number): number {
+    return wire.encodeEntry(this.reply, out, this.#fillEntry(volume, attributes))
+  }
+
+  #putCreated(volume: VolumeFs, attributes: Attributes, out: number): number {
+    const entry = this.#fillEntry(volume, attributes)
+    return wire.encodeCreateOut(this.reply, out, entry, 0, this.#openFlags(volume))
+  }
+
+  #putVolumeRoot(volume: VolumeFs | AbsentVolume, out: number): number {
+    if ('code' in volume) {
+      this.#world.namespace?.fillAbsent(volume.number, this.#attr)
+    } else {
+      volume.enter()
+      this.#fill(volume, volume.attributes(volume.root))
+    }
+    this.#entry.generation = 0
+    this.#entry.entryValidMs = 0
+    this.#entry.attrValidMs = 0
+    return wire.encodeEntry(this.reply, out, this.#entry)
+  }
+
+  #entryOf(volume: VolumeFs, ino: Ino): wire.Entry | null {
+    return volume.find(ino) ? this.#fillEntry(volume, volume.attributes(ino)) : null
+  }
+
+  #fillEntry(volume: VolumeFs, attributes: Attributes): wire.Entry {
+    this.#fill(volume, attributes)
+    const entry = this.#entry
+    entry.generation = attributes.generation
+    entry.entryValidMs = this.#validMs(volume)
+    entry.attrValidMs = entry.entryValidMs
+    return entry
+  }
+
+  #fill(volume: VolumeFs, inode: Attributes): void {
+    const attr = this.#attr
+    const directory = (inode.mode & 0o170000) === 0o040000
+    attr.volume = volume.volume.number
+    attr.ino = inode.ino
+    attr.size = directory ? DIRECTORY_DEFAULT_BYTES : inode.size
+    attr.blocks = Math.ceil(inode.bytes / 512)
+    attr.atime = inode.atime.sec
+    attr.atimensec = inode.atime.nsec
+    attr.mtime = inode.mtime.sec
+    attr.mtimensec = inode.mtime.nsec
+    attr.ctime = inode.ctime.sec
+    attr.ctimensec = inode.ctime.nsec
+    attr.btime = inode.btime.sec
+    attr.btimensec = inode.btime.nsec
+    attr.mode = inode.mode
+    attr.nlink = inode.nlink
+    attr.uid = inode.uid
+    attr.gid = inode.gid
+    attr.rdev = inode.rdev
+    attr.blksize = 4096
+  }
+}
+
+/** Inodes are made as needed; statfs wants a number that nobody runs out of. */
+const INODES_FREE = 1_000_000_000
+
+function volumeFigures(volume: VolumeFs): {
+  totalBytes: number
+  freeBytes: number
+  inodes: number
+} {
+  const { shared } = volume.volume
+  const staged = shared.stagedBytes - shared.committedBytes
+  const quota = Math.max(0, shared.sizeBytes - shared.usedBytes - staged)
+  return {
+    totalBytes: shared.sizeBytes,
+    freeBytes: Math.max(0, Math.min(quota, shared.freeBytes - staged)),
+    inodes: shared.inodes,
+  }
+}
+
+export function newAttr(): wire.Attr {
+  return {
+    volume: 0,
+    ino: 0,
+    size: 0,
+    blocks: 0,
+    atime: 0,
+    atimensec: 0,
+    mtime: 0,
+    mtimensec: 0,
+    ctime: 0,
+    ctimensec: 0,
+    btime: 0,
+    btimensec: 0,
+    mode: 0,
+    nlink: 0,
+    uid: 0,
+    gid: 0,
+    rdev: 0,
+    blksize: 4096,
+  }
+}
+
+function attributeChange(request: wire.SetattrIn): AttributeChange {
+  const { valid } = request
+  const change: AttributeChange = {}
+  if (valid & wire.FATTR_MODE) change.mode = request.mode
+  if (valid & wire.FATTR_UID) change.uid = request.uid
+  if (valid & wire.FATTR_GID) change.gid = request.gid
+  if (valid & wire.FATTR_SIZE) change.size = request.size
+  if (valid & wire.FATTR_ATIME_NOW) change.atime = 'now'
+  else if (valid & wire.FATTR_ATIME) {
+    change.atime = { sec: request.atime, nsec: request.atimensec }
+  }
+  if (valid & wire.FATTR_MTIME_NOW) change.mtime = 'now'
+  else if (valid & wire.FATTR_MTIME) {
+    change.mtime = { sec: request.mtime, nsec: request.mtimensec }
+  }
+  if (valid & wire.FATTR_CTIME) change.ctime = { sec: request.ctime, nsec: request.ctimensec }
+  if (valid & wire.FATTR_KILL_SUIDGID) change.killSetids = true
+  return change
+}

@@ -1,0 +1,92 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { VolumeNumber } from '../base/index.ts'
+import type { VolumeOpening } from '../store/index.ts'
+import type { OpName } from './opcodes.ts'
+import { OPCODE_COUNT } from './opcodes.ts'
+
+/** What INIT agreed; kept by the keeper for the next life of the daemon, because the kernel sends INIT once. */
+export interface Negotiated {
+  minor: number
+  flags: number
+  flags2: number
+}
+
+/** A volume and this mount's part in it: one mount of a node writes it, others read what is committed. */
+export interface ServedVolume {
+  opening: VolumeOpening
+  writes: boolean
+}
+
+/** A volume that is shown at the root and answers nothing below it: locked (ENOKEY), or damaged (EIO). */
+export interface AbsentVolume {
+  number: VolumeNumber
+  name: string
+  code: 'ENOKEY' | 'EIO'
+}
+
+/** What a mount's worker thread is started with. */
+export interface WorkerStart {
+  fd: number
+  /** Names the mount in stored answers; never given twice on a node. */
+  mount: number
+  /** Volume of an exclusive mount, null on the namespace mount. */
+  exclusive: VolumeNumber | null
+  /** Ask the kernel for its locks (several nodes), or let it keep them itself (this kernel sees every user). */
+  ownLocks: boolean
+  readOnly: boolean
+  negotiated: Negotiated | null
+  volumes: ServedVolume[]
+  absent: AbsentVolume[]
+  enginePort: MessagePort
+  /**
+   * Two Int32: messages posted to the worker and not looked at (a blocked worker looks after its next request), and
+   * whether the keeper has what INIT agreed.
+   */
+  mailbox: SharedArrayBuffer
+  /** Float64 pairs by opcode: requests answered, and the seconds they took in this thread. */
+  metrics: SharedArrayBuffer
+}
+
+export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
+
+/** Main thread to worker. Each is acknowledged by `done` with its id. */
+export type ToWorker = { id: number } & (
+  | { kind: 'add'; served: ServedVolume }
+  | { kind: 'absent'; volume: AbsentVolume }
+  | { kind: 'remove'; number: VolumeNumber }
+  /** Take or give up the part of the writer; what is staged or not applied is committed first. */
+  | { kind: 'role'; number: VolumeNumber; writes: boolean; opening: VolumeOpening }
+  | { kind: 'keys'; number: VolumeNumber; keys: VolumeOpening['keys'] }
+)
+
+/** Worker to main thread. */
+export type FromWorker =
+  | { kind: 'done'; id: number; error: string | null }
+  | { kind: 'negotiated'; negotiated: Negotiated }
+  | {
+      kind: 'mkdir'
+      name: string
+      mode: number
+      uid: number
+      gid: number
+      uniqueLo: number
+      uniqueHi: number
+    }
+  | { kind: 'rmdir'; name: string; uniqueLo: number; uniqueHi: number }
+  | { kind: 'damaged'; volume: string; chunk: string; what: string }
+  /** The connection is over: unmounted, or aborted. */
+  | { kind: 'ended' }
+
+/** Worker to engine thread: a volume's number to wake its engine, or an fsync. */
+export type ToEngine =
+  | VolumeNumber
+  | {
+      number: VolumeNumber
+      stagedNumber: number
+      seq: number
+      fd: number
+      uniqueLo: number
+      uniqueHi: number
+    }
+
+export type RequestCounts = Partial<Record<OpName, { count: number; seconds: number }>>

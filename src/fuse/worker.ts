@@ -1,0 +1,319 @@
+import { readSync } from 'node:fs'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import {
+  AssertionError,
+  assert,
+  codeOf,
+  type Log,
+  limits,
+  messageOf,
+  openLog,
+  systemClock,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { LocalVolume } from '../store/index.ts'
+import { VolumeFs } from '../vfs/index.ts'
+import { answer, answerBare } from './answer.ts'
+import { errnoOfThrown, isSurprise } from './errors.ts'
+import { Locks } from './locks.ts'
+import { Namespace, type RootRequests } from './namespace.ts'
+import { isOnce, OPCODES, opcodeName } from './opcodes.ts'
+import { FuseSession, LATER } from './session.ts'
+import * as wire from './wire/index.ts'
+import type {
+  AbsentVolume,
+  FromWorker,
+  ServedVolume,
+  ToEngine,
+  ToWorker,
+  WorkerStart,
+} from './worker-protocol.ts'
+
+/**
+ * The thread of one mount: blocks in read on /dev/fuse, acts, answers, reads again. Messages of the main thread are
+ * looked at after a read returns and before its request is acted on, so that what was said first holds.
+ */
+class MountWorker {
+  readonly #start: WorkerStart
+  readonly #log: Log
+  readonly #clock = systemClock()
+  readonly #volumes = new Map<VolumeNumber, VolumeFs>()
+  readonly #absent = new Map<VolumeNumber, AbsentVolume>()
+  readonly #session: FuseSession
+  readonly #mailbox: Int32Array
+  readonly #metrics: Float64Array
+  /** Requests that the kernel sent again after a restart; it sends each twice. */
+  readonly #resent = new Set<string>()
+  readonly #request = Buffer.allocUnsafeSlow(limits.fuseBufferBytes)
+
+  constructor(start: WorkerStart, log: Log) {
+    this.#start = start
+    this.#log = log
+    this.#mailbox = new Int32Array(start.mailbox)
+    this.#metrics = new Float64Array(start.metrics)
+    for (const served of start.volumes) this.#add(served)
+    for (const volume of start.absent) this.#absent.set(volume.number, volume)
+    const requests: RootRequests = {
+      mkdir: (name, mode, { uid, gid }, uniqueLo, uniqueHi) =>
+        this.#tell({ kind: 'mkdir', name, mode, uid, gid, uniqueLo, uniqueHi }),
+      rmdir: (name, uniqueLo, uniqueHi) => this.#tell({ kind: 'rmdir', name, uniqueLo, uniqueHi }),
+    }
+    this.#session = new FuseSession({
+      volume: (number) => this.#volumes.get(number),
+      absent: (number) => this.#absent.get(number),
+      namespace:
+        start.exclusive === null
+          ? new Namespace(this.#volumes, this.#absent, requests, this.#clock)
+          : null,
+      exclusive: start.exclusive,
+      locks: start.ownLocks
+        ? new Locks((errno, lo, hi) => answerBare(start.fd, errno, lo, hi))
+        : null,
+      sync: (volume, uniqueLo, uniqueHi) => {
+        const { number, shared } = volume.volume
+        const { stagedNumber, seq } = shared
+        this.#tellEngine({ number, stagedNumber, seq, fd: start.fd, uniqueLo, uniqueHi })
+      },
+    })
+    if (start.negotiated) {
+      this.#session.agreed(start.negotiated.flags)
+      this.#askAgain()
+    }
+  }
+
+  /** Serves until the connection ends. */
+  run(): void {
+    const { fd } = this.#start
+    const { header } = this.#session
+    for (;;) {
+      let n: number
+      try {
+        n = readSync(fd, this.#request, 0, this.#request.length, null)
+      } catch (error) {
+        const code = codeOf(error)
+        // ENOENT: the request was interrupted before it was read.
+        if (code === 'EINTR' || code === 'EAGAIN' || code === 'ENOENT') continue
+        if (code === 'ENODEV') break
+        // Not mounted yet: mount(2) comes right after this thread was started.
+        if (code === 'EPERM') {
+          Atomics.wait(this.#mailbox, 1, 0, 2)
+          continue
+        }
+        throw error
+      }
+      if (n === 0) break
+      const began = performance.now()
+      if (Atomics.load(this.#mailbox, 0) > 0) this.#readMail()
+      wire.decodeHeader(this.#request, n, header)
+      this.#serve()
+      const cell = header.opcode * 2
+      if (cell < this.#metrics.length) {
+        this.#metrics[cell] = (this.#metrics[cell] as number) + 1
+        const spent = performance.now() - began
+        this.#metrics[cell + 1] = (this.#metrics[cell + 1] as number) + spent / 1000
+      }
+    }
+    this.#end()
+  }
+
+  #serve(): void {
+    const session = this.#session
+    const { header } = session
+    const { fd } = this.#start
+    const { uniqueLo, uniqueHi } = header
+    let end: number
+    try {
+      if (header.opcode === OPCODES.INIT.code) end = this.#init()
+      else if (wire.isResend(uniqueHi)) end = this.#again()
+      else end = session.handle(this.#request)
+    } catch (error) {
+      if (error instanceof AssertionError) throw error
+      const opcode = opcodeName(header.opcode)
+      if (codeOf(error) === 'ENOSYS') {
+        answerBare(fd, -38, uniqueLo, uniqueHi)
+        return
+      }
+      const errno = errnoOfThrown(error)
+      if (isSurprise(error)) {
+        const stack = error instanceof Error ? error.stack : String(error)
+        this.#log.error({ op: opcode, errno, stack }, 'request failed in a way nobody foresaw')
+      } else if (errno === -5) {
+        this.#log.warn({ op: opcode, error: messageOf(error) }, 'request answered EIO')
+      }
+      answerBare(fd, errno, uniqueLo, uniqueHi)
+      return
+    }
+    if (end > 0) answer(fd, session.reply, end, 0, uniqueLo, uniqueHi)
+  }
+
+  /** A request of the daemon's life before: answered from its record if it was executed, executed if not. */
+  #again(): number {
+    const session = this.#session
+    const { uniqueLo, uniqueHi, opcode } = session.header
+    const key = `${uniqueHi}:${uniqueLo}`
+    if (this.#resent.has(key)) return 0
+    this.#resent.add(key)
+    if (isOnce(opcode)) {
+      const end = session.repeat(this.#request)
+      if (end !== -2) return end
+    }
+    return session.handle(this.#request)
+  }
+
+  #init(): number {
+    const request = wire.decodeInit(
+      this.#request,
+      wire.IN_HEADER_BYTES,
+      this.#session.header.bodyEnd,
+    )
+    const exclusive = this.#start.exclusive !== null
+    const wanted = wantedFlags(exclusive, this.#start.ownLocks)
+    const flags = (request.flags & wanted.flags) >>> 0
+    const flags2 = (request.flags2 & wanted.flags2) >>> 0
+    const minor = Math.min(request.minor, wire.FUSE_KERNEL_MINOR_VERSION)
+    this.#session.agreed(flags)
+    this.#tell({ kind: 'negotiated', negotiated: { minor, flags, flags2 } })
+    // INIT is never asked again: whoever serves this mount after our death must know what was agreed.
+    Atomics.wait(this.#mailbox, 1, 0)
+    return wire.encodeInitOut(this.#session.reply, wire.OUT_HEADER_BYTES, {
+      major: wire.FUSE_KERNEL_VERSION,
+      minor,
+      max_readahead: limits.fuseRequestBytesMax,
+      flags,
+      flags2,
+      max_background: 64,
+      congestion_threshold: 48,
+      max_write: limits.fuseRequestBytesMax,
+      time_gran: 1,
+      max_pages: limits.fuseRequestBytesMax / 4096,
+      max_stack_depth: 0,
+      request_timeout: 0,
+    })
+  }
+
+  /** After a restart: the kernel sends what was read and not answered once more. */
+  #askAgain(): void {
+    const buf = Buffer.alloc(64)
+    const end = wire.encodeNotifyResend(buf)
+    answer(this.#start.fd, buf, end, wire.FUSE_NOTIFY_RESEND, 0, 0)
+  }
+
+  #readMail(): void {
+    assert(parentPort !== null, 'a mount worker has a parent')
+    Atomics.store(this.#mailbox, 0, 0)
+    for (;;) {
+      const mail = receiveMessageOnPort(parentPort)
+      if (!mail) return
+      const message = mail.message as ToWorker
+      let error: string | null = null
+      try {
+        this.#obey(message)
+      } catch (thrown) {
+        error = messageOf(thrown)
+      }
+      this.#tell({ kind: 'done', id: message.id, error })
+    }
+  }
+
+  #obey(message: ToWorker): void {
+    switch (message.kind) {
+      case 'add':
+        this.#add(message.served)
+        return
+      case 'absent': {
+        const { number } = message.volume
+        const volume = this.#volumes.get(number)
+        if (volume?.writes) volume.giveUp()
+        this.#drop(number)
+        this.#absent.set(number, message.volume)
+        return
+      }
+      case 'remove':
+        this.#drop(message.number)
+        this.#absent.delete(message.number)
+        return
+      case 'role': {
+        const volume = this.#volumes.get(message.number)
+        if (volume?.writes) volume.giveUp()
+        this.#drop(message.number)
+        this.#add({ opening: message.opening, writes: message.writes })
+        return
+      }
+      case 'keys': {
+        const volume = this.#volumes.get(message.number)
+        assert(volume !== undefined, 'keys come for a volume that is served')
+        volume.volume.keys.replace(message.keys)
+        return
+      }
+    }
+  }
+
+  #add({ opening, writes }: ServedVolume): void {
+    const volume = new LocalVolume(opening)
+    const world = {
+      clock: this.#clock,
+      log: this.#log,
+      mount: this.#start.mount,
+      wakeEngine: () => this.#tellEngine(opening.number),
+      damaged: (volume: string, chunk: string, what: string) =>
+        this.#tell({ kind: 'damaged', volume, chunk, what }),
+    }
+    this.#absent.delete(opening.number)
+    this.#volumes.set(opening.number, new VolumeFs(volume, world, writes && !this.#start.readOnly))
+  }
+
+  #drop(number: VolumeNumber): void {
+    const volume = this.#volumes.get(number)
+    this.#volumes.delete(number)
+    volume?.close()
+  }
+
+  #end(): void {
+    for (const volume of this.#volumes.values()) {
+      try {
+        if (volume.writes) volume.giveUp()
+      } catch (error) {
+        this.#log.error({ op: 'unmount', error: messageOf(error) }, 'volume did not settle')
+      }
+      volume.close()
+    }
+    this.#tell({ kind: 'ended' })
+  }
+
+  #tell(message: FromWorker): void {
+    parentPort?.postMessage(message)
+  }
+
+  #tellEngine(message: ToEngine): void {
+    this.#start.enginePort.postMessage(message)
+  }
+}
+
+/** Features asked for; the kernel's answer is the common part. Reasons: docs/architecture.md, "What the kernel is told". */
+function wantedFlags(exclusive: boolean, ownLocks: boolean): { flags: number; flags2: number } {
+  const f = wire.INIT_FLAGS
+  const f2 = wire.INIT_FLAGS2
+  let flags =
+    f.FUSE_ASYNC_READ |
+    f.FUSE_BIG_WRITES |
+    f.FUSE_DONT_MASK |
+    f.FUSE_DO_READDIRPLUS |
+    f.FUSE_READDIRPLUS_AUTO |
+    f.FUSE_ASYNC_DIO |
+    f.FUSE_PARALLEL_DIROPS |
+    f.FUSE_POSIX_ACL |
+    f.FUSE_ABORT_ERROR |
+    f.FUSE_MAX_PAGES |
+    f.FUSE_CACHE_SYMLINKS |
+    f.FUSE_EXPLICIT_INVAL_DATA |
+    f.FUSE_NO_OPENDIR_SUPPORT |
+    f.FUSE_HANDLE_KILLPRIV_V2 |
+    f.FUSE_SETXATTR_EXT
+  if (exclusive) flags |= f.FUSE_WRITEBACK_CACHE | f.FUSE_NO_OPEN_SUPPORT
+  else flags |= f.FUSE_ATOMIC_O_TRUNC | f.FUSE_EXPORT_SUPPORT
+  if (ownLocks && !exclusive) flags |= f.FUSE_POSIX_LOCKS | f.FUSE_FLOCK_LOCKS
+  const flags2 = f2.FUSE_HAS_EXPIRE_ONLY | f2.FUSE_HAS_RESEND | f2.FUSE_DIRECT_IO_ALLOW_MMAP
+  return { flags: flags >>> 0, flags2: flags2 >>> 0 }
+}
+
+new MountWorker(workerData as WorkerStart, openLog(2).child({ room: 'fuse' })).run()
