@@ -244,7 +244,6 @@ function attempt(what: () => unknown): void {
 /** Takes away all that stands, whichever run it is from. */
 function tearDown(): void {
   if (existsSync(home)) attempt(() => weft('down'))
-  for (const point of ourMounts()) attempt(() => run('umount', '-l', point))
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     if (Number(pid) === process.pid) continue
     try {
@@ -254,6 +253,7 @@ function tearDown(): void {
       // gone, or a kernel thread
     }
   }
+  for (const point of ourMounts()) attempt(() => run('umount', '-l', point))
   for (const line of run('losetup', '-nO', 'NAME,BACK-FILE').split('\n')) {
     const [device, file] = line.trim().split(/\s+/)
     if (device && file?.startsWith(drivePrefix)) attempt(() => run('losetup', '-d', device))
@@ -299,7 +299,7 @@ function fsbench(dir: string, name: Contender, tar: string, quick: boolean): Pro
   const sizes = quick ? { SIZE_MB: '64', FILES: '800' } : {}
   const child = spawn('/usr/bin/python3', [join(root, 'scripts/fsbench.py'), dir, name], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...sizes, TAR: tar },
+    env: { ...process.env, ...sizes, TAR: tar, WEFT_BENCH: '1' },
   })
   return new Promise((done, fail) => {
     let text = ''
@@ -485,6 +485,7 @@ async function main(): Promise<void> {
   writeFileSync(`${base}.pid`, String(process.pid))
   const stop = () => {
     tearDown()
+    rmSync(`${base}.pid`, { force: true })
     process.exit(130)
   }
   process.on('SIGINT', stop)
