@@ -1,13 +1,13 @@
 /**
  * The conformance suite on any directory, for looking at one filesystem by hand:
- * `node dist/scripts/posix.js DIR [--no zeroRange,directIo,userXattrs] [NAME…]`. As root. Prints each failing case; exit 1 when there is one.
+ * `node dist/scripts/posix.js DIR [--no zeroRange,directIo,exactHoles,userXattrs] [NAME…]`. As root. Prints each failing case; exit 1 when there is one.
  */
 import { resolve } from 'node:path'
 import { posix } from '../test/conformance/posix.ts'
 
 const [dir, ...rest] = process.argv.slice(2)
 if (!dir) {
-  console.error('usage: posix DIR [--no zeroRange,directIo,userXattrs] [NAME…]')
+  console.error('usage: posix DIR [--no zeroRange,directIo,exactHoles,userXattrs] [NAME…]')
   process.exit(64)
 }
 const no = rest[0] === '--no' ? (rest.splice(0, 2)[1]?.split(',') ?? []) : []

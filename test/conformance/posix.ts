@@ -35,7 +35,13 @@ const AREAS: Readonly<Record<string, Area>> = {
  * directory, which POSIX allows); ext4 one (attributes end at 4 KiB); gocryptfs 2.3 fails 24.
  */
 export function posix(dir: string, options: Partial<PosixOptions> = {}): ConformanceCase[] {
-  const all: PosixOptions = { zeroRange: true, directIo: true, userXattrs: true, ...options }
+  const all: PosixOptions = {
+    zeroRange: true,
+    directIo: true,
+    exactHoles: true,
+    userXattrs: true,
+    ...options,
+  }
   return Object.entries(AREAS).flatMap(([area, cases]) =>
     Object.entries(cases).map(([title, body]) => ({
       name: `${area}: ${title}`,

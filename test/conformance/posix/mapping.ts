@@ -128,6 +128,14 @@ ${script}`)
   },
 
   'SEEK_DATA and SEEK_HOLE find what a sparse file has': (at) => {
+    if (!at.options.exactHoles) {
+      at.python(String.raw`
+fd = os.open('f', os.O_CREAT | os.O_RDWR); os.pwrite(fd, b'x' * 4096, 4 << 20); os.ftruncate(fd, 32 << 20); os.fsync(fd)
+D, H = os.SEEK_DATA, os.SEEK_HOLE; seek = lambda at, how: os.lseek(fd, at, how)
+eq([seek(0, D), seek(5 << 20, D), seek(0, H)], [0, 5 << 20, 32 << 20]); fails('ENXIO', seek, 32 << 20, D); fails('ENXIO', seek, 32 << 20, H)
+`)
+      return
+    }
     at.python(String.raw`
 M = 1 << 20; fd = os.open('f', os.O_CREAT | os.O_RDWR); os.pwrite(fd, b'x' * M, 4 * M); os.pwrite(fd, b'y' * M, 16 * M); os.ftruncate(fd, 32 * M); os.fsync(fd)
 D, H = os.SEEK_DATA, os.SEEK_HOLE; seek = lambda at, how: os.lseek(fd, at, how)
@@ -140,7 +148,7 @@ put('e'); fails('ENXIO', os.lseek, os.open('e', os.O_RDONLY), 0, D)
 
   'unwritten data is found by SEEK_DATA before it is synced': (at) => {
     at.python(String.raw`
-fd = os.open('f', os.O_CREAT | os.O_RDWR); os.ftruncate(fd, 8 << 20); os.pwrite(fd, b'x' * 4096, 4 << 20); eq(os.lseek(fd, 0, os.SEEK_DATA), 4 << 20)
+fd = os.open('f', os.O_CREAT | os.O_RDWR); os.ftruncate(fd, 8 << 20); os.pwrite(fd, b'x' * 4096, 4 << 20); eq(os.lseek(fd, 0, os.SEEK_DATA) in (${at.options.exactHoles ? '' : '0, '}4 << 20,), True); eq(os.lseek(fd, 4 << 20, os.SEEK_DATA), 4 << 20)
 `)
   },
 

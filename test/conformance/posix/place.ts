@@ -8,6 +8,12 @@ export interface PosixOptions {
   readonly zeroRange: boolean
   /** O_DIRECT; without it open says EINVAL (tmpfs before Linux 6.6). */
   readonly directIo: boolean
+  /**
+   * SEEK_DATA and SEEK_HOLE know every hole; without it all is data up to the end, which POSIX allows. A FUSE mount with writeback
+   * cache can not know: the kernel asks the server without writing its dirty pages first (fs/fuse/file.c, fuse_lseek), so a server
+   * that answered from what it has would report fresh data as a hole.
+   */
+  readonly exactHoles: boolean
   /** user.* attributes; without them EOPNOTSUPP (tmpfs before Linux 6.6). */
   readonly userXattrs: boolean
 }
