@@ -18,7 +18,7 @@ import { errnoOfThrown, isSurprise } from './errors.ts'
 import { Locks } from './locks.ts'
 import { Namespace, type RootRequests } from './namespace.ts'
 import { isOnce, OPCODES, opcodeName } from './opcodes.ts'
-import { FuseSession, LATER } from './session.ts'
+import { FuseSession } from './session.ts'
 import * as wire from './wire/index.ts'
 import type {
   AbsentVolume,

@@ -1,5 +1,5 @@
 import type { Ino } from '../base/index.ts'
-import { type Inode, S_IFMT, S_IFREG } from '../meta/index.ts'
+import type { Inode } from '../meta/index.ts'
 import type { VolumeFs } from './volume-fs.ts'
 
 const S_ISUID = 0o4000
@@ -14,7 +14,6 @@ export function settledInode(fs: VolumeFs, ino: Ino): Inode {
 
 /** What the kernel's should_remove_suid does: setgid without group execute is mandatory locking and stays. */
 export function withoutSetids(mode: number): number {
-  if ((mode & S_IFMT) !== S_IFREG) return mode
   const kept = mode & ~S_ISUID
   return kept & S_IXGRP ? kept & ~S_ISGID : kept
 }
