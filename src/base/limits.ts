@@ -23,8 +23,8 @@ export const recordBytesMax = 8 * MIB
 export const recordChunkIdsMax = 65_536
 /** A journal file is closed at this size and the next one begun. */
 export const journalFileBytesMax = 64 * MIB
-/** Staged bytes of one volume above which writers wait for the flusher. */
-export const stagingBytesMax = 128 * MIB
+/** Staged bytes of one volume above which writers wait for the engine; few enough to stay in the same memory. */
+export const stagingBytesMax = 32 * MIB
 /** Staged data older than this is flushed. */
 export const stagingMsMax = 1000
 /** POSIX NAME_MAX. */

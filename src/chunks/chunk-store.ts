@@ -8,7 +8,7 @@ import {
   limits,
 } from '../base/index.ts'
 import { openPage, tagBytes } from '../crypto/index.ts'
-import { type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
+import { alignedBuffer, type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
 import { type Drive, pickDrive, type ServiceClass } from '../drives/index.ts'
 import {
   CHUNKS_NAME,
@@ -431,7 +431,7 @@ export class ChunkStore {
 
   #scratchFor(pageBytes: number): Buffer {
     if (this.#scratch === null || this.#scratch.length < pageBytes) {
-      this.#scratch = Buffer.allocUnsafeSlow(Math.max(SCRATCH_BYTES, pageBytes))
+      this.#scratch = alignedBuffer(Math.max(SCRATCH_BYTES, pageBytes))
     }
     return this.#scratch
   }
@@ -517,7 +517,7 @@ interface PutInFlight {
 }
 
 function newImage(): Buffer {
-  return Buffer.allocUnsafeSlow(chunkFileBytesMax)
+  return alignedBuffer(chunkFileBytesMax)
 }
 
 function openOne(

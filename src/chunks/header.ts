@@ -34,6 +34,8 @@ export interface ChunkLayout {
   readonly tagsAt: number
   readonly dataAt: number
   readonly backPointerAt: number
+  readonly backPointerEnd: number
+  /** Whole blocks, zeros behind the back-pointers: written and read past the page cache. */
   readonly fileBytes: number
 }
 
@@ -55,12 +57,14 @@ export function layoutOf(
   const pageCount = Math.ceil(plainBytes / pageBytes)
   const dataAt = BLOCK_BYTES + roundUp(pageCount * tagBytes)
   const backPointerAt = dataAt + plainBytes
+  const backPointerEnd = backPointerAt + backPointerBytes
   return {
     pageCount,
     tagsAt: BLOCK_BYTES,
     dataAt,
     backPointerAt,
-    fileBytes: backPointerAt + backPointerBytes,
+    backPointerEnd,
+    fileBytes: roundUp(backPointerEnd),
   }
 }
 

@@ -8,7 +8,7 @@ import {
   limits,
 } from '../base/index.ts'
 import { tagBytes } from '../crypto/index.ts'
-import type { ChunkFiles } from '../disk/index.ts'
+import { alignedBuffer, type ChunkFiles } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import { chunkPath } from './chunk-path.ts'
 import { BLOCK_BYTES, type ChunkHeader, decodeHeader, layoutOf } from './header.ts'
@@ -39,7 +39,7 @@ export class OpenChunks {
   readonly #files: ChunkFiles
   readonly #most: number
   readonly #byId = new Map<ChunkId, OpenChunk>()
-  readonly #front = Buffer.allocUnsafeSlow(FRONT_BYTES)
+  readonly #front = alignedBuffer(FRONT_BYTES)
   #newest: OpenChunk | null = null
   #serials = 0
 

@@ -149,7 +149,7 @@ function backPointerOpens(
 ): boolean {
   if (count < layout.fileBytes) return false
   try {
-    openBackPointer(header, image.subarray(layout.backPointerAt, layout.fileBytes), key)
+    openBackPointer(header, image.subarray(layout.backPointerAt, layout.backPointerEnd), key)
     return true
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error

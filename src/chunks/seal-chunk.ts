@@ -56,7 +56,7 @@ export function sealChunk(
   const identity = { id, volume, keyEpoch, epoch, pageBytes, plainBytes }
   const sealedPointer = sealBlob(key, backPointer, boundFields(identity))
   const layout = layoutOf(plainBytes, pageBytes, sealedPointer.length)
-  const { pageCount, tagsAt, dataAt, backPointerAt, fileBytes } = layout
+  const { pageCount, tagsAt, dataAt, backPointerAt, backPointerEnd, fileBytes } = layout
   const nonceBase = Buffer.from(id, 'hex')
   for (let page = 0; page < pageCount; page++) {
     const at = page * pageBytes
@@ -67,6 +67,7 @@ export function sealChunk(
   // The image is reused: what an earlier chunk left behind the tags must not be stored again.
   image.fill(0, tagsAt + pageCount * tagBytes, dataAt)
   image.set(sealedPointer, backPointerAt)
+  image.fill(0, backPointerEnd, fileBytes)
   const bodyCrc = crc32(image.subarray(BLOCK_BYTES, fileBytes))
   encodeHeader({ ...identity, backPointerBytes: sealedPointer.length, bodyCrc }, image)
   return fileBytes

@@ -79,15 +79,18 @@ export class NodeClient {
     const { clock } = this.#terminal
     const deadline = clock.monotonicMs() + RESTART_MS_MAX
     for (;;) {
+      let reply: Reply
       try {
-        const reply = await this.#once(method, path, body)
-        if (reply.status < 400) return reply.body
-        throw fromApi(errorOf(reply))
+        reply = await this.#once(method, path, body)
       } catch (error) {
         const restarting = isAbsent(error) && keeperPid(this.home) !== null
         if (!restarting || clock.monotonicMs() > deadline) throw this.#explain(error)
         await sleep(clock, RETRY_MS)
+        continue
       }
+      // Outside of the try: a node that answers ENOENT is not a node whose socket is not there.
+      if (reply.status < 400) return reply.body
+      throw fromApi(errorOf(reply))
     }
   }
 

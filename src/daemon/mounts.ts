@@ -1,14 +1,15 @@
 import { realpathSync } from 'node:fs'
 import type { AttachRequest, MountInfo, MountRequest, UnmountRequest } from '../api/index.ts'
 import { FsError, type Log, messageOf, type Random } from '../base/index.ts'
-import type {
-  AbsentVolume,
-  FromWorker,
-  KeeperClient,
-  KeeperState,
-  Negotiated,
-  ServedVolume,
-  SlotState,
+import {
+  type AbsentVolume,
+  type FromWorker,
+  type KeeperClient,
+  type KeeperState,
+  type Negotiated,
+  type ServedVolume,
+  type SlotState,
+  setReadAhead,
 } from '../fuse/index.ts'
 import type { EngineHost } from './engine-host.ts'
 import { MountWorker } from './mount-worker.ts'
@@ -217,6 +218,7 @@ export class Mounts {
       const done = await keeper.mount(slot.slot, target, { source, options })
       mount.target = done.target
       mount.worker.target = done.target
+      setReadAhead(done.dev)
     } catch (error) {
       await mount.worker.abandon()
       throw error

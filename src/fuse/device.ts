@@ -1,4 +1,4 @@
-import { openSync, writeSync } from 'node:fs'
+import { openSync, writeFileSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
@@ -274,4 +274,20 @@ function mountError(done: CommandResult, point: string): FsError {
     return new FsError('ENODEV', 'mount', { message: 'the kernel has no fuse; run: modprobe fuse' })
   }
   return new FsError('EIO', 'mount', { message: `mount on ${point} failed: ${stderr}` })
+}
+
+/** The kernel reads this far ahead of a sequential reader; 128 KiB where nobody says more. */
+const READ_AHEAD_KIB = 1024
+
+/**
+ * Let the kernel read ahead in requests as large as ours may be. A machine whose /sys is read-only reads as before.
+ * @param dev major:minor of the mount, as mountinfo has it
+ * Source: fs/fuse/inode.c, process_init_reply: ra_pages is the smaller of the bdi's and max_readahead
+ */
+export function setReadAhead(dev: string): void {
+  try {
+    writeFileSync(`/sys/class/bdi/${dev}/read_ahead_kb`, String(READ_AHEAD_KIB))
+  } catch (error) {
+    if (!['EACCES', 'EROFS', 'ENOENT', 'EPERM'].includes(codeOf(error))) throw error
+  }
 }

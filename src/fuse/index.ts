@@ -7,6 +7,7 @@
  * record if it was executed; a mount is served by another thread than any that could touch it.
  */
 export { answer, answerBare } from './answer.ts'
+export { setReadAhead } from './device.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'
 export type { KeeperState, SlotState } from './keeper-protocol.ts'

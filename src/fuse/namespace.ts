@@ -68,7 +68,7 @@ export class Namespace {
   }
 
   /** statfs of the root: the drives' room, from the shared state of any volume. */
-  figures(): { totalBytes: number; freeBytes: number; inodes: number } {
+  figures(): { sizeBytes: number; usedBytes: number; freeBytes: number; inodes: number } {
     let free = 0
     let used = 0
     let inodes = 0
@@ -77,7 +77,7 @@ export class Namespace {
       used += volume.shared.usedBytes
       inodes += volume.shared.inodes
     }
-    return { totalBytes: used + free, freeBytes: free, inodes }
+    return { sizeBytes: used + free, usedBytes: used, freeBytes: free, inodes }
   }
 
   #fillDirectory(attr: Attr, number: number, nlink: number): void {

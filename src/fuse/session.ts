@@ -267,7 +267,11 @@ export class FuseSession {
         return this.#putSized(getxattr(volume, ino, name), size, out)
       }
       case OPCODES.LISTXATTR.code:
-        return this.#putSized(listxattr(volume, ino), wire.decodeListxattr(buf, at, end), out)
+        return this.#putSized(
+          listxattr(volume, ino, header.uid === 0),
+          wire.decodeListxattr(buf, at, end),
+          out,
+        )
       case OPCODES.REMOVEXATTR.code:
         removexattr(volume, this.#request(), ino, wire.decodeName(buf, at, end))
         return out
@@ -281,6 +285,8 @@ export class FuseSession {
         return out
       }
       case OPCODES.LSEEK.code: {
+        // With writeback the newest data is in the kernel, which looks for holes itself when we have no answer.
+        if (this.#world.exclusive !== null) throw new FsError('ENOSYS', 'lseek')
         const { offset, whence } = wire.decodeLseek(buf, at, end)
         return wire.encodeLseek(reply, out, lseek(volume, ino, offset, whence))
       }
@@ -532,13 +538,14 @@ export class FuseSession {
   #statfs(): number {
     const volume = this.#volume()
     const figures = volume ? volumeFigures(volume) : this.#world.namespace?.figures()
-    const { totalBytes, freeBytes, inodes } = figures ?? { totalBytes: 0, freeBytes: 0, inodes: 0 }
+    const { sizeBytes, usedBytes, freeBytes, inodes } = figures ?? NO_FIGURES
     const bsize = 4096
-    const free = Math.floor(freeBytes / bsize)
+    const blocks = Math.floor(sizeBytes / bsize)
+    const bfree = Math.max(0, blocks - Math.ceil(usedBytes / bsize))
     return wire.encodeStatfs(this.reply, wire.OUT_HEADER_BYTES, {
-      blocks: Math.floor(totalBytes / bsize),
-      bfree: free,
-      bavail: free,
+      blocks,
+      bfree,
+      bavail: Math.min(bfree, Math.floor(freeBytes / bsize)),
       files: inodes + INODES_FREE,
       ffree: INODES_FREE,
       bsize,
@@ -632,17 +639,16 @@ export class FuseSession {
 /** Inodes are made as needed; statfs wants a number that nobody runs out of. */
 const INODES_FREE = 1_000_000_000
 
-function volumeFigures(volume: VolumeFs): {
-  totalBytes: number
-  freeBytes: number
-  inodes: number
-} {
+const NO_FIGURES = { sizeBytes: 0, usedBytes: 0, freeBytes: 0, inodes: 0 }
+
+/** df shows a volume's size and what its files take, exactly; what is available may be less: the drives' room. */
+function volumeFigures(volume: VolumeFs): typeof NO_FIGURES {
   const { shared } = volume.volume
   const staged = shared.stagedBytes - shared.committedBytes
-  const quota = Math.max(0, shared.sizeBytes - shared.usedBytes - staged)
   return {
-    totalBytes: shared.sizeBytes,
-    freeBytes: Math.max(0, Math.min(quota, shared.freeBytes - staged)),
+    sizeBytes: shared.sizeBytes,
+    usedBytes: shared.usedBytes + staged,
+    freeBytes: Math.max(0, shared.freeBytes - staged),
     inodes: shared.inodes,
   }
 }

@@ -102,14 +102,14 @@ class MountWorker {
         throw error
       }
       if (n === 0) break
-      const began = performance.now()
+      const began = this.#clock.monotonicMs()
       if (Atomics.load(this.#mailbox, 0) > 0) this.#readMail()
       wire.decodeHeader(this.#request, n, header)
       this.#serve()
       const cell = header.opcode * 2
       if (cell < this.#metrics.length) {
         this.#metrics[cell] = (this.#metrics[cell] as number) + 1
-        const spent = performance.now() - began
+        const spent = this.#clock.monotonicMs() - began
         this.#metrics[cell + 1] = (this.#metrics[cell + 1] as number) + spent / 1000
       }
     }

@@ -21,7 +21,14 @@ import { Intervals } from './intervals.ts'
 import type { LocalVolume } from './local-volume.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
-import { dropCommittedSegments, dropStaging, type Staged, StagingReader } from './staging.ts'
+import {
+  dropCommittedSegments,
+  dropSpareSegments,
+  dropStaging,
+  STAGED_SEGMENT_BYTES,
+  type Staged,
+  StagingReader,
+} from './staging.ts'
 
 export interface EngineFigures {
   records: number
@@ -81,6 +88,9 @@ export class Engine {
   readonly #syncs: SyncRequest[] = []
   /** Chunks whose last use a record dropped; deleted once that record is stable (rule 6). */
   readonly #ended: { seq: number; chunk: ChunkEnd }[] = []
+  /** Buffers of finished puts: fresh memory costs a page fault for every 4 KiB. */
+  readonly #plains: Buffer[] = []
+  #stagedSegment = 0
   #taken = 0
   #takenAt: { segment: number; at: number } | undefined
   #commits: Promise<void> = Promise.resolve()
@@ -216,6 +226,7 @@ export class Engine {
       shared.synced < shared.seq ||
       this.#ended.length > 0
     if (!busy) {
+      dropSpareSegments(this.volume.opening.stagingDirectory)
       shared.engineSleeps()
       if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
         shared.takeEngineSleeps()
@@ -362,7 +373,7 @@ export class Engine {
   /** The surviving bytes of a batch as one chunk, sealed here, written by the thread pool. */
   async #putChunk(batch: Batch): Promise<SealedChunk> {
     const { volume } = this
-    const plain = Buffer.allocUnsafe(batch.bytes)
+    const plain = this.#plains.pop() ?? Buffer.allocUnsafeSlow(limits.chunkBytesMax)
     const pieces: ChunkPiece[] = []
     let at = 0
     for (const [ino, file] of batch.files) {
@@ -372,7 +383,12 @@ export class Engine {
         at += to - from
       }
     }
-    return putPieces(volume, newId<ChunkId>(this.#random), plain, at, pieces)
+    try {
+      // Sealed before the call returns: the plain bytes are free again.
+      return await putPieces(volume, newId<ChunkId>(this.#random), plain, at, pieces)
+    } finally {
+      this.#plains.push(plain)
+    }
   }
 
   #commitInline(batch: Batch): void {
@@ -435,8 +451,15 @@ export class Engine {
     })
     shared.committedBytes += batch.bytes
     shared.announceProgress()
-    dropCommittedSegments(this.volume.opening.stagingDirectory, batch.last.number)
-    this.#staging.closeBelow(batch.last.segment)
+    if (batch.last.segment !== this.#stagedSegment) {
+      this.#stagedSegment = batch.last.segment
+      this.#staging.closeBelow(batch.last.segment)
+      dropCommittedSegments(
+        this.volume.opening.stagingDirectory,
+        batch.last.number,
+        limits.stagingBytesMax / STAGED_SEGMENT_BYTES,
+      )
+    }
   }
 
   /** Make a record under the lock, over a view with every earlier record applied, and apply it. */

@@ -34,6 +34,11 @@ export function checkAcl(value: Buffer): void {
   }
 }
 
+/** An ACL of owner, group and others alone: the mode says it all. */
+export function isPlainAcl(value: Buffer): boolean {
+  return isPlain(decode(value))
+}
+
 /** The mode's permission bits as an access ACL says them: the group's are the mask's where there is one. */
 export function modeOfAcl(mode: number, acl: Buffer): number {
   return (mode & ~0o777) | permissionBits(decode(acl))
@@ -76,7 +81,7 @@ export function inheritAcl(
     if (entry.tag === group) entry.perm &= mode >> 3
     if (entry.tag === OTHER) entry.perm &= mode
   }
-  const plain = entries.every((entry) => [USER_OBJ, GROUP_OBJ, OTHER].includes(entry.tag))
+  const plain = isPlain(entries)
   const isDirectory = (mode & S_IFMT) === S_IFDIR
   return {
     mode: (mode & ~0o777) | permissionBits(entries),
@@ -92,6 +97,10 @@ export function inheritAcl(
       return acls
     },
   }
+}
+
+function isPlain(entries: readonly AclEntry[]): boolean {
+  return entries.every((entry) => [USER_OBJ, GROUP_OBJ, OTHER].includes(entry.tag))
 }
 
 function permissionBits(entries: readonly AclEntry[]): number {

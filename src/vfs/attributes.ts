@@ -54,7 +54,8 @@ export function setattr(
     if (change.mtime) inode.mtime = change.mtime === 'now' ? now : change.mtime
     inode.ctime = change.ctime ?? now
     fs.putInode(draft, ino, inode)
-    return { ...inode, ino }
+    // With what is staged: the kernel cuts its pages to the size it is told.
+    return fs.attributes(ino)
   })
 }
 

@@ -1,10 +1,10 @@
 import { FsError, type Ino, limits } from '../base/index.ts'
 import { decodeXattrs, encodeXattrs, keys } from '../meta/index.ts'
 import type { Draft } from '../store/index.ts'
-import { ACL_ACCESS, checkAcl, modeOfAcl } from './acl.ts'
+import { ACL_ACCESS, checkAcl, isPlainAcl, modeOfAcl } from './acl.ts'
 import { settledInode } from './settled-inode.ts'
 import type { Request, VolumeFs } from './volume-fs.ts'
-import { bucketOf, find, putXattr } from './xattr-bucket.ts'
+import { bucketOf, find } from './xattr-bucket.ts'
 
 /** Extended attributes: user, trusted, security and the POSIX ACLs; the kernel checks who may touch which. */
 
@@ -12,6 +12,8 @@ const XATTR_CREATE = 1
 const XATTR_REPLACE = 2
 /** Linux XATTR_LIST_MAX: a list that listxattr(2) could not return is refused at the set. */
 const LIST_BYTES_MAX = 65_536
+/** Name spaces of xattr(7); system has the ACLs alone. */
+const PREFIXES = ['user.', 'trusted.', 'security.', 'system.posix_acl_']
 const CAPABILITY = Buffer.from('security.capability')
 
 /** @throws FsError ENODATA */
@@ -21,13 +23,16 @@ export function getxattr(fs: VolumeFs, ino: Ino, name: Buffer): Buffer {
   return value
 }
 
-export function listxattr(fs: VolumeFs, ino: Ino): Buffer {
+/** @param trusted whether the caller may see trusted.*: who has CAP_SYS_ADMIN */
+export function listxattr(fs: VolumeFs, ino: Ino, trusted: boolean): Buffer {
   fs.inode(ino)
   const start = keys.startOfIno(keys.KIND.xattr, ino)
   fs.overlay.settle(start)
   const names: Buffer[] = []
   for (const [, value] of fs.overlay.range(start, keys.endOfIno(keys.KIND.xattr, ino))) {
-    for (const { name } of decodeXattrs(value)) names.push(name, Buffer.of(0))
+    for (const { name } of decodeXattrs(value)) {
+      if (trusted || !startsWith(name, 'trusted.')) names.push(name, Buffer.of(0))
+    }
   }
   return Buffer.concat(names)
 }
@@ -44,7 +49,10 @@ export function setxattr(
 ): void {
   if (name.length > limits.xattrNameBytesMax) throw new FsError('ERANGE', 'setxattr', { ino })
   if (value.length > limits.xattrValueBytesMax) throw new FsError('E2BIG', 'setxattr', { ino })
-  const listed = listxattr(fs, ino)
+  if (!PREFIXES.some((prefix) => startsWith(name, prefix))) {
+    throw new FsError('EOPNOTSUPP', 'setxattr', { ino })
+  }
+  const listed = listxattr(fs, ino, true)
   fs.change(request, (draft) => {
     const inode = settledInode(fs, ino)
     const key = keys.xattrKey(ino, fs.hash(name))
@@ -60,7 +68,13 @@ export function setxattr(
       inode.mode = modeOfAcl(inode.mode, value)
       if (killSetgid) inode.mode &= ~0o2000
     }
-    putXattr(draft, key, { name: Buffer.from(name), value: Buffer.from(value) })
+    const kept = bucket.filter((old) => !old.name.equals(name))
+    // An access ACL that says no more than the mode is the mode.
+    if (!name.equals(ACL_ACCESS) || !isPlainAcl(value)) {
+      kept.push({ name: Buffer.from(name), value: Buffer.from(value) })
+    }
+    if (kept.length > 0) draft.put(key, encodeXattrs(kept))
+    else draft.delete(key)
     inode.ctime = fs.now()
     fs.putInode(draft, ino, inode)
   })
@@ -86,4 +100,8 @@ export function dropCapability(fs: VolumeFs, draft: Draft, ino: Ino): void {
   const kept = bucket.filter((old) => !old.name.equals(CAPABILITY))
   if (kept.length > 0) draft.put(key, encodeXattrs(kept))
   else draft.delete(key)
+}
+
+function startsWith(name: Buffer, prefix: string): boolean {
+  return name.toString('latin1', 0, prefix.length) === prefix
 }

@@ -61,7 +61,8 @@ test('the layout follows from the lengths, every part on its block', () => {
     tagsAt: 4096,
     dataAt: 8192,
     backPointerAt: 8193,
-    fileBytes: 8233,
+    backPointerEnd: 8233,
+    fileBytes: 12288,
   })
   assert.equal(layoutOf(4 * 1024 * 1024, 16384, 40).dataAt, 8192)
   assert.equal(layoutOf(4 * 1024 * 1024, 4096, 40).dataAt, 4096 + 16384)
