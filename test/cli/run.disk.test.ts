@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import {
   mkdirSync,
   mkdtempSync,
@@ -98,6 +99,20 @@ test('names with odd characters reach the node whole', async () => {
     assert.is(ran.exit, 4)
     assert.is(w.node.calls.at(-1), 'volumes.inspect "a/b ?%2F#ü"')
   } finally {
+    await w.close()
+  }
+})
+
+test('a node that answers "not there" is asked once, also while its keeper runs', async () => {
+  const w = await world()
+  const keeper = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 60_000)', '__keeper'])
+  try {
+    writeFileSync(join(w.node.home, 'keeper.lock'), JSON.stringify({ pid: keeper.pid }))
+    const before = w.node.calls.length
+    assert.is((await w.run('volume inspect none')).exit, 4)
+    assert.is(w.node.calls.length, before + 1)
+  } finally {
+    keeper.kill('SIGKILL')
     await w.close()
   }
 })
