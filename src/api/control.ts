@@ -113,7 +113,7 @@ export interface DriveInfo {
   readonly state: 'ok' | 'failing' | 'gone'
   readonly totalBytes: number
   readonly freeBytes: number
-  /** Bytes weft itself has on it. */
+  /** Bytes in use on its filesystem, by weft and by whoever else writes there. */
   readonly usedBytes: number
 }
 

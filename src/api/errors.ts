@@ -54,10 +54,10 @@ const CODES: Readonly<Record<string, CodeRow>> = {
   },
   ETIMEDOUT: { status: 504, next: 'try again; `weft status` shows the state of the node' },
   EUCLEAN: { status: 500, next: 'run `weft fsck`, then `weft fsck --repair`' },
-  EIO: { status: 500, next: 'see `weft status` and the end of HOME/log/daemon.log' },
+  EIO: { status: 500, next: 'see `weft status` and the end of HOME/log/keeper.log' },
 }
 
-const UNEXPECTED_NEXT = 'see the end of HOME/log/daemon.log and report it as a bug'
+const UNEXPECTED_NEXT = 'see the end of HOME/log/keeper.log and report it as a bug'
 
 export interface Failure {
   readonly status: number

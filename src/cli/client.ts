@@ -172,7 +172,7 @@ export class NodeClient {
         exit: EXIT.timeout,
         code,
         message: `the node on ${home} did not answer within ${ANSWER_MS_MAX / 1000} s`,
-        next: `see ${home}/log/daemon.log; \`weft doctor\` checks the machine`,
+        next: `see ${home}/log/keeper.log; \`weft doctor\` checks the machine`,
         subject,
         cause: error,
       })

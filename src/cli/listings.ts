@@ -34,7 +34,7 @@ export function driveTable(drives: readonly DriveInfo[], indent = ''): string {
     { title: 'STATE' },
     { title: 'TOTAL', right: true },
     { title: 'FREE', right: true },
-    { title: 'WEFT', right: true },
+    { title: 'USED', right: true },
     { title: 'DIRECTORY' },
   ]
   const rows = drives.map((drive) => [

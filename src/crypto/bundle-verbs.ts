@@ -118,7 +118,7 @@ export function removeSlot(bundle: KeyBundle, slotId: number): KeyBundle {
   if (slots.length === bundle.slots.length) {
     throw new FsError('ENOENT', 'key.remove', {
       slot: slotId,
-      message: `key.remove: there is no slot ${slotId}; there are ${bundle.slots.map((slot) => slot.id).join(', ')}`,
+      message: `key.remove: there is no slot ${slotId}; its slots are ${bundle.slots.map((slot) => slot.id).join(', ')}`,
     })
   }
   if (slots.length === 0) {

@@ -1,7 +1,9 @@
 import { absolute, type Command } from '../command.ts'
 
 export const command: Command = {
-  positionals: { target: { type: 'string', describe: 'Where the volume is attached' } },
+  positionals: {
+    target: { type: 'string', describe: 'The directory it is attached at, not its name' },
+  },
   options: {
     force: {
       type: 'boolean',

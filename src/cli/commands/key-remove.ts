@@ -1,3 +1,4 @@
+import type { KeyList } from '../../api/index.ts'
 import { usageError } from '../cli-error.ts'
 import { type Command, volumePath } from '../command.ts'
 
@@ -14,8 +15,14 @@ export const command: Command = {
     const slot = args.needed('slot')
     if (!/^\d{1,9}$/.test(slot))
       throw usageError(`"${slot}" is not a slot number`, `weft key list ${volume}`)
+    const { keys } = await context.node.get<KeyList>(volumePath(volume, '/keys'))
+    const ours = keys.find((one) => one.id === slot)?.name === 'this node'
     await context.node.delete(volumePath(volume, `/keys/${slot}`))
-    context.print({ volume, slot, removed: true }, () => `slot ${slot} of ${volume} is removed\n`)
+    context.print(
+      { volume, slot, removed: true },
+      () =>
+        `slot ${slot} of ${volume} is removed\n${ours ? `  note: it was this node's own: from its next start on, ${volume} is locked until weft key unlock ${volume}\n` : ''}`,
+    )
     return undefined
   },
 }
