@@ -1,5 +1,5 @@
 import { CliError } from '../cli-error.ts'
-import type { Command } from '../command.ts'
+import type { Command, Context } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { keeperPid } from '../keeper-lock.ts'
 import { sleep } from '../terminal.ts'
@@ -7,6 +7,15 @@ import { sleep } from '../terminal.ts'
 /** The keeper itself gives dirty data 30 s to be written and busy mounts 80 s to go (fuse/keeper.ts). */
 const STOP_MS_MAX = 130_000
 const POLL_MS = 50
+
+/** A node without mounts may be gone before its answer is written: whether it stopped is looked at by the caller. */
+async function askToStop(node: Context['node']): Promise<void> {
+  try {
+    await node.post('/v1/shutdown')
+  } catch (error) {
+    if (!(error instanceof CliError) || !['ECONNRESET', 'EPIPE'].includes(error.code)) throw error
+  }
+}
 
 export const command: Command = {
   examples: [['weft down', 'Flush everything, unmount, and stop']],
@@ -19,7 +28,7 @@ export const command: Command = {
     }
     const keeper = keeperPid(home)
     // A daemon that keeps dying cannot be asked; its keeper can, and stops in the same order.
-    if (await node.isUp()) await node.post('/v1/shutdown')
+    if (await node.isUp()) await askToStop(node)
     else if (keeper !== null) process.kill(keeper, 'SIGTERM')
     const deadline = terminal.clock.monotonicMs() + STOP_MS_MAX
     while ((await node.isUp()) || keeperPid(home) !== null) {
