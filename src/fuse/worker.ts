@@ -265,7 +265,10 @@ class MountWorker {
   #drop(number: VolumeNumber): void {
     const volume = this.#volumes.get(number)
     this.#volumes.delete(number)
-    volume?.close()
+    if (!volume) return
+    volume.close()
+    // Its keys are wiped and the view's reader slot is free when this call returns.
+    volume.volume.close().catch(background(this.#log, 'drop'))
   }
 
   #end(): void {

@@ -197,11 +197,13 @@ export class LocalVolume {
     }
   }
 
+  /** All but the wait for writes of the view is done before this returns: a mount's worker never sees a promise end. */
   async close(): Promise<void> {
     this.chunks.close()
     this.journal.close()
-    await this.view.close()
+    const closing = this.view.close()
     this.keys.wipe()
+    await closing
   }
 
   static hasView(viewDirectory: string): boolean {
