@@ -50,6 +50,9 @@ export interface MountsWorld {
   onDeath(error: unknown): void
 }
 
+/** Below this a restart is asked for; the keeper takes 5 s over it, in which further mounts find what is left. */
+const FREE_SLOTS_MIN = 16
+
 /**
  * The mounts of this node: one namespace mount at most (further places are bind mounts of it, so that one kernel
  * connection sees every change), and one exclusive mount for each attached volume.
@@ -58,6 +61,7 @@ export class Mounts {
   readonly #world: MountsWorld
   readonly #mounts: Mount[] = []
   readonly #binds: { target: string; since: string }[] = []
+  #renewing = false
 
   constructor(world: MountsWorld) {
     this.#world = world
@@ -202,7 +206,6 @@ export class Mounts {
     flags: readonly string[],
   ): Promise<void> {
     const { keeper } = this.#world
-    if (keeper.freeSlots < 2) await keeper.restart()
     const slot = keeper.takeSlot()
     const kept: KeptMount = {
       mount: this.#world.random.bytes(4).readUInt32LE(0),
@@ -222,7 +225,20 @@ export class Mounts {
     } catch (error) {
       await mount.worker.abandon()
       throw error
+    } finally {
+      this.#renewSlots()
     }
+  }
+
+  /** Slots are spent by every mount; the next life of the daemon gets new ones. In time, while some are left. */
+  #renewSlots(): void {
+    const { keeper, log } = this.#world
+    if (this.#renewing || keeper.freeSlots >= FREE_SLOTS_MIN) return
+    this.#renewing = true
+    keeper.restart().catch((error: unknown) => {
+      this.#renewing = false
+      log.error({ op: 'restart', error: messageOf(error) }, 'no new slots for mounts')
+    })
   }
 
   async #serve(slot: SlotState, kept: KeptMount, target: string): Promise<Mount> {
