@@ -60,7 +60,8 @@ export class NodeWorld {
   readonly mnt: string
   readonly #env: NodeJS.ProcessEnv
   readonly #children: ChildProcess[] = []
-  readonly #runDirs = new Set<string>()
+  /** The keeper's directories under /run: staged data is below them. */
+  readonly runDirs = new Set<string>()
 
   constructor({ home, env }: NodeOptions = {}) {
     this.dir = realpathSync(mkdtempSync(join(tmpdir(), 'weft-node-')))
@@ -162,7 +163,7 @@ export class NodeWorld {
 
   /** What lies in memory of this boot is gone: staged writes. Only while no node runs. */
   forgetBoot(): void {
-    for (const runDir of this.#runDirs) {
+    for (const runDir of this.runDirs) {
       const stage = join(runDir, 'stage')
       if (isMountPoint(stage)) umount(stage)
       rmSync(runDir, { recursive: true, force: true })
@@ -243,7 +244,7 @@ export class NodeWorld {
         try {
           const file = readFileSync(join(base, name, 'keeper.json'), 'utf8')
           const { home } = JSON.parse(file) as { home: string }
-          if (home === realpathSync(this.home)) this.#runDirs.add(join(base, name))
+          if (home === realpathSync(this.home)) this.runDirs.add(join(base, name))
         } catch {
           // another home's, going
         }
