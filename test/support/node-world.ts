@@ -177,6 +177,14 @@ export class NodeWorld {
       .map(({ point }) => point)
   }
 
+  /** The product's own check of every volume. @throws Error when it finds damage */
+  async fsck(): Promise<void> {
+    const done = await this.tryWeft('fsck')
+    // A build without fsck says so; every other word of it counts.
+    if (done.code === 0 || done.stderr.includes('EOPNOTSUPP')) return
+    throw new Error(`weft fsck ended with ${done.code}: ${done.stdout}${done.stderr}`)
+  }
+
   log(): string {
     const path = join(this.home, 'log', 'keeper.log')
     return existsSync(path) ? readFileSync(path, 'utf8') : ''
