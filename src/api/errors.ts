@@ -71,10 +71,12 @@ export function failureOf(thrown: unknown, op: string): Failure {
   if (thrown instanceof FsError) {
     const row = CODES[thrown.code]
     const { next, ...subject } = thrown.subject
-    const said = typeof next === 'string' && next !== '' ? next : (row?.next ?? UNEXPECTED_NEXT)
+    const [message, act] = splitAct(thrown.message)
+    const given = typeof next === 'string' && next !== '' ? next : act
+    const said = given ?? row?.next ?? UNEXPECTED_NEXT
     const error = {
       code: thrown.code,
-      message: thrown.message,
+      message,
       next: said,
       op: thrown.op,
       subject: plainSubject(subject),
@@ -100,6 +102,12 @@ export function failureOf(thrown: unknown, op: string): Failure {
     error: { code: 'INTERNAL', message, next: UNEXPECTED_NEXT, op, subject: {} },
     unexpected: true,
   }
+}
+
+/** Rooms below name the command that helps at the end of their message: "…; run: COMMAND". */
+function splitAct(message: string): [message: string, act: string | undefined] {
+  const at = message.lastIndexOf('; run: ')
+  return at < 0 ? [message, undefined] : [message.slice(0, at), message.slice(at + 7)]
 }
 
 /** The status fastify gave an error of its own (bad JSON, body too large), 0 for others. */

@@ -84,8 +84,9 @@ export function renderError(error: CliError, command: string, json: boolean): st
   }
   const head = command === '' ? 'weft' : `weft ${command}`
   // The node begins its messages with the operation, which the head has said already.
-  const message = error.message.startsWith(`${command}: `)
-    ? error.message.slice(command.length + 2)
-    : error.message
+  const said = [`${command}: `, `${command.replaceAll(' ', '.')}: `]
+  const message = error.message.slice(
+    said.find((words) => error.message.startsWith(words))?.length ?? 0,
+  )
   return `${head}: ${message}\n  next: ${error.next}\n`
 }

@@ -1,7 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { NodeStatus } from '../api/index.ts'
+import { codeOf } from '../base/index.ts'
 import { CliError, fileError } from './cli-error.ts'
 import type { Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
@@ -91,11 +101,23 @@ function openKeeperLog(home: string): { fd: number; path: string; offset: number
     return { fd, path, offset: fstatSync(fd).size }
   } catch (error) {
     throw fileError(
-      error,
+      codeOf(error) === 'ENOENT' ? (whyNotBelow(home) ?? error) : error,
       'use as home',
       home,
       'run the command as root, or choose a home you can write: weft --home DIR up',
     )
+  }
+}
+
+/** mkdirSync with recursive says ENOENT on a read-only disk (measured, Node 20.20): ask the parent that is there. */
+function whyNotBelow(path: string): unknown {
+  let parent = dirname(path)
+  while (!existsSync(parent)) parent = dirname(parent)
+  try {
+    accessSync(parent, constants.W_OK)
+    return null
+  } catch (error) {
+    return error
   }
 }
 

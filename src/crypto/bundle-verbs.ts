@@ -124,7 +124,8 @@ export function removeSlot(bundle: KeyBundle, slotId: number): KeyBundle {
   if (slots.length === 0) {
     throw new FsError('EBUSY', 'key.remove', {
       slot: slotId,
-      message: `key.remove: slot ${slotId} is the last one; without it nobody could open the volume. Add another first`,
+      message: `key.remove: slot ${slotId} is the last one; without it nobody could open the volume`,
+      next: 'add another first: weft key add VOLUME --passphrase',
     })
   }
   return { ...bundle, slots }

@@ -57,13 +57,7 @@ export function nodeControl(node: Node): NodeControl {
         await volumeDetail(node, await volumes.resize(name, parseSize(size))),
       delete: async (name, { force }) => {
         const volume = volumes.find(name)
-        const files = (volume.shared?.inodes ?? 1) - 1
-        if (files > 0 && !force) {
-          throw new FsError('ENOTEMPTY', 'volume.delete', {
-            message: `volume ${volume.stored.record.name} holds ${files} files and directories`,
-            next: `weft volume delete ${volume.stored.record.name} --force deletes them for ever`,
-          })
-        }
+        if (!force) await volumes.mustBeEmpty(volume)
         await volumes.delete(name)
       },
     },
@@ -240,6 +234,12 @@ function keyList(node: Node, volume: NodeVolume): KeyList {
   }
 }
 
+/** What a newer build wrote is whole: repairing it would destroy it. */
+function nextOf(why: string, name: string): string {
+  const newer = /newer weft|this build reads/.test(why)
+  return newer ? 'weft upgrade --program MAIN.JS, with the newer build' : `weft fsck ${name}`
+}
+
 function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
   const { name } = volume.stored.record
   const found: Problem[] = []
@@ -249,7 +249,7 @@ function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
       severity: locked ? 'note' : 'error',
       what: `volume ${name} is ${volume.closed.state}`,
       why: volume.closed.why,
-      next: locked ? `weft key unlock ${name}` : `weft fsck ${name}`,
+      next: locked ? `weft key unlock ${name}` : nextOf(volume.closed.why, name),
     })
   }
   if (volume.shared?.stopped) {
@@ -289,6 +289,16 @@ function problems(node: Node): Problem[] {
         next: 'delete files, or weft drive add DIR',
       })
     }
+  }
+  for (const { record, why, newer } of node.volumes.unreadable) {
+    found.push({
+      severity: 'error',
+      what: `the coordinator's record ${record} cannot be read`,
+      why,
+      next: newer
+        ? 'weft upgrade --program MAIN.JS, with the newer build'
+        : 'put HOME/coordinator back from a backup; the data of the volume is untouched',
+    })
   }
   for (const volume of node.volumes.all()) found.push(...volumeProblems(node, volume))
   return found

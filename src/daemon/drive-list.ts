@@ -5,8 +5,10 @@ import { CorruptError, codeOf, FsError, type NodeId } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import { type Drive, initDrive, openDrive, type ServiceClass } from '../drives/index.ts'
 
+const FORMAT = 1
+
 const shape = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(FORMAT),
   drives: z.array(z.strictObject({ dir: z.string().startsWith('/') })),
 })
 
@@ -39,15 +41,30 @@ export function addDrive(home: string, node: NodeId, directory: string, cos: Ser
 }
 
 function read(path: string): string[] {
+  let value: unknown
   try {
-    return shape.parse(JSON.parse(readFileSync(path, 'utf8'))).drives.map(({ dir }) => dir)
+    value = JSON.parse(readFileSync(path, 'utf8'))
   } catch (error) {
     if (codeOf(error)) throw error
-    throw new CorruptError('the list of drives is damaged', { path }, error)
+    throw damaged(path, error)
   }
+  const { version } = (value ?? {}) as { version?: unknown }
+  if (typeof version === 'number' && version > FORMAT) {
+    throw new FsError('ENOTSUP', 'drives', {
+      message: `${path}: written by a newer weft (version ${version}, this build reads ${FORMAT}): run that build`,
+    })
+  }
+  const parsed = shape.safeParse(value)
+  if (!parsed.success) throw damaged(path, parsed.error)
+  return parsed.data.drives.map(({ dir }) => dir)
+}
+
+function damaged(path: string, cause: unknown): CorruptError {
+  const message = `${path}: damaged; put it back from a backup, or name each drive's directory in it again`
+  return new CorruptError(message, {}, cause)
 }
 
 function write(path: string, dirs: readonly string[]): void {
-  const text = JSON.stringify({ version: 1, drives: dirs.map((dir) => ({ dir })) }, null, 2)
+  const text = JSON.stringify({ version: FORMAT, drives: dirs.map((dir) => ({ dir })) }, null, 2)
   systemDisk.replaceFile(path, Buffer.from(`${text}\n`))
 }

@@ -24,6 +24,8 @@ export interface EngineCalls {
   settle: { args: { number: VolumeNumber }; result: null }
   /** Delete what a volume has on this node's drives; it must not be open. Returns chunks deleted. */
   destroy: { args: { volume: VolumeId; traces: VolumeTraces }; result: number }
+  /** Whether its root directory has no entry, with everything accepted so far applied. */
+  isEmpty: { args: { number: VolumeNumber }; result: boolean }
   figures: { args: { number: VolumeNumber }; result: EngineFigures }
 }
 

@@ -6,11 +6,13 @@ import {
   FsError,
   messageOf,
   openLog,
+  ROOT_INO,
   systemClock,
   systemRandom,
   type VolumeNumber,
 } from '../base/index.ts'
 import { answerBare, type ToEngine } from '../fuse/index.ts'
+import { decodeInode, keys } from '../meta/index.ts'
 import {
   destroyVolume,
   Engine,
@@ -57,6 +59,14 @@ async function close({ number, clean }: EngineCalls['close']['args']): Promise<n
   return null
 }
 
+/** Not by the count of inodes: nameless ones that a kernel still knows, or that wait to be purged, are in it. */
+async function isEmpty(number: VolumeNumber): Promise<boolean> {
+  const engine = engineOf(number)
+  await engine.settle()
+  const root = engine.volume.view.get(keys.inodeKey(ROOT_INO))
+  return root !== null && decodeInode(root).size === 0
+}
+
 /** Messages of a mount's worker: a number wakes a volume's engine, an object is an fsync that waits in the kernel. */
 function listen(port: MessagePort): null {
   port.on('message', (message: ToEngine) => {
@@ -89,6 +99,8 @@ async function obey(request: EngineRequest): Promise<unknown> {
       return null
     case 'destroy':
       return destroyVolume(request.args.volume, request.args.traces)
+    case 'isEmpty':
+      return await isEmpty(request.args.number)
     case 'figures':
       return engineOf(request.args.number).figures()
   }

@@ -247,8 +247,7 @@ export class Node {
     const { name, uniqueLo, uniqueHi } = message
     try {
       const volume = this.volumes.find(name)
-      const shared = this.volumes.usable(volume)
-      if (shared.inodes > 1) throw new FsError('ENOTEMPTY', 'rmdir', { volume: name })
+      await this.volumes.mustBeEmpty(volume)
       await this.volumes.delete(name)
       answerBare(fd, 0, uniqueLo, uniqueHi)
     } catch (error) {

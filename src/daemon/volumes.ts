@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import {
   type Clock,
+  codeOf,
   FsError,
   type Log,
   messageOf,
@@ -62,6 +63,8 @@ export interface VolumesWorld {
 export class Volumes {
   readonly #world: VolumesWorld
   readonly #volumes = new Map<VolumeId, NodeVolume>()
+  /** Records of the coordinator that this build cannot read: their volumes are not shown and not touched. */
+  readonly unreadable: { record: string; why: string; newer: boolean }[] = []
 
   constructor(world: VolumesWorld) {
     this.#world = world
@@ -91,7 +94,15 @@ export class Volumes {
 
   /** Open every volume of this node that its own key opens; finish deletions that a crash cut short. */
   async openAll(): Promise<void> {
-    const { volumes } = await this.#world.registry.list()
+    const { volumes, unreadable } = await this.#world.registry.list()
+    for (const { key, error } of unreadable) {
+      this.unreadable.push({
+        record: key,
+        why: messageOf(error),
+        newer: codeOf(error) === 'ENOTSUP',
+      })
+      this.#world.log.error({ op: 'open', record: key, error: messageOf(error) }, 'record not read')
+    }
     for (const stored of volumes) {
       if (stored.record.state === 'deleting') {
         await this.#destroy(stored)
@@ -145,6 +156,17 @@ export class Volumes {
       throw error
     }
     return volume
+  }
+
+  /** @throws FsError ENOTEMPTY; ENOKEY or EIO when nobody can look */
+  async mustBeEmpty(volume: NodeVolume): Promise<void> {
+    const { number, name } = volume.stored.record
+    const shared = this.usable(volume)
+    if (await this.#world.engine.call('isEmpty', { number })) return
+    throw new FsError('ENOTEMPTY', 'volume.delete', {
+      message: `volume ${name} is not empty: it holds ${shared.inodes - 1} files and directories`,
+      next: `weft volume delete ${name} --force deletes them for ever`,
+    })
   }
 
   async delete(nameOrId: string): Promise<void> {

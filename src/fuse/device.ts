@@ -1,4 +1,4 @@
-import { openSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
@@ -30,7 +30,9 @@ const PROBE_MS = 1000
  */
 export function openFuse(): number {
   try {
-    return openSync('/dev/fuse', 'r+')
+    const fd = openSync('/dev/fuse', 'r+')
+    if (fstatSync(fd).rdev === FUSE_RDEV) return fd
+    closeSync(fd)
   } catch (cause) {
     const code = codeOf(cause)
     if (code === 'ENOENT' || code === 'ENODEV' || code === 'ENXIO') {
@@ -48,7 +50,14 @@ export function openFuse(): number {
     }
     throw new FsError('EIO', 'open-fuse', { cause, message: `/dev/fuse: ${messageOf(cause)}` })
   }
+  throw new FsError('ENODEV', 'open-fuse', {
+    message:
+      '/dev/fuse is not the fuse device; run: rm /dev/fuse && mknod -m 666 /dev/fuse c 10 229',
+  })
 }
+
+/** Character device 10:229. Source: linux Documentation/admin-guide/devices.txt; major and minor are below 256. */
+const FUSE_RDEV = 10 * 256 + 229
 
 /**
  * Mount an open /dev/fuse on a directory. Returns when mount(2) has; INIT waits in the descriptor by then, and

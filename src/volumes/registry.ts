@@ -192,7 +192,8 @@ export class VolumeRegistry {
           volume: record.name,
           sizeBytes,
           usedBytes,
-          message: `volume ${record.name}: ${formatSize(sizeBytes)} is ${describeBytes(over)} (${over} bytes) less than the ${describeBytes(usedBytes)} (${usedBytes} bytes) it uses; delete that much first, or choose a larger size`,
+          message: `volume ${record.name}: ${formatSize(sizeBytes)} is ${describeBytes(over)} (${over} bytes) less than the ${describeBytes(usedBytes)} (${usedBytes} bytes) it uses`,
+          next: 'delete that much first, or choose a larger size',
         })
       }
       return { ...record, spec: { ...record.spec, sizeBytes } }
