@@ -341,7 +341,8 @@ export class FuseSession {
       case OPCODES.RENAME.code:
       case OPCODES.RENAME2.code:
       case OPCODES.LINK.code:
-        throw new FsError('EXDEV', 'rename')
+        // Not EXDEV: mv(1) would copy the volume file by file into a new one and delete it.
+        throw new FsError('EPERM', 'rename')
       default:
         throw new FsError('EPERM', 'root', { opcode: header.opcode })
     }
