@@ -231,6 +231,16 @@ export class ChunkStore {
     }
   }
 
+  /** When the file was written, in milliseconds since 1970; null when there is none. */
+  writtenMs(id: ChunkId, driveId: DriveId): number | null {
+    const drive = this.#driveOf(driveId, id)
+    try {
+      return this.#files.writtenMs(chunkPath(drive, id))
+    } catch (error) {
+      throw driveFailed(drive, id, 'chunk.stat', error)
+    }
+  }
+
   /** What the header says. @throws CorruptError, FsError as readSync */
   statSync(id: ChunkId, driveId: DriveId): ChunkInfo {
     const chunk = this.#open.openUnkept(id, this.#driveOf(driveId, id))

@@ -15,3 +15,4 @@ export type {
   TransactionResult,
 } from './coordinator.ts'
 export { openEmbeddedCoordinator } from './embedded.ts'
+export { checkLmdbFile, type LmdbBytes } from './lmdb-check.ts'

@@ -29,6 +29,14 @@ const P_META = 0x08
 const F_BIGDATA = 0x01
 const F_SUBDATA = 0x02
 
+/** What the check reads of a file: a Buffer of all of it, or pages on demand. */
+export interface LmdbBytes {
+  readonly length: number
+  readUInt16LE(at: number): number
+  readUInt32LE(at: number): number
+  readBigUInt64LE(at: number): bigint
+}
+
 /**
  * Walk every page that the newest state of an LMDB file uses, before LMDB maps it.
  *
@@ -39,7 +47,7 @@ const F_SUBDATA = 0x02
  * @param file the whole data file; an empty one is a database not begun
  * @throws CorruptError naming the page
  */
-export function checkLmdbFile(file: Buffer): void {
+export function checkLmdbFile(file: LmdbBytes): void {
   if (file.length === 0) return
   const walk = new Walk(file)
   walk.tree(walk.meta + META.freeTree, 'other')
@@ -49,15 +57,15 @@ export function checkLmdbFile(file: Buffer): void {
 class Walk {
   /** Offset of the meta page that counts: the one with the higher transaction number. */
   readonly meta: number
-  readonly #file: Buffer
+  readonly #file: LmdbBytes
   readonly #pageBytes: number
   readonly #lastPage: number
   readonly #used = new Set<number>([0, 1])
 
-  constructor(file: Buffer) {
+  constructor(file: LmdbBytes) {
     this.#file = file
     if (file.length < META.end || !isMeta(file, 0))
-      throw damaged('is not a coordinator', { bytes: file.length })
+      throw damaged('is not an LMDB file', { bytes: file.length })
     const pageBytes = file.readUInt32LE(META.pageBytes)
     const powerOfTwo = pageBytes >= 512 && pageBytes <= 65536 && (pageBytes & (pageBytes - 1)) === 0
     if (!powerOfTwo || file.length < 2 * pageBytes || !isMeta(file, pageBytes)) {
@@ -152,7 +160,7 @@ class Walk {
   }
 }
 
-function isMeta(file: Buffer, at: number): boolean {
+function isMeta(file: LmdbBytes, at: number): boolean {
   return (
     (file.readUInt16LE(at + 18) & P_META) !== 0 &&
     file.readUInt32LE(at + META.magic) === MAGIC &&

@@ -35,6 +35,8 @@ export interface ChunkFiles {
   size(fd: number): number
   close(fd: number): void
   exists(path: string): boolean
+  /** Milliseconds since 1970 of the last write; null when there is no such file. */
+  writtenMs(path: string): number | null
   /** @returns false when there was no such file. Not synced: a file that comes back is swept again. */
   remove(path: string): Promise<boolean>
   removeSync(path: string): boolean
@@ -83,6 +85,7 @@ export function chunkFilesOn(disk: Disk): ChunkFiles {
     size: (fd) => disk.size(fd as DiskHandle),
     close: (fd) => disk.close(fd as DiskHandle),
     exists: (path) => disk.exists(path),
+    writtenMs: (path) => disk.stat(path)?.modifiedMs ?? null,
     async remove(path) {
       return files.removeSync(path)
     },

@@ -311,15 +311,15 @@ export class FuseSession {
       case OPCODES.LOOKUP.code: {
         wire.decodeLookup(buf, at, end, this.#lookup)
         const volume = root.find(buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd))
-        if (!volume) return wire.encodeNegativeEntry(reply, out, 0)
+        if (!volume) return wire.encodeNegativeEntry(reply, out, VALID_MS)
         return this.#putVolumeRoot(volume, out)
       }
       case OPCODES.GETATTR.code:
       case OPCODES.STATX.code:
         root.fill(this.#attr)
         return header.opcode === OPCODES.STATX.code
-          ? wire.encodeStatx(reply, out, this.#attr, 0)
-          : wire.encodeAttrOut(reply, out, this.#attr, 0)
+          ? wire.encodeStatx(reply, out, this.#attr, VALID_MS)
+          : wire.encodeAttrOut(reply, out, this.#attr, VALID_MS)
       case OPCODES.READDIR.code:
       case OPCODES.READDIRPLUS.code:
         return this.#listVolumes(root, buf, at, end, out)
@@ -594,9 +594,10 @@ export class FuseSession {
       volume.enter()
       this.#fill(volume, volume.attributes(volume.root))
     }
+    // A volume that comes, goes or changes hands ends the life of all entries (FUSE_NOTIFY_INC_EPOCH).
     this.#entry.generation = 0
-    this.#entry.entryValidMs = 0
-    this.#entry.attrValidMs = 0
+    this.#entry.entryValidMs = VALID_MS
+    this.#entry.attrValidMs = 'code' in volume ? 0 : this.#validMs(volume)
     return wire.encodeEntry(this.reply, out, this.#entry)
   }
 

@@ -3,6 +3,7 @@ import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_thread
 import {
   AssertionError,
   assert,
+  background,
   codeOf,
   type Log,
   limits,
@@ -193,9 +194,18 @@ class MountWorker {
 
   /** After a restart: the kernel sends what was read and not answered once more. */
   #askAgain(): void {
+    this.#notify((buf) => wire.encodeNotifyResend(buf), wire.FUSE_NOTIFY_RESEND)
+  }
+
+  /** A kernel that does not know the notification answers EINVAL: it is one from before it, and asks more often anyway. */
+  #notify(encode: (buf: Buffer) => number, code: number): void {
     const buf = Buffer.alloc(64)
-    const end = wire.encodeNotifyResend(buf)
-    answer(this.#start.fd, buf, end, wire.FUSE_NOTIFY_RESEND, 0, 0)
+    const end = encode(buf)
+    try {
+      answer(this.#start.fd, buf, end, code, 0, 0)
+    } catch (error) {
+      if (codeOf(error) !== 'EINVAL') throw error
+    }
   }
 
   #readMail(): void {
@@ -206,6 +216,12 @@ class MountWorker {
       if (!mail) return
       const message = mail.message as ToWorker
       let error: string | null = null
+      // Volumes at the root change: names and attributes the kernel keeps are to be asked for again.
+      this.#notify((buf) => wire.encodeNotifyIncEpoch(buf), wire.FUSE_NOTIFY_INC_EPOCH)
+      this.#notify(
+        (buf) => wire.encodeNotifyInvalInode(buf, 0, 1, -1, 0),
+        wire.FUSE_NOTIFY_INVAL_INODE,
+      )
       try {
         this.#obey(message)
       } catch (thrown) {

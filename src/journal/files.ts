@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { VolumeId } from '../base/index.ts'
 import type { Disk, DiskHandle } from '../disk/index.ts'
 import { decodeFileHeader, type FileHeader, fileHeaderBytes } from './file-header.ts'
@@ -41,6 +41,21 @@ export function readFileHeader(
   } finally {
     disk.close(handle)
   }
+}
+
+/** Damaged journal files, moved aside and never deleted by weft. */
+const quarantineName = 'quarantine'
+
+export function quarantineFile(disk: Disk, directory: string, file: number): string {
+  const quarantine = join(directory, quarantineName)
+  disk.mkdir(quarantine)
+  const name = basename(filePath(directory, file))
+  let to = join(quarantine, name)
+  for (let number = 1; disk.exists(to); number++) to = join(quarantine, `${name}.${number}`)
+  disk.rename(filePath(directory, file), to)
+  disk.fsyncDirectory(quarantine)
+  disk.fsyncDirectory(directory)
+  return to
 }
 
 export function headerOf(

@@ -19,4 +19,5 @@ export type {
   RecordSealer,
   RequestId,
 } from './record.ts'
+export { beginAnew, type Resumed, resumeAfter } from './resume.ts'
 export { firstHead, holdsHead, type ScannedRecord, type ScanOptions, scan } from './scan.ts'

@@ -11,7 +11,7 @@ import {
 } from '../base/index.ts'
 import type { Disk, DiskHandle } from '../disk/index.ts'
 import { encodeFileHeader, fileHeaderBytes } from './file-header.ts'
-import { fileBytes, fileNumbers, filePath } from './files.ts'
+import { fileBytes, fileNumbers, filePath, quarantineFile } from './files.ts'
 import {
   associatedData,
   bodyCrcHolds,
@@ -209,6 +209,21 @@ export class Journal {
     const { handle } = this.#fileAt(head.file)
     this.#disk.truncate(handle, head.offset)
     this.#fdatasync(handle)
+  }
+
+  /**
+   * Ends the file at `head` and begins the next, both durable, so that all files up to here can go. Under the lock.
+   * @returns the same place as the start of the new file
+   */
+  rollOver(head: JournalHead): JournalHead {
+    this.#refusePoisoned('append')
+    if (head.offset === fileHeaderBytes) return head
+    return { ...head, file: this.#beginNext(head), offset: fileHeaderBytes }
+  }
+
+  /** Moves a damaged file into `<directory>/quarantine`, durably, never over another. @returns its path there */
+  quarantine(file: number): string {
+    return quarantineFile(this.#disk, this.#directory, file)
   }
 
   /** Removes the files before number `file`, oldest first; their space is given back whoever has them open. */

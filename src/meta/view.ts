@@ -1,5 +1,12 @@
 import { open, type RootDatabase, type Transaction } from 'lmdb'
-import { assert, CorruptError, type Epoch, type KeyEpoch, type RecordSeq } from '../base/index.ts'
+import {
+  assert,
+  CorruptError,
+  codeOf,
+  type Epoch,
+  type KeyEpoch,
+  type RecordSeq,
+} from '../base/index.ts'
 import { openBlob, sealBlob } from '../crypto/index.ts'
 import type { Change } from './change.ts'
 
@@ -70,6 +77,14 @@ export class View {
     }
   }
 
+  /** As `range`, without the entries whose value does not open. */
+  *readable(start: Buffer, end: Buffer): Generator<[key: Buffer, value: Buffer]> {
+    for (const { key, value } of this.#db.getRange({ start, end, snapshot: false })) {
+      const plain = this.#tryOpen(key, value)
+      if (plain) yield [key, plain]
+    }
+  }
+
   /** The last entry at or before `key` that is not before `floor`; null when there is none. */
   floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null {
     for (const entry of this.#db.getRange({ start: key, reverse: true, limit: 1 })) {
@@ -88,6 +103,34 @@ export class View {
     const [head] = [...this.#db.getRange({ start: HEAD_KEY, limit: 1, transaction })]
     assert(head?.key.equals(HEAD_KEY) === true, 'a view that is dumped has a head')
     return { head: decodeHead(head.value), entries: this.#dump(transaction) }
+  }
+
+  /** As `snapshot`, but a value that does not open is null: what fsck walks. */
+  audit(): { head: AppliedHead; entries: Generator<[key: Buffer, value: Buffer | null]> } {
+    const transaction = this.#db.useReadTransaction()
+    const [head] = [...this.#db.getRange({ start: HEAD_KEY, limit: 1, transaction })]
+    assert(head?.key.equals(HEAD_KEY) === true, 'a view that is checked has a head')
+    return { head: decodeHead(head.value), entries: this.#walk(transaction) }
+  }
+
+  *#walk(transaction: Transaction): Generator<[key: Buffer, value: Buffer | null]> {
+    try {
+      for (const { key, value } of this.#db.getRange({ transaction })) {
+        if (key.length === 1 && key[0] === HEAD_KEY[0]) continue
+        yield [key, this.#tryOpen(key, value)]
+      }
+    } finally {
+      transaction.done()
+    }
+  }
+
+  #tryOpen(key: Buffer, value: Buffer): Buffer | null {
+    try {
+      return this.#open(key, value)
+    } catch (error) {
+      if (error instanceof CorruptError || codeOf(error) === 'ENOKEY') return null
+      throw error
+    }
   }
 
   *#dump(transaction: Transaction): Generator<[key: Buffer, value: Buffer]> {
@@ -128,8 +171,12 @@ export class View {
     this.#db.resetReadTxn()
   }
 
-  /** Seal values of older key epochs anew, up to `limit` of them from `after`; null when the end was reached. */
+  /**
+   * Seal values of older key epochs anew, among the next `limit` from key `after` on. Only in the thread that applies.
+   * @returns where to go on, null at the end
+   */
   reseal(after: Buffer, limit: number): Buffer | null {
+    this.#db.resetReadTxn()
     const stale: Change[] = []
     let last: Buffer | null = null
     let seen = 0
@@ -147,6 +194,7 @@ export class View {
           if (value) this.#db.putSync(key, this.#seal(key, value))
         }
       })
+      this.#db.resetReadTxn()
     }
     return seen < limit || !last ? null : Buffer.concat([last, Buffer.of(0)])
   }

@@ -7,11 +7,13 @@ import {
   CorruptError,
   type DriveId,
   type Epoch,
+  FsError,
   type KeyEpoch,
   type Log,
   limits,
   messageOf,
   newId,
+  ProtocolError,
   type Random,
   type RecordSeq,
 } from '../base/index.ts'
@@ -27,7 +29,7 @@ const ENTRIES_PER_TURN = 1000
 const MANIFEST = 'checkpoint'
 const MANIFEST_VERSION = 1
 
-interface DumpChunk {
+export interface DumpChunk {
   id: ChunkId
   drive: DriveId
   plainBytes: number
@@ -45,6 +47,15 @@ interface Manifest {
   previous: Dump | null
 }
 
+type Commit = (make: (draft: Draft) => object) => boolean
+
+export interface TakeOptions {
+  /** The one before goes too, and with it every journal file that ends before this one. */
+  alone?: boolean
+  /** Called when the new one is durable and named, before old journal files go. */
+  beforeDrop?: () => void
+}
+
 /**
  * Checkpoints of one volume: sealed dumps of the view as chunks, so that the journal need not be kept for ever and a
  * lost view is rebuilt. One is taken when the journal has grown by as much as the last dump, and at least one file.
@@ -54,13 +65,27 @@ export class Checkpoints {
   readonly #random: Random
   readonly #log: Log
   #manifest: Manifest | null
-  #running = false
+  #running: Promise<void> | null = null
+  #holds = 0
+  /** The manifest file could not be read and the view's copy of it serves; null while it is whole. */
+  problem: string | null = null
 
   constructor(volume: LocalVolume, world: { log: Log; clock: Clock; random: Random }) {
     this.#volume = volume
     this.#random = world.random
     this.#log = world.log
-    this.#manifest = readManifest(volume)
+    try {
+      this.#manifest = readManifest(volume)
+      if (!this.#manifest && volume.view.get(keys.checkpointKey())) {
+        throw new CorruptError('the checkpoint manifest is missing', { path: manifestPath(volume) })
+      }
+    } catch (error) {
+      if (!(error instanceof CorruptError) && !(error instanceof ProtocolError)) throw error
+      this.problem = messageOf(error)
+      this.#log.error({ op: 'checkpoint', volume: volume.id, error: this.problem }, 'damaged')
+      const copy = volume.view.get(keys.checkpointKey())
+      this.#manifest = copy ? decodeManifest(copy) : null
+    }
   }
 
   /** Chunks that checkpoints use; the sweep of unnamed chunks leaves them alone. */
@@ -69,35 +94,59 @@ export class Checkpoints {
   }
 
   /** Start a checkpoint in the background when one is due. */
-  maybeTake(commit: (make: (draft: Draft) => object) => boolean): void {
-    if (this.#running || !this.#due()) return
-    this.#running = true
-    this.take(commit)
-      .catch((error: unknown) =>
-        this.#log.error(
-          { op: 'checkpoint', volume: this.#volume.id, error: messageOf(error) },
-          'checkpoint failed; the journal stays',
-        ),
-      )
-      .finally(() => {
-        this.#running = false
-      })
+  maybeTake(commit: Commit): void {
+    if (this.#running || this.#holds > 0 || !this.#due()) return
+    this.#begin(commit, {}).catch((error: unknown) =>
+      this.#log.error(
+        { op: 'checkpoint', volume: this.#volume.id, error: messageOf(error) },
+        'checkpoint failed; the journal stays',
+      ),
+    )
   }
 
-  async take(commit: (make: (draft: Draft) => object) => boolean): Promise<void> {
+  /** No checkpoint, and so no end of a journal file, until the returned function is called. */
+  async hold(): Promise<() => void> {
+    this.#holds++
+    await this.#running?.catch(() => null)
+    let held = true
+    return () => {
+      if (held) this.#holds--
+      held = false
+    }
+  }
+
+  /** Take one now. @throws what kept it from being taken; the journal then stays as it is */
+  async take(commit: Commit, options: TakeOptions = {}): Promise<void> {
+    while (this.#running) await this.#running.catch(() => null)
+    await this.#begin(commit, options)
+  }
+
+  #begin(commit: Commit, options: TakeOptions): Promise<void> {
+    this.#running = this.#take(commit, options).finally(() => {
+      this.#running = null
+    })
+    return this.#running
+  }
+
+  async #take(commit: Commit, { alone = false, beforeDrop }: TakeOptions): Promise<void> {
     const volume = this.#volume
     const newest = await this.#dump()
     const before = this.#manifest
-    const manifest: Manifest = { newest, previous: before?.newest ?? null }
+    const manifest: Manifest = { newest, previous: alone ? null : (before?.newest ?? null) }
     writeManifest(volume, manifest)
     this.#manifest = manifest
+    this.problem = null
     commit((draft) => {
       draft.put(keys.checkpointKey(), encodeManifest(manifest))
       return {}
     })
-    volume.journal.dropBefore(manifest.previous?.head.file ?? 0)
-    for (const { id, drive } of before?.previous?.chunks ?? [])
-      await volume.chunks.delete(id, drive)
+    beforeDrop?.()
+    volume.journal.dropBefore((manifest.previous ?? (alone ? newest : null))?.head.file ?? 0)
+    const gone = [
+      ...(before?.previous?.chunks ?? []),
+      ...(alone ? (before?.newest.chunks ?? []) : []),
+    ]
+    for (const { id, drive } of gone) await volume.chunks.delete(id, drive)
   }
 
   #due(): boolean {
@@ -118,7 +167,7 @@ export class Checkpoints {
     const put = async () => {
       if (at === 0) return
       const id = newId<ChunkId>(this.#random)
-      const { drive, plainBytes } = await putPieces(this.#volume, id, plain, at, [])
+      const { drive, plainBytes } = await putPieces(this.#volume, id, plain, at, [], true)
       chunks.push({ id, drive, plainBytes })
       at = 0
     }
@@ -137,11 +186,21 @@ export class Checkpoints {
   }
 }
 
-/** Fill an empty view from the newest checkpoint. @returns false when the volume has none */
+/** Fill an empty view from the newest checkpoint, or the one before where that is damaged. @returns false when the volume has none */
 export function loadCheckpoint(volume: LocalVolume): boolean {
   const manifest = readManifest(volume)
   if (!manifest) return false
-  const { head, chunks } = manifest.newest
+  try {
+    fillFrom(volume, manifest.newest)
+  } catch (error) {
+    if (!(error instanceof CorruptError) || !manifest.previous) throw error
+    volume.view.clear()
+    fillFrom(volume, manifest.previous)
+  }
+  return true
+}
+
+function fillFrom(volume: LocalVolume, { head, chunks }: Dump): void {
   for (const [index, { id, drive, plainBytes }] of chunks.entries()) {
     const plain = Buffer.allocUnsafe(plainBytes)
     volume.chunks.readSync(id, drive, volume.reader, 0, plainBytes, plain, 0)
@@ -149,7 +208,38 @@ export function loadCheckpoint(volume: LocalVolume): boolean {
     if (index < chunks.length - 1) volume.view.fill(dumpedEntries(plain))
     else volume.view.apply(dumpedEntries(plain), head)
   }
-  return true
+}
+
+/** The last value that checkpoint and journal give to keys of the view: null says that they know of none. */
+export interface LoggedValues {
+  /** By key as latin1. */
+  values: Map<string, Buffer | null>
+  /** Journal place up to which the log was read. */
+  head: AppliedHead
+}
+
+/**
+ * What the newest checkpoint says of some keys; from there the journal goes on.
+ * @param wanted keys as latin1
+ * @returns null when the volume has no checkpoint: the journal then begins at the start
+ */
+export function checkpointValues(
+  volume: LocalVolume,
+  wanted: ReadonlySet<string>,
+): LoggedValues | null {
+  const manifest = readManifest(volume)
+  if (!manifest) return null
+  const values = new Map<string, Buffer | null>()
+  const { head, chunks } = manifest.newest
+  for (const { id, drive, plainBytes } of chunks) {
+    const plain = Buffer.allocUnsafe(plainBytes)
+    volume.chunks.readSync(id, drive, volume.reader, 0, plainBytes, plain, 0)
+    for (const { key, value } of dumpedEntries(plain)) {
+      const name = key.toString('latin1')
+      if (wanted.has(name)) values.set(name, value ? Buffer.from(value) : null)
+    }
+  }
+  return { values, head }
 }
 
 function* dumpedEntries(plain: Buffer): Generator<Change> {
@@ -180,11 +270,16 @@ function writeManifest(volume: LocalVolume, manifest: Manifest): void {
   systemDisk.replaceFile(manifestPath(volume), bytes)
 }
 
-function readManifest(volume: LocalVolume): Manifest | null {
+export function readManifest(volume: LocalVolume): Manifest | null {
   const path = manifestPath(volume)
   if (!systemDisk.exists(path)) return null
   const reader = new ByteReader(systemDisk.readFile(path))
   const version = reader.u8()
+  if (version > MANIFEST_VERSION) {
+    throw new FsError('ENOTSUP', 'checkpoint', {
+      message: `${path}: written by a newer weft (checkpoint manifest version ${version}, this build reads ${MANIFEST_VERSION}): run that build`,
+    })
+  }
   if (version !== MANIFEST_VERSION) {
     throw new CorruptError(`checkpoint manifest of version ${version}, this build reads 1`, {
       path,

@@ -30,6 +30,7 @@ export interface SealedChunk {
 /**
  * Seal bytes of files into one chunk and make it durable on a drive. Its back-pointer names the pieces, so that a tree
  * can be rebuilt when all metadata is lost, and so that reclaim finds who may still use it.
+ * @param urgent may use the headroom: what wins space back, and checkpoints
  */
 export async function putPieces(
   volume: LocalVolume,
@@ -37,11 +38,18 @@ export async function putPieces(
   plain: Buffer,
   plainBytes: number,
   pieces: readonly ChunkPiece[],
+  urgent = false,
 ): Promise<SealedChunk> {
   const keyEpoch = volume.keys.newest
   const { drive, storedBytes } = await volume.chunks.put(
     id,
-    { volume: volume.id, keyEpoch, epoch: volume.shared.epoch, key: volume.chunkKey(keyEpoch) },
+    {
+      volume: volume.id,
+      keyEpoch,
+      epoch: volume.shared.epoch,
+      key: volume.chunkKey(keyEpoch),
+      urgent,
+    },
     plain,
     plainBytes,
     encodeBackPointer(pieces),

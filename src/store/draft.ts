@@ -72,6 +72,11 @@ export class Draft {
     this.#newChunks.set(id, { ...info, liveBytes: 0 })
   }
 
+  /** Correct the live bytes of a chunk that is in the view; at zero it ends. */
+  recount(id: ChunkId, delta: number): void {
+    this.#count(id, delta)
+  }
+
   putExtent(ino: Ino, offset: number, extent: Extent): void {
     assert(extent.length > 0, 'an extent has bytes')
     this.bytesDelta += extent.length

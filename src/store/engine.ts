@@ -13,6 +13,7 @@ import {
   type Random,
   type RecordSeq,
 } from '../base/index.ts'
+import type { JournalHead } from '../journal/index.ts'
 import { type Change, decodeChanges, decodeChunkInfo, keys } from '../meta/index.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
@@ -69,7 +70,8 @@ const INLINE_FILES_MAX = 4
 const NO_SPACE_RETRY_MS = 500
 /** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 const WRITES_PER_BATCH = 8192
-const FOLLOW_MS = 4
+/** The view may be this far behind while nobody asks for a range: more records in one transaction. */
+const FOLLOW_MS = 20
 const SYNC_MS = 1000
 
 /**
@@ -91,9 +93,13 @@ export class Engine {
   /** Buffers of finished puts: fresh memory costs a page fault for every 4 KiB. */
   readonly #plains: Buffer[] = []
   #stagedSegment = 0
+  #spares = false
   #taken = 0
   #takenAt: { segment: number; at: number } | undefined
   #commits: Promise<void> = Promise.resolve()
+  #syncing: Promise<void> = Promise.resolve()
+  /** Sequence of the last record of staged data: what an fsync rests on. */
+  #lastCommit = 0
   #putsInFlight = 0
   #putDone: (() => void) | null = null
   #running = false
@@ -118,6 +124,23 @@ export class Engine {
     this.#lastFlushMs = this.#clock.monotonicMs()
     this.#lastSyncMs = this.#lastFlushMs
     this.measureSpace()
+  }
+
+  get checkpoints(): Checkpoints {
+    return this.#checkpoints
+  }
+
+  /** Under the lock, over a view with every record applied: for repairs that are no record. */
+  locked<T>(work: () => T): T {
+    const { shared } = this.volume
+    this.follow()
+    shared.lock()
+    try {
+      this.#followTo(shared.seq)
+      return work()
+    } finally {
+      shared.unlock()
+    }
   }
 
   /** Something was appended or staged; also called by the timer. */
@@ -226,7 +249,8 @@ export class Engine {
       shared.synced < shared.seq ||
       this.#ended.length > 0
     if (!busy) {
-      dropSpareSegments(this.volume.opening.stagingDirectory)
+      if (this.#spares) dropSpareSegments(this.volume.opening.stagingDirectory)
+      this.#spares = false
       shared.engineSleeps()
       if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
         shared.takeEngineSleeps()
@@ -234,8 +258,18 @@ export class Engine {
       }
       return
     }
-    const behind = shared.applied < shared.seq
-    this.#cancelTimer = this.#clock.after(behind ? 0 : FOLLOW_MS, () => this.wake())
+    this.#cancelTimer = this.#clock.after(this.#nextTurnMs(), () => this.wake())
+  }
+
+  /** Until something is due by its age; what cannot wait wakes the engine. */
+  #nextTurnMs(): number {
+    const { shared } = this.volume
+    const now = this.#clock.monotonicMs()
+    if (shared.applied < shared.seq) return FOLLOW_MS
+    const flush = this.#lastFlushMs + limits.stagingMsMax - now
+    const sync = this.#lastSyncMs + SYNC_MS - now
+    const staged = shared.stagedNumber > shared.committedNumber
+    return Math.max(FOLLOW_MS, staged ? Math.min(flush, sync) : sync)
   }
 
   /** Apply every record the log has by now, in transactions of a bounded number of changes. */
@@ -453,6 +487,7 @@ export class Engine {
     shared.announceProgress()
     if (batch.last.segment !== this.#stagedSegment) {
       this.#stagedSegment = batch.last.segment
+      this.#spares = true
       this.#staging.closeBelow(batch.last.segment)
       dropCommittedSegments(
         this.volume.opening.stagingDirectory,
@@ -474,7 +509,11 @@ export class Engine {
       const more = make(draft)
       if (!more) return false
       const { changes, ends, seq } = volume.append(draft, { urgent: true, ...more })
-      volume.view.apply(changes, volume.shared.head)
+      const { head } = shared
+      this.#lastCommit = seq
+      // Whoever waits for the drive waits while the view takes the record, not after.
+      if (this.#syncs.length > 0) this.#startSync(head)
+      volume.view.apply(changes, head)
       shared.applied = seq
       for (const chunk of ends) this.#ended.push({ seq, chunk })
       for (const change of changes) this.#reclaim.note(change)
@@ -495,9 +534,9 @@ export class Engine {
     let errno = 0
     try {
       await this.#commits
-      if (ready.some((sync) => sync.seq > shared.synced) || shared.seq > shared.synced) {
-        await this.#syncJournal()
-      }
+      await this.#syncing
+      const wanted = Math.max(this.#lastCommit, ...ready.map((sync) => sync.seq))
+      if (shared.synced < wanted) await this.#syncJournal()
     } catch (error) {
       this.#log.error(
         { op: 'fsync', volume: this.volume.id, error: messageOf(error) },
@@ -510,10 +549,27 @@ export class Engine {
 
   async #syncJournal(): Promise<void> {
     const { shared } = this.volume
-    const head = shared.head
-    await this.volume.journal.syncAsync(head)
-    this.#lastSyncMs = this.#clock.monotonicMs()
-    if (head.seq > shared.synced) shared.synced = head.seq
+    // Under the lock: a head half moved could name a record of the next file with the file before.
+    shared.lock()
+    const { head } = shared
+    shared.unlock()
+    this.#startSync(head)
+    await this.#syncing
+  }
+
+  /** Begin a sync of the journal up to `head`; `#syncing` settles with it, and with those begun before. */
+  #startSync(head: JournalHead): void {
+    const { shared } = this.volume
+    const before = this.#syncing
+    const sync = this.volume.journal.syncAsync(head)
+    this.#syncing = (async () => {
+      await sync
+      await before
+      this.#lastSyncMs = this.#clock.monotonicMs()
+      if (head.seq > shared.synced) shared.synced = head.seq
+    })()
+    // Told to whoever awaits it; a failed sync has poisoned the journal besides.
+    this.#syncing.catch(() => {})
   }
 
   async #deleteEnded(): Promise<void> {

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import {
   type ChunkId,
   FsError,
+  type Ino,
   type KeyEpoch,
+  limits,
   type RecordSeq,
   type VolumeId,
   type VolumeNumber,
@@ -172,6 +174,15 @@ export class LocalVolume {
     shared.inodes = totals.inodes
     shared.inlineBytes = totals.inlineBytes
     return { changes, ends, seq: head.seq }
+  }
+
+  /** A number never given before. Only under the lock, for a record that is appended before it is given back. */
+  newIno(): Ino {
+    const { shared } = this
+    const ino = shared.inoNext
+    shared.inoNext = ino + 1
+    if (ino >= shared.inoReserved) shared.inoReserved = ino + limits.inoBlock
+    return ino as Ino
   }
 
   /** Records behind `head` up to `seq`, whose bodies may be used until the next one. */

@@ -1,4 +1,12 @@
-import { type ChunkId, type Ino, limits, newId, type Random } from '../base/index.ts'
+import {
+  type ChunkId,
+  CorruptError,
+  codeOf,
+  type Ino,
+  limits,
+  newId,
+  type Random,
+} from '../base/index.ts'
 import {
   type Change,
   type ChunkInfo,
@@ -7,8 +15,9 @@ import {
   type Extent,
   keys,
 } from '../meta/index.ts'
-import { type ChunkPiece, decodeBackPointer, putPieces } from './chunk-pieces.ts'
-import { type Draft, type Entries, ExtentEditor } from './draft.ts'
+import { type ChunkPiece, putPieces } from './chunk-pieces.ts'
+import { type Draft, ExtentEditor } from './draft.ts'
+import { rangesByBackPointer } from './live-ranges.ts'
 import type { LocalVolume } from './local-volume.ts'
 
 /** Inline bytes from which packing them into a chunk is worth the write. */
@@ -30,7 +39,10 @@ export class Reclaim {
   readonly #volume: LocalVolume
   readonly #random: Random
   readonly #sparse = new Set<ChunkId>()
-  /** Chunks with live ranges that their back-pointers do not name: shared by copy_file_range. Left alone. */
+  /**
+   * Left alone: chunks with live ranges that their back-pointers do not name (shared by copy_file_range), and damaged
+   * ones, which fsck deals with.
+   */
   readonly #shared = new Set<ChunkId>()
 
   constructor(volume: LocalVolume, random: Random) {
@@ -58,8 +70,15 @@ export class Reclaim {
 
   /** One pass: rewrite at most one chunk's worth. True when something was moved. */
   async pass(commit: Commit): Promise<boolean> {
-    if (this.#volume.shared.inlineBytes >= INLINE_PACKED_MIN) return await this.#packInline(commit)
-    return await this.#rewriteSparse(commit)
+    try {
+      const { inlineBytes } = this.#volume.shared
+      if (inlineBytes >= INLINE_PACKED_MIN) return await this.#packInline(commit)
+      return await this.#rewriteSparse(commit)
+    } catch (error) {
+      // No room even in the headroom: what is deleted next makes some, and what is sparse is looked at again.
+      if (codeOf(error) === 'ENOSPC') return false
+      throw error
+    }
   }
 
   async #rewriteSparse(commit: Commit): Promise<boolean> {
@@ -78,30 +97,36 @@ export class Reclaim {
       taken.push(id)
       this.#sparse.delete(id)
       const live = this.#liveRanges(id, info)
+      if (!live) {
+        taken.pop()
+        continue
+      }
       bytes += live.reduce((sum, range) => sum + range.length, 0)
       moved.push(...live)
     }
     // A lone small chunk is not worth a new one.
     if (moved.length === 0 || (taken.length < 2 && bytes < limits.inlineBytesMax)) return false
-    await this.#move(moved, bytes, commit)
+    try {
+      await this.#move(moved, bytes, commit)
+    } catch (error) {
+      for (const id of taken) if (!this.#shared.has(id)) this.#sparse.add(id)
+      throw error
+    }
     return true
   }
 
-  /** What of a chunk is still named, by its own back-pointer. */
-  #liveRanges(id: ChunkId, info: ChunkInfo): Moved[] {
-    const { view, chunks, reader } = this.#volume
-    const live: Moved[] = []
-    let found = 0
-    for (const piece of decodeBackPointer(chunks.backPointerSync(id, info.drive, reader))) {
-      const end = piece.offset + piece.length
-      for (const { offset, extent } of overlapping(view, piece.ino, piece.offset, end)) {
-        if (extent.kind !== 'chunk' || extent.chunk !== id) continue
-        live.push({ ino: piece.ino, offset, length: extent.length, at: 0, was: extent })
-        found += extent.length
-      }
+  /** What of a chunk is still named, by its own back-pointer; null when it is damaged. */
+  #liveRanges(id: ChunkId, info: ChunkInfo): Moved[] | null {
+    try {
+      const ranges = rangesByBackPointer(this.#volume, id, info.drive)
+      const found = ranges.reduce((sum, { was }) => sum + was.length, 0)
+      if (found < info.liveBytes) this.#shared.add(id)
+      return ranges.map(({ ino, offset, was }) => ({ ino, offset, length: was.length, at: 0, was }))
+    } catch (error) {
+      if (!(error instanceof CorruptError)) throw error
+      this.#shared.add(id)
+      return null
     }
-    if (found < info.liveBytes) this.#shared.add(id)
-    return live
   }
 
   async #packInline(commit: Commit): Promise<boolean> {
@@ -137,11 +162,18 @@ export class Reclaim {
         const value = volume.view.get(keys.chunkKey(was.chunk))
         if (!value) return
         const { drive } = decodeChunkInfo(value)
-        volume.chunks.readSync(was.chunk, drive, volume.reader, was.at, length, plain, at)
+        try {
+          volume.chunks.readSync(was.chunk, drive, volume.reader, was.at, length, plain, at)
+        } catch (error) {
+          if (!(error instanceof CorruptError)) throw error
+          // What shares the pass with it is found sparse again by the next change, or at the next start.
+          this.#shared.add(was.chunk)
+          return
+        }
       }
       at += length
     }
-    const chunk = await putPieces(volume, newId<ChunkId>(this.#random), plain, at, moved)
+    const chunk = await putPieces(volume, newId<ChunkId>(this.#random), plain, at, moved, true)
     let used = false
     commit((draft) => {
       draft.addChunk(chunk.id, chunk)
@@ -171,24 +203,4 @@ function same(a: Extent, b: Extent): boolean {
     return a.chunk === b.chunk && a.at === b.at && a.length === b.length
   }
   return a.kind === 'inline' && b.kind === 'inline' && a.data.equals(b.data)
-}
-
-export function* overlapping(
-  entries: Entries,
-  ino: Ino,
-  from: number,
-  to: number,
-): Generator<{ offset: number; extent: Extent }> {
-  const before = entries.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
-  if (before) {
-    const offset = keys.offsetOfKey(before[0])
-    const extent = decodeExtent(before[1])
-    if (offset + extent.length > from) yield { offset, extent }
-  }
-  for (const [key, value] of entries.range(
-    keys.extentKey(ino, from + 1),
-    keys.extentKey(ino, to),
-  )) {
-    yield { offset: keys.offsetOfKey(key), extent: decodeExtent(value) }
-  }
 }

@@ -90,6 +90,7 @@ class Segments {
 /** Reads data of staged writes; each thread has its own. */
 export class StagingReader {
   readonly #segments: Segments
+  readonly #header = Buffer.allocUnsafe(stagedHeaderBytes)
 
   constructor(directory: string) {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
@@ -121,24 +122,38 @@ export class StagingReader {
    * Ends at the first header that is not whole: a write that was never answered.
    */
   *scan(after: number, upTo: number, from?: { segment: number; at: number }): Generator<Staged> {
-    const segments = segmentsIn(this.#segments.directory)
-    const header = Buffer.allocUnsafe(stagedHeaderBytes)
-    for (const [index, segment] of segments.entries()) {
-      if (from ? segment < from.segment : (segments[index + 1] ?? Infinity) <= after + 1) continue
-      const fd = this.#segments.descriptor(segment)
-      let at = from?.segment === segment ? from.at : 0
-      let expected = from?.segment === segment ? after + 1 : segment
-      const bytes = fstatSync(fd).size
-      for (;;) {
-        if (readSync(fd, header, 0, stagedHeaderBytes, at) < stagedHeaderBytes) break
-        const staged = decodeStaged(header, segment, at + stagedHeaderBytes)
-        // A segment file is used again and again: behind its newest write stand writes of an earlier turn.
-        if (!staged || staged.number !== expected || staged.at + staged.length > bytes) break
-        expected++
+    let last = after
+    if (from) {
+      // The segment at hand holds the rest, mostly: no look at the directory.
+      for (const staged of this.#scanSegment(from.segment, from.at, after + 1)) {
         if (staged.number > upTo) return
-        at += stagedHeaderBytes + staged.length
-        if (staged.number > after) yield staged
+        last = staged.number
+        yield staged
       }
+      if (last >= upTo) return
+    }
+    const segments = segmentsIn(this.#segments.directory)
+    for (const [index, segment] of segments.entries()) {
+      if ((segments[index + 1] ?? Number.POSITIVE_INFINITY) <= last + 1) continue
+      if (from && segment <= from.segment) continue
+      for (const staged of this.#scanSegment(segment, 0, segment)) {
+        if (staged.number > upTo) return
+        if (staged.number > last) yield staged
+      }
+    }
+  }
+
+  *#scanSegment(segment: number, from: number, first: number): Generator<Staged> {
+    const fd = this.#segments.descriptor(segment)
+    const bytes = fstatSync(fd).size
+    let at = from
+    for (let expected = first; at < bytes; expected++) {
+      if (readSync(fd, this.#header, 0, stagedHeaderBytes, at) < stagedHeaderBytes) return
+      const staged = decodeStaged(this.#header, segment, at + stagedHeaderBytes)
+      // A segment file is used again and again: behind its newest write stand writes of an earlier turn.
+      if (staged?.number !== expected || staged.at + staged.length > bytes) return
+      at = staged.at + staged.length
+      yield staged
     }
   }
 }

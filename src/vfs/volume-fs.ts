@@ -96,7 +96,7 @@ export class VolumeFs {
     this.volume = volume
     this.world = world
     this.writes = writes
-    this.overlay = new Overlay(volume, () => this.wakeEngine())
+    this.overlay = new Overlay(volume, () => world.wakeEngine())
     this.staging = new StagingReader(volume.opening.stagingDirectory)
     this.extents = new ExtentMaps(this.overlay)
     this.#writer = writes ? new StagingWriter(volume.opening.stagingDirectory) : null

@@ -16,11 +16,15 @@ const LIST_BYTES_MAX = 65_536
 const PREFIXES = ['user.', 'trusted.', 'security.', 'system.posix_acl_']
 const CAPABILITY = Buffer.from('security.capability')
 
+/** Asked for once with every new file that is written (security.capability): its stack would cost more than the answer. */
+const NO_SUCH_ATTRIBUTE = new FsError('ENODATA', 'getxattr')
+
 /** @throws FsError ENODATA */
 export function getxattr(fs: VolumeFs, ino: Ino, name: Buffer): Buffer {
-  const value = find(fs.overlay.get(keys.xattrKey(ino, fs.hash(name))), name)
-  if (!value) throw new FsError('ENODATA', 'getxattr', { ino })
-  return value
+  const value = fs.overlay.get(keys.xattrKey(ino, fs.hash(name)))
+  const found = value && find(value, name)
+  if (!found) throw NO_SUCH_ATTRIBUTE
+  return found
 }
 
 /** @param trusted whether the caller may see trusted.*: who has CAP_SYS_ADMIN */

@@ -1,0 +1,107 @@
+import { CorruptError, codeOf, type RecordSeq } from '../base/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import {
+  firstHead,
+  type JournalHead,
+  type RecordSealer,
+  resumeAfter,
+  type ScanOptions,
+  scan,
+} from '../journal/index.ts'
+import { decodeChanges } from '../meta/index.ts'
+import type { VolumeOpening } from './local-volume.ts'
+import { turn, type Work } from './work.ts'
+
+/** A stretch of the journal that cannot be read. */
+export interface JournalDamage {
+  file: number
+  offset: number
+  /** First record that is lost. */
+  seq: number
+  /** Last record that is lost; null when nothing whole follows. */
+  lastSeq: number | null
+  /** What told: journal/scan.ts, Sign. */
+  sign: string
+}
+
+export interface JournalCheck {
+  records: number
+  bytes: number
+  damage: JournalDamage[]
+  /** Sequence of the last whole record found; 0 when there is none. */
+  lastSeq: number
+}
+
+const BYTES_PER_TURN = 1024 * 1024
+
+/**
+ * Reads every record that is kept, opens its seal and decodes it. Goes on behind damage, to say how far it reaches.
+ * @param end where the log ends, of a volume in use; null reads to the end of what is there
+ */
+export async function checkJournal(
+  opening: Pick<VolumeOpening, 'id' | 'journalDirectory'>,
+  sealer: RecordSealer,
+  end: JournalHead | null,
+  work: Work,
+  progress: (bytes: number) => void,
+): Promise<JournalCheck> {
+  const { id, journalDirectory } = opening
+  const found: JournalCheck = { records: 0, bytes: 0, damage: [], lastSeq: 0 }
+  const options: ScanOptions = end ? { upTo: end.seq as RecordSeq, confirmed: end.seq } : {}
+  let head: JournalHead | null = null
+  try {
+    head = firstHead(systemDisk, journalDirectory, id)
+    if (!head) {
+      found.damage.push({ file: 0, offset: 0, seq: 1, lastSeq: null, sign: 'missing' })
+      return found
+    }
+  } catch (error) {
+    if (!(error instanceof CorruptError)) throw error
+    head = goOn(opening, found, error, 1)
+  }
+  let sinceTurn = 0
+  while (head) {
+    let last: JournalHead = head
+    try {
+      for (const record of scan(systemDisk, journalDirectory, id, head, sealer, options)) {
+        decodeChanges(record.body as Buffer)
+        last = record.head
+        found.records++
+        found.lastSeq = Math.max(found.lastSeq, last.seq)
+        found.bytes += record.raw.length
+        sinceTurn += record.raw.length
+        if (sinceTurn < BYTES_PER_TURN) continue
+        sinceTurn = 0
+        progress(found.bytes)
+        await turn(work)
+      }
+      return found
+    } catch (error) {
+      if (!(error instanceof CorruptError) && codeOf(error) !== 'ENOKEY') throw error
+      head = goOn(opening, found, error, last.seq + 1, last)
+      if (end && head && head.seq >= end.seq) return found
+    }
+  }
+  return found
+}
+
+/** Notes damage and finds where the log is whole again. */
+function goOn(
+  { id, journalDirectory }: Pick<VolumeOpening, 'id' | 'journalDirectory'>,
+  found: JournalCheck,
+  error: unknown,
+  seq: number,
+  last?: JournalHead,
+): JournalHead | null {
+  const subject = error instanceof CorruptError ? error.subject : {}
+  const file = Number(subject.file ?? last?.file ?? 0)
+  const offset = Number(subject.offset ?? last?.offset ?? 0)
+  const resumed = resumeAfter(systemDisk, journalDirectory, id, { file, offset })
+  const told = typeof subject.sign === 'string' ? subject.sign : 'header'
+  const sign = codeOf(error) === 'ENOKEY' ? 'key' : told
+  // A record whose checksum holds and whose seal does not is whole to the search, and lost all the same.
+  const whole = resumed ? resumed.firstWhole - 1 : null
+  const lastSeq = whole === null ? null : Math.max(whole, seq)
+  found.damage.push({ file, offset, seq, lastSeq, sign })
+  return resumed?.head ?? null
+}

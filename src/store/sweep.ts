@@ -1,0 +1,78 @@
+import { type ChunkId, type Clock, CorruptError, type RecordSeq } from '../base/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import { scan } from '../journal/index.ts'
+import type { Checkpoints } from './checkpoint.ts'
+import { isNamed, type UnnamedChunk, unnamedChunks } from './fsck-chunks.ts'
+import type { LocalVolume } from './local-volume.ts'
+import { turn, type Work } from './work.ts'
+
+/** Design §6.6: a chunk that no record ever named rests a day before it is swept. */
+const REST_MS = 24 * 3600 * 1000
+const RECORDS_PER_TURN = 500
+
+export interface Swept {
+  deleted: UnnamedChunk[]
+  /** Younger than a day, and no record says that it ended. */
+  resting: UnnamedChunk[]
+}
+
+/**
+ * Deletes chunks of past epochs that nothing names (rule 6): those that a stable record ended, and those that no
+ * record ever named and that have rested a day. A crash between two steps leaves them.
+ */
+export async function sweep(
+  volume: LocalVolume,
+  checkpoints: Checkpoints,
+  clock: Clock,
+  work: Work,
+): Promise<Swept> {
+  const release = await checkpoints.hold()
+  try {
+    const kept = new Set(checkpoints.chunks().map(({ id }) => id))
+    const unnamed = await unnamedChunks(volume, kept, null, work)
+    const { sec } = clock.now()
+    const swept: Swept = { deleted: [], resting: [] }
+    const young: UnnamedChunk[] = []
+    for (const chunk of unnamed) {
+      const writtenMs = volume.chunks.writtenMs(chunk.id, chunk.drive) ?? 0
+      if (sec * 1000 - writtenMs >= REST_MS) await remove(volume, chunk, swept)
+      else young.push(chunk)
+    }
+    const ended = await endedBy(volume, new Set(young.map(({ id }) => id)), work)
+    for (const chunk of young) {
+      if (ended.has(chunk.id)) await remove(volume, chunk, swept)
+      else swept.resting.push(chunk)
+    }
+    return swept
+  } finally {
+    release()
+  }
+}
+
+async function remove(volume: LocalVolume, chunk: UnnamedChunk, swept: Swept): Promise<void> {
+  if (isNamed(volume, chunk.id)) return
+  if (await volume.chunks.delete(chunk.id, chunk.drive)) swept.deleted.push(chunk)
+}
+
+/** Which of these chunks a record on stable storage stopped using. Headers are clear: nothing is unsealed. */
+async function endedBy(
+  volume: LocalVolume,
+  chunks: ReadonlySet<ChunkId>,
+  work: Work,
+): Promise<Set<ChunkId>> {
+  const ended = new Set<ChunkId>()
+  if (chunks.size === 0) return ended
+  const { journalDirectory, id } = volume.opening
+  const upTo = volume.shared.synced as RecordSeq
+  let count = 0
+  try {
+    for (const { header } of scan(systemDisk, journalDirectory, id, null, null, { upTo })) {
+      for (const chunk of header.ends) if (chunks.has(chunk)) ended.add(chunk)
+      if (++count % RECORDS_PER_TURN === 0) await turn(work)
+    }
+  } catch (error) {
+    // What cannot be read says nothing: those chunks rest their day.
+    if (!(error instanceof CorruptError)) throw error
+  }
+  return ended
+}
