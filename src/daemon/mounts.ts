@@ -317,7 +317,12 @@ export class Mounts {
     if (!worker || worker.ended || !volume.shared) return
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
-    await worker.tell({ kind: 'role', number, writes, opening }, { opening, writes })
+    try {
+      await worker.tell({ kind: 'role', number, writes, opening }, { opening, writes })
+    } catch (error) {
+      // At weft down both mounts end at once: the one that has ended needs no role.
+      if (!worker.ended) throw error
+    }
   }
 
   #infoAt(target: string): MountInfo {
