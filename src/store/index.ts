@@ -10,6 +10,7 @@
 export { destroyVolume, type VolumeTraces } from './destroy.ts'
 export { Draft, type Entries, ExtentEditor } from './draft.ts'
 export { Engine, type EngineFigures, type SyncRequest } from './engine.ts'
+export { type FsckWorld, fsckVolume, type VolumeCheck } from './fsck.ts'
 export { type Interval, Intervals } from './intervals.ts'
 export {
   type AppendedChange,
@@ -26,3 +27,5 @@ export {
 } from './recovery.ts'
 export { SharedVolume, VOLUME_STATE, type VolumeState } from './shared.ts'
 export { type Staged, StagingReader, StagingWriter, stagedHeaderBytes } from './staging.ts'
+export { type Swept, sweep } from './sweep.ts'
+export type { Finding, Work } from './work.ts'
