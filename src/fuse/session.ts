@@ -362,11 +362,14 @@ export class FuseSession {
   #below(absent: AbsentVolume, out: number): number {
     const { header, reply } = this
     const isRoot = wire.nodeIno(header.nodeLo, header.nodeHi) === 1
-    if (header.opcode !== OPCODES.GETATTR.code || !isRoot) {
+    const isStatx = header.opcode === OPCODES.STATX.code
+    if (!isRoot || !(isStatx || header.opcode === OPCODES.GETATTR.code)) {
       throw new FsError(absent.code, 'request', { volume: absent.name })
     }
     this.#world.namespace?.fillAbsent(absent.number, this.#attr)
-    return wire.encodeAttrOut(reply, out, this.#attr, 0)
+    return isStatx
+      ? wire.encodeStatx(reply, out, this.#attr, 0)
+      : wire.encodeAttrOut(reply, out, this.#attr, 0)
   }
 
   #ino(lo: number, hi: number): Ino {
