@@ -6,7 +6,7 @@ import {
   type Ino,
   messageOf,
 } from '../base/index.ts'
-import type { ScrubReport } from '../chunks/index.ts'
+import type { DamagedPart, ScrubReport } from '../chunks/index.ts'
 import { keys } from '../meta/index.ts'
 import type { ChunkSeen } from './fsck-index.ts'
 import { extentsOf, type LiveRange, type RangesByChunk } from './live-ranges.ts'
@@ -116,25 +116,26 @@ function blank(id: ChunkId, drive: DriveId): BadChunk {
 }
 
 function wordsOf({ damage, badPages }: ScrubReport): string {
-  const words = damage.map((part) => {
-    switch (part) {
-      case 'pages':
-        return `${badPages.length} ${badPages.length === 1 ? 'page fails its' : 'pages fail their'} seal`
-      case 'header':
-        return 'its header is damaged'
-      case 'volume':
-        return 'its header names another volume'
-      case 'length':
-        return 'its file has a wrong length'
-      case 'checksum':
-        return 'its checksum differs'
-      case 'back-pointer':
-        return 'its back-pointers fail their seal'
-      case 'file':
-        return 'its file is missing'
-    }
-  })
-  return words.join(', ')
+  return damage.map((part) => partWords(part, badPages.length)).join(', ')
+}
+
+function partWords(part: DamagedPart, badPages: number): string {
+  switch (part) {
+    case 'pages':
+      return badPages === 1 ? 'a page fails its seal' : `${badPages} pages fail their seals`
+    case 'header':
+      return 'its header is damaged'
+    case 'volume':
+      return 'its header names another volume'
+    case 'length':
+      return 'its file has a wrong length'
+    case 'checksum':
+      return 'its checksum differs'
+    case 'back-pointer':
+      return 'its back-pointers fail their seal'
+    case 'file':
+      return 'its file is missing'
+  }
 }
 
 function hasChunk(volume: LocalVolume, id: ChunkId, drive: DriveId): boolean {

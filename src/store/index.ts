@@ -25,6 +25,7 @@ export {
   type RootAttributes,
   recoverVolume,
 } from './recovery.ts'
+export { type Resealed, resealVolume } from './reseal.ts'
 export { SharedVolume, VOLUME_STATE, type VolumeState } from './shared.ts'
 export { type Staged, StagingReader, StagingWriter, stagedHeaderBytes } from './staging.ts'
 export { type Swept, sweep } from './sweep.ts'

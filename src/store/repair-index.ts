@@ -282,7 +282,10 @@ function mendTypes(volume: LocalVolume, draft: Draft, ino: Ino, paths: Paths): b
     const sub = Number(type === S_IFDIR >>> 12) - Number(entry.type === S_IFDIR >>> 12)
     entry.type = type
     putBucket(draft, key, bucket)
-    if (sub !== 0) edit(draft, parent, (above) => void (above.nlink += sub))
+    if (sub !== 0)
+      edit(draft, parent, (above) => {
+        above.nlink += sub
+      })
   }
   return true
 }
@@ -371,7 +374,9 @@ function breakLoop(volume: LocalVolume, draft: Draft, lost: LostFound, ino: Ino)
       above.nlink--
     })
     const parent = lost.take(ino, S_IFDIR >>> 12)
-    edit(draft, ino, (directory) => void (directory.parent = parent))
+    edit(draft, ino, (directory) => {
+      directory.parent = parent
+    })
     return true
   }
   return volume.view.get(keys.inodeKey(inode.parent)) === null
@@ -418,7 +423,9 @@ function trim(
   draft.putInode(file, { ...emptyInode(volume, mode, now), size: over, bytes: over })
   draft.inodesDelta++
   lost.take(file, S_IFREG >>> 12)
-  edit(draft, ino, (inode) => void (inode.bytes -= over))
+  edit(draft, ino, (inode) => {
+    inode.bytes -= over
+  })
   return true
 }
 
