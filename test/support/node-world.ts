@@ -212,6 +212,10 @@ export class NodeWorld {
       const down = await this.tryWeft('down')
       if (down.code !== 0) left.push(`weft down ended with ${down.code}: ${down.stderr}`)
     }
+    // `weft down` answers when the lock is free, an instant before the keeper's process is gone.
+    await until('keeper and daemon have ended', () => this.#all().length === 0, 3000).catch(
+      () => {},
+    )
     for (const pid of this.#all()) {
       left.push(`process ${pid}`)
       kill(pid, 'SIGKILL')
