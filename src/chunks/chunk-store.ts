@@ -53,8 +53,8 @@ export interface ChunkStoreOptions {
 
 const OPEN_MOST = 512
 const PAGES_KEPT = 64
-/** One read takes this much; longer requests go in steps. 256 KiB stays in the CPU's cache until it is unsealed. */
-const SCRATCH_BYTES = 256 * 1024
+/** One read takes this much: a whole request of the kernel, because each trip to a drive is a wait. */
+const SCRATCH_BYTES = 1024 * 1024
 /** Images of finished puts kept for the next ones. */
 const IDLE_IMAGES_MOST = 2
 /** Page numbers below this make one number with the open chunk's serial (4-MiB chunk of 4-KiB pages). */

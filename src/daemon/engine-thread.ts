@@ -74,6 +74,10 @@ function listen(port: MessagePort): null {
       engines.get(message)?.wake()
       return
     }
+    if ('purge' in message) {
+      engines.get(message.number)?.purge(message.purge)
+      return
+    }
     const { number, stagedNumber, seq, fd, uniqueLo, uniqueHi } = message
     const done = (errno: number) => answerBare(fd, errno, uniqueLo, uniqueHi)
     const engine = engines.get(number)

@@ -19,6 +19,7 @@ import {
   answerBare,
   ensureStagingDir,
   type FromWorker,
+  Invalidations,
   type KeeperClient,
   runDirOf,
   wire,
@@ -69,6 +70,7 @@ export class Node {
   readonly damage = new Map<string, { chunk: string; what: string }[]>()
   readonly #log: Log
   readonly #coordinator: Coordinator
+  readonly #invalidations = new Invalidations()
   readonly #clock: Clock
   #api: ApiServer | null = null
 
@@ -196,6 +198,11 @@ export class Node {
         this.#log.error({ op: 'read', ...message }, 'a chunk is damaged')
         return
       }
+      case 'refused':
+        this.#invalidations
+          .forget(fd, message.number, message.ino, message.from, message.length)
+          .catch(background(this.#log, 'mount.invalidate'))
+        return
       case 'mkdir':
         this.#mkdir(message, fd).catch(background(this.#log, 'root.mkdir'))
         return

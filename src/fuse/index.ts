@@ -8,6 +8,7 @@
  */
 export { answer, answerBare } from './answer.ts'
 export { setReadAhead } from './device.ts'
+export { Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'
 export type { KeeperState, SlotState } from './keeper-protocol.ts'

@@ -46,14 +46,20 @@ export interface SessionWorld {
   /** Volume of an exclusive mount. */
   readonly exclusive: VolumeNumber | null
   readonly locks: Locks | null
-  /** fsync of everything accepted so far; the engine answers the kernel. */
-  sync(volume: VolumeFs, uniqueLo: number, uniqueHi: number): void
+  /** fsync of everything accepted so far. @returns false when the engine does it, and answers the kernel */
+  sync(volume: VolumeFs, uniqueLo: number, uniqueHi: number): boolean
+  /** Pages of the kernel's cache were refused: it must forget them, they are nowhere else. */
+  refused(number: VolumeNumber, ino: Ino, from: number, length: number): void
+  /** The kernel must ask for this inode's attributes again. Only while a caller holds the inode: then it never waits. */
+  forgetAttributes(number: VolumeNumber, ino: Ino): void
 }
 
 const VALID_MS = 9_000
 const O_APPEND = 0o2000
 const O_TRUNC = 0o1000
 const DIRECTORY_DEFAULT_BYTES = 4096
+/** FUSE_FSYNC_FDATASYNC. Source: include/uapi/linux/fuse.h. */
+const FSYNC_DATA_ONLY = 1
 
 /**
  * One FUSE connection's requests as operations of the vfs. `handle` decodes one request, acts, and leaves the answer in
@@ -244,10 +250,14 @@ export class FuseSession {
         return out
       }
       case OPCODES.FSYNC.code:
+        // With writeback cache the kernel does not ask for st_blocks anew when its writes have arrived.
+        if (this.#noOpen && (wire.decodeFsync(buf, at, end).fsync_flags & FSYNC_DATA_ONLY) === 0) {
+          this.#world.forgetAttributes(volume.volume.number, ino)
+        }
+        return this.#world.sync(volume, header.uniqueLo, header.uniqueHi) ? out : LATER
       case OPCODES.FSYNCDIR.code:
       case OPCODES.SYNCFS.code:
-        this.#world.sync(volume, header.uniqueLo, header.uniqueHi)
-        return LATER
+        return this.#world.sync(volume, header.uniqueLo, header.uniqueHi) ? out : LATER
       case OPCODES.READDIR.code:
       case OPCODES.READDIRPLUS.code:
         return this.#list(volume, ino, buf, at, end, out)
@@ -425,12 +435,14 @@ export class FuseSession {
       const killSetids = (open_flags & wire.FUSE_OPEN_KILL_SUIDGID) !== 0
       setattr(volume, this.#request(), ino, { size: 0, killSetids })
     }
-    return wire.encodeOpenOut(this.reply, out, 0, this.#openFlags(volume))
+    return wire.encodeOpenOut(this.reply, out, 0, this.#openFlags(volume, ino))
   }
 
-  #openFlags(volume: VolumeFs): number {
+  /** Pages of before this mount ordered the volume's changes are dropped at the first open: another may have written. */
+  #openFlags(volume: VolumeFs, ino: Ino): number {
     const noFlush = this.#world.locks ? 0 : wire.FOPEN_NOFLUSH
-    return volume.writes ? wire.FOPEN_KEEP_CACHE | noFlush : wire.FOPEN_DIRECT_IO | noFlush
+    if (!volume.writes) return wire.FOPEN_DIRECT_IO | noFlush
+    return volume.firstOpen(ino) ? noFlush : wire.FOPEN_KEEP_CACHE | noFlush
   }
 
   #writeData(
@@ -445,10 +457,15 @@ export class FuseSession {
     wire.decodeWrite(buf, at, end, request)
     const { offset, size, dataAt, flags, write_flags } = request
     const cached = (write_flags & wire.FUSE_WRITE_CACHE) !== 0
-    write(volume, this.#request(), ino, offset, buf, dataAt, size, {
-      append: (flags & O_APPEND) !== 0 && !cached,
-      killSetids: (write_flags & wire.FUSE_WRITE_KILL_SUIDGID) !== 0,
-    })
+    try {
+      write(volume, this.#request(), ino, offset, buf, dataAt, size, {
+        append: (flags & O_APPEND) !== 0 && !cached,
+        killSetids: (write_flags & wire.FUSE_WRITE_KILL_SUIDGID) !== 0,
+      })
+    } catch (error) {
+      if (cached) this.#world.refused(volume.volume.number, ino, offset, size)
+      throw error
+    }
     return wire.encodeWriteOut(this.reply, out, size)
   }
 
@@ -587,7 +604,7 @@ export class FuseSession {
 
   #putCreated(volume: VolumeFs, attributes: Attributes, out: number): number {
     const entry = this.#fillEntry(volume, attributes)
-    return wire.encodeCreateOut(this.reply, out, entry, 0, this.#openFlags(volume))
+    return wire.encodeCreateOut(this.reply, out, entry, 0, this.#openFlags(volume, attributes.ino))
   }
 
   #putVolumeRoot(volume: VolumeFs | AbsentVolume, out: number): number {

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { VolumeNumber } from '../base/index.ts'
+import type { Ino, VolumeNumber } from '../base/index.ts'
 import type { VolumeOpening } from '../store/index.ts'
 import type { OpName } from './opcodes.ts'
 import { OPCODE_COUNT } from './opcodes.ts'
@@ -74,12 +74,15 @@ export type FromWorker =
     }
   | { kind: 'rmdir'; name: string; uniqueLo: number; uniqueHi: number }
   | { kind: 'damaged'; volume: string; chunk: string; what: string }
+  /** Pages the kernel holds were refused: it would keep showing what is nowhere (design §5). */
+  | { kind: 'refused'; number: VolumeNumber; ino: number; from: number; length: number }
   /** The connection is over: unmounted, or aborted. */
   | { kind: 'ended' }
 
-/** Worker to engine thread: a volume's number to wake its engine, or an fsync. */
+/** Worker to engine thread: a volume's number to wake its engine, inodes to give back, or an fsync. */
 export type ToEngine =
   | VolumeNumber
+  | { number: VolumeNumber; purge: Ino[] }
   | {
       number: VolumeNumber
       stagedNumber: number

@@ -5,6 +5,7 @@ import {
   assert,
   background,
   codeOf,
+  type Ino,
   type Log,
   limits,
   messageOf,
@@ -45,6 +46,7 @@ class MountWorker {
   readonly #metrics: Float64Array
   /** Requests that the kernel sent again after a restart; it sends each twice. */
   readonly #resent = new Set<string>()
+  readonly #notice = Buffer.alloc(64)
   readonly #request = Buffer.allocUnsafeSlow(limits.fuseBufferBytes)
 
   constructor(start: WorkerStart, log: Log) {
@@ -71,9 +73,17 @@ class MountWorker {
         ? new Locks((errno, lo, hi) => answerBare(start.fd, errno, lo, hi))
         : null,
       sync: (volume, uniqueLo, uniqueHi) => {
+        if (volume.syncHere()) return true
         const { number, shared } = volume.volume
         const { stagedNumber, seq } = shared
         this.#tellEngine({ number, stagedNumber, seq, fd: start.fd, uniqueLo, uniqueHi })
+        return false
+      },
+      refused: (number, ino, from, length) =>
+        this.#tell({ kind: 'refused', number, ino, from, length }),
+      forgetAttributes: (number, ino) => {
+        const end = wire.encodeNotifyInvalInode(this.#notice, number, ino, -1, 0)
+        answer(start.fd, this.#notice, end, wire.FUSE_NOTIFY_INVAL_INODE, 0, 0)
       },
     })
     if (start.negotiated) {
@@ -271,6 +281,7 @@ class MountWorker {
       log: this.#log,
       mount: this.#start.mount,
       wakeEngine: () => this.#tellEngine(opening.number),
+      purge: (purge: Ino[]) => this.#tellEngine({ number: opening.number, purge }),
       damaged: (volume: string, chunk: string, what: string) =>
         this.#tell({ kind: 'damaged', volume, chunk, what }),
     }

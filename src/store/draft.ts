@@ -18,6 +18,8 @@ export interface Entries {
   get(key: Buffer): Buffer | null
   range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]>
   floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null
+  /** All extents of a file that overlap [from, to), in order, where they are at hand; null to look them up. */
+  extents?(ino: Ino, from: number, to: number): { offset: number; extent: Extent }[] | null
 }
 
 /**
@@ -205,6 +207,13 @@ export class ExtentEditor {
     if (remainder && remainder.offset + remainder.extent.length > from && remainder.offset < to) {
       this.#remainder = null
       yield remainder
+    }
+    const atHand = entries.extents?.(this.#ino, from, to)
+    if (atHand) {
+      for (const placed of atHand) {
+        if (!this.#draft.touches(keys.extentKey(this.#ino, placed.offset))) yield placed
+      }
+      return
     }
     const before = entries.floor(keys.extentKey(this.#ino, from), keys.extentKey(this.#ino, 0))
     if (before && !this.#draft.touches(before[0])) {

@@ -69,6 +69,8 @@ const FILES_PER_BATCH = 256
 const INLINE_FILES_MAX = 4
 const NO_SPACE_RETRY_MS = 500
 /** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
+/** Extents that one record gives back at most, so that it stays small and the lock short. */
+const PURGED_EXTENTS_MAX = 8192
 const WRITES_PER_BATCH = 8192
 /** The view may be this far behind while nobody asks for a range: more records in one transaction. */
 const FOLLOW_MS = 20
@@ -94,6 +96,7 @@ export class Engine {
   readonly #plains: Buffer[] = []
   #stagedSegment = 0
   #spares = false
+  #droppedThrough = 0
   #taken = 0
   #takenAt: { segment: number; at: number } | undefined
   #commits: Promise<void> = Promise.resolve()
@@ -106,7 +109,8 @@ export class Engine {
   #again = false
   #stopped = false
   #noSpaceUntilMs = 0
-  #lastFlushMs: number
+  /** When staged writes that are not taken yet were first seen; 0 for none. */
+  #stagedSinceMs = 0
   #lastSyncMs: number
   #lastSpaceMs = 0
   #cancelTimer: (() => void) | null = null
@@ -121,8 +125,7 @@ export class Engine {
     this.#reclaim = new Reclaim(volume, world.random)
     this.#reclaim.survey()
     this.#taken = volume.shared.committedNumber
-    this.#lastFlushMs = this.#clock.monotonicMs()
-    this.#lastSyncMs = this.#lastFlushMs
+    this.#lastSyncMs = this.#clock.monotonicMs()
     this.measureSpace()
   }
 
@@ -169,6 +172,23 @@ export class Engine {
     const { shared } = this.volume
     if (request.stagedNumber > shared.flushWanted) shared.flushWanted = request.stagedNumber
     this.#syncs.push(request)
+    this.wake()
+  }
+
+  /** Give back nameless inodes that the kernel forgot: extents, attributes, space. */
+  purge(inos: readonly Ino[]): void {
+    let left = [...inos]
+    while (left.length > 0) {
+      const purged = new Set<Ino>()
+      this.commit((draft) => {
+        for (const ino of left) {
+          if (draft.get(keys.orphanKey(ino)) && !draft.purge(ino, PURGED_EXTENTS_MAX)) break
+          purged.add(ino)
+        }
+        return {}
+      })
+      left = left.filter((ino) => !purged.has(ino))
+    }
     this.wake()
   }
 
@@ -221,11 +241,7 @@ export class Engine {
     const now = this.#clock.monotonicMs()
     if (now - this.#lastSpaceMs < 250) return
     this.#lastSpaceMs = now
-    let free = 0
-    for (const drive of this.volume.drives) {
-      if (drive.state === 'ok') free += Math.max(0, drive.freeBytes() - limits.driveHeadroomBytes)
-    }
-    this.volume.shared.freeBytes = free
+    this.volume.measureSpace()
   }
 
   async #run(): Promise<void> {
@@ -249,8 +265,7 @@ export class Engine {
       shared.synced < shared.seq ||
       this.#ended.length > 0
     if (!busy) {
-      if (this.#spares) dropSpareSegments(this.volume.opening.stagingDirectory)
-      this.#spares = false
+      this.#dropIdleSegments()
       shared.engineSleeps()
       if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
         shared.takeEngineSleeps()
@@ -261,12 +276,23 @@ export class Engine {
     this.#cancelTimer = this.#clock.after(this.#nextTurnMs(), () => this.wake())
   }
 
+  /** Nothing is staged: its memory is given back. */
+  #dropIdleSegments(): void {
+    const { stagingDirectory } = this.volume.opening
+    const { committedNumber } = this.volume.shared
+    if (!this.#spares && committedNumber === this.#droppedThrough) return
+    dropCommittedSegments(stagingDirectory, committedNumber, 0)
+    dropSpareSegments(stagingDirectory)
+    this.#droppedThrough = committedNumber
+    this.#spares = false
+  }
+
   /** Until something is due by its age; what cannot wait wakes the engine. */
   #nextTurnMs(): number {
     const { shared } = this.volume
     const now = this.#clock.monotonicMs()
     if (shared.applied < shared.seq) return FOLLOW_MS
-    const flush = this.#lastFlushMs + limits.stagingMsMax - now
+    const flush = this.#stagedSinceMs + limits.stagingMsMax - now
     const sync = this.#lastSyncMs + SYNC_MS - now
     const staged = shared.stagedNumber > shared.committedNumber
     return Math.max(FOLLOW_MS, staged ? Math.min(flush, sync) : sync)
@@ -317,15 +343,17 @@ export class Engine {
   async #flushOnce(): Promise<boolean> {
     const { shared } = this.volume
     if (this.#noSpaceUntilMs > 0 && !(await this.#retrySpace())) return false
+    this.#passCommitted()
     if (shared.stagedNumber <= this.#taken) return false
     const now = this.#clock.monotonicMs()
     const wanted = shared.flushWanted > this.#taken
     const bytes = shared.stagedBytes - shared.committedBytes
     const full = bytes >= limits.chunkBytesMax
-    if (!wanted && !full && now - this.#lastFlushMs < limits.stagingMsMax) return false
-    const batch = this.#takeBatch(wanted && !full ? shared.flushWanted : shared.stagedNumber)
+    if (this.#stagedSinceMs === 0) this.#stagedSinceMs = now
+    if (!wanted && !full && now - this.#stagedSinceMs < limits.stagingMsMax) return false
+    const batch = this.#claimBatch(wanted && !full ? shared.flushWanted : shared.stagedNumber)
     if (!batch) return false
-    if (shared.stagedNumber === this.#taken) this.#lastFlushMs = now
+    this.#stagedSinceMs = 0
     if (batch.bytes <= limits.inlineBytesMax && batch.files.size <= INLINE_FILES_MAX) {
       await this.#commits
       this.#commitInline(batch)
@@ -374,8 +402,30 @@ export class Engine {
     this.#noSpaceUntilMs = 0
     this.#commits = Promise.resolve()
     this.#taken = this.volume.shared.committedNumber
+    this.volume.shared.takenNumber = this.#taken
     this.#takenAt = undefined
     return true
+  }
+
+  /** The mount's thread may have committed small writes itself, while nothing was in our hands. */
+  #passCommitted(): void {
+    const { committedNumber } = this.volume.shared
+    if (committedNumber <= this.#taken) return
+    this.#taken = committedNumber
+    this.#takenAt = undefined
+    this.#stagedSinceMs = 0
+  }
+
+  /** Claimed before it is read: from then on the mount's thread leaves these writes alone. */
+  #claimBatch(upTo: number): Batch | null {
+    const { shared } = this.volume
+    shared.lock()
+    this.#passCommitted()
+    shared.takenNumber = upTo
+    shared.unlock()
+    const batch = this.#takeBatch(upTo)
+    shared.takenNumber = this.#taken
+    return batch
   }
 
   #takeBatch(upTo: number): Batch | null {

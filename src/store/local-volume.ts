@@ -137,6 +137,23 @@ export class LocalVolume {
     }
   }
 
+  /** Ask the drives what they still take, headroom subtracted. */
+  measureSpace(): void {
+    let free = 0
+    for (const drive of this.drives) {
+      if (drive.state === 'ok') free += Math.max(0, drive.freeBytes() - limits.driveHeadroomBytes)
+    }
+    this.shared.freeBytes = free
+  }
+
+  /** A no comes from drives that were asked this moment: the engine looks at them only while it works. Hot when yes. */
+  hasRoom(bytes: number): boolean {
+    if (bytes <= this.shared.freeBytes) return true
+    for (const drive of this.drives) drive.forgetSpace()
+    this.measureSpace()
+    return bytes <= this.shared.freeBytes
+  }
+
   /**
    * Append a draft as one record and move the head. Only under the lock, over a view with every record applied or an
    * overlay that says the same. Nothing has changed when it throws.
@@ -148,7 +165,7 @@ export class LocalVolume {
   ): AppendedRecord & { changes: AppendedChange[] } {
     const { shared } = this
     if (shared.stopped) throw this.stoppedError()
-    if (!more.urgent && shared.freeBytes <= 0) throw new FsError('ENOSPC', 'append', {})
+    if (!more.urgent && !this.hasRoom(1)) throw new FsError('ENOSPC', 'append', {})
     const { changes, begins, ends } = draft.finish()
     const totals = this.totals()
     totals.bytes += draft.bytesDelta

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   assert,
@@ -10,8 +10,9 @@ import {
   type Timespec,
 } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import { createJournal, firstHead, holdsHead, type JournalHead, scan } from '../journal/index.ts'
+import { createJournal, firstHead, holdsHead, scan } from '../journal/index.ts'
 import {
+  type AppliedHead,
   type Change,
   decodeChanges,
   decodeTotals,
@@ -21,6 +22,7 @@ import {
 } from '../meta/index.ts'
 import { loadCheckpoint } from './checkpoint.ts'
 import { Draft } from './draft.ts'
+import { viewDamage } from './lmdb-file.ts'
 import { LocalVolume, type VolumeOpening } from './local-volume.ts'
 import { VOLUME_STATE } from './shared.ts'
 import { dropStaging, StagingReader } from './staging.ts'
@@ -91,56 +93,123 @@ export function formatVolume(
 
 /**
  * Open a volume of this node under a new epoch: view from the boot before or rebuilt, journal replayed, torn tail cut,
- * first record of the epoch appended.
+ * first record of the epoch appended. A view that is rebuilt is put aside until that has worked: when the journal is
+ * damaged it may be all there is.
+ * @param checkView look at the pages of the view first: LMDB ends the process on damaged ones, and may just have done so
  * @throws CorruptError when the journal or the checkpoint is damaged: fsck says where
  */
-export function recoverVolume(opening: VolumeOpening, epoch: Epoch, log: Log): Recovered {
-  const trusted = viewIsWhole(opening)
-  if (!trusted) rmSync(opening.viewDirectory, { recursive: true, force: true })
-  let volume = new LocalVolume(opening)
-  let head = volume.view.head()
-  let rebuilt = false
-  const held =
-    head !== null &&
-    holdsHead(systemDisk, opening.journalDirectory, opening.id, head as JournalHead)
-  if (!held) {
-    if (head) {
-      log.warn({ op: 'recover', volume: opening.id }, 'the view is ahead of the log; rebuilt')
-      volume = reopenEmpty(volume)
+export function recoverVolume(
+  opening: VolumeOpening,
+  epoch: Epoch,
+  log: Log,
+  checkView = false,
+): Recovered {
+  const spare = { ...opening, keys: { ...opening.keys, bytes: opening.keys.bytes.slice(0) } }
+  try {
+    putBack(opening)
+    if (!viewIsWhole(opening)) return rebuild(opening, epoch)
+    const damage = checkView ? viewDamage(opening.viewDirectory) : null
+    if (damage) {
+      log.error({ op: 'recover', volume: opening.id, damage }, 'the view is damaged; rebuilt')
+      return rebuild(opening, epoch)
     }
-    rebuilt = true
-    if (!loadCheckpoint(volume)) {
-      const first = firstHead(systemDisk, opening.journalDirectory, opening.id)
-      if (!first) throw new CorruptError('volume has no journal', { volume: opening.id })
-      if (first.seq !== 0) {
-        throw new CorruptError('journal begins behind the start and there is no checkpoint', {
-          volume: opening.id,
-        })
-      }
-      volume.view.apply([], first)
+    const volume = new LocalVolume(opening)
+    const head = volume.view.head()
+    if (head && holdsHead(systemDisk, opening.journalDirectory, opening.id, head)) {
+      return takeUp(volume, head, epoch, false)
     }
-    head = volume.view.head()
+    log.warn({ op: 'recover', volume: opening.id }, 'the view is ahead of the log; rebuilt')
+    letGo(volume)
+    return rebuild(spare, epoch)
+  } finally {
+    new Uint8Array(spare.keys.bytes).fill(0)
   }
-  writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
-  rmSync(join(opening.viewDirectory, CLEAN_FILE), { force: true })
+}
+
+/** From checkpoint and journal. @throws as recoverVolume, and the view is then what it was */
+function rebuild(opening: VolumeOpening, epoch: Epoch): Recovered {
+  const { viewDirectory } = opening
+  if (existsSync(viewDirectory)) renameSync(viewDirectory, asideOf(opening))
+  let volume: LocalVolume | null = null
+  try {
+    volume = new LocalVolume(opening)
+    const found = takeUp(volume, fillView(volume), epoch, true)
+    rmSync(asideOf(opening), { recursive: true, force: true })
+    return found
+  } catch (error) {
+    if (volume) letGo(volume)
+    rmSync(viewDirectory, { recursive: true, force: true })
+    putBack(opening)
+    throw error
+  }
+}
+
+/** An empty view gets what checkpoint or start of the journal say. @returns where the journal goes on */
+export function fillView(volume: LocalVolume): AppliedHead {
+  const { journalDirectory, id } = volume.opening
+  if (!loadCheckpoint(volume)) {
+    const first = firstHead(systemDisk, journalDirectory, id)
+    if (!first) throw new CorruptError('volume has no journal', { volume: id })
+    if (first.seq !== 0) {
+      throw new CorruptError('journal begins behind the start and there is no checkpoint', {
+        volume: id,
+      })
+    }
+    volume.view.apply([], first)
+  }
+  const head = volume.view.head()
   assert(head !== null, 'a view that was rebuilt has a head')
-  const records = replay(volume, head as JournalHead)
-  const end = volume.view.head()
-  assert(end !== null, 'replay leaves a head')
-  volume.journal.truncateTo(end)
-  const { shared } = volume
-  shared.setHead({ ...end, epoch })
-  shared.applied = end.seq
-  const totals = loadTotals(volume)
-  const stagedWrites = takeOverStaging(volume, totals, opening.boot)
-  const draft = new Draft(volume.view)
-  // A kernel of another boot knows no inode any more: what has no name goes.
-  if (totals.boot.toString('hex') !== opening.boot) purgeOrphans(volume)
-  appendAndApply(volume, draft)
-  volume.journal.sync(shared.head)
-  shared.synced = shared.seq
-  shared.state = VOLUME_STATE.open
-  return { volume, rebuilt, records, stagedWrites }
+  return head
+}
+
+/** Replays, and begins the new epoch. */
+function takeUp(volume: LocalVolume, head: AppliedHead, epoch: Epoch, rebuilt: boolean): Recovered {
+  const { opening, shared } = volume
+  try {
+    const records = replay(volume, head)
+    const end = volume.view.head()
+    assert(end !== null, 'replay leaves a head')
+    volume.journal.truncateTo(end)
+    writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
+    rmSync(join(opening.viewDirectory, CLEAN_FILE), { force: true })
+    shared.setHead({ ...end, epoch })
+    shared.applied = end.seq
+    const totals = loadTotals(volume)
+    const stagedWrites = takeOverStaging(volume, totals, opening.boot)
+    const draft = new Draft(volume.view)
+    // A kernel of another boot knows no inode any more: what has no name goes.
+    if (totals.boot.toString('hex') !== opening.boot) purgeOrphans(volume)
+    appendAndApply(volume, draft)
+    volume.journal.sync(shared.head)
+    shared.synced = shared.seq
+    shared.state = VOLUME_STATE.open
+    return { volume, rebuilt, records, stagedWrites }
+  } catch (error) {
+    if (!rebuilt) letGo(volume)
+    throw error
+  }
+}
+
+/** Close what could not be opened. Nobody waits: a view is closed by file, and its directory may be moved meanwhile. */
+function letGo(volume: LocalVolume): void {
+  volume.close().catch(() => null)
+}
+
+/** Where a view stands while another is made in its place. */
+function asideOf(opening: VolumeOpening): string {
+  return `${opening.viewDirectory}.aside`
+}
+
+/** A rebuild did not reach its end, in this life or the one before: the view is what it was. */
+function putBack(opening: VolumeOpening): void {
+  const aside = asideOf(opening)
+  if (!existsSync(aside)) return
+  if (viewIsWhole(opening)) {
+    rmSync(aside, { recursive: true, force: true })
+    return
+  }
+  rmSync(opening.viewDirectory, { recursive: true, force: true })
+  renameSync(aside, opening.viewDirectory)
 }
 
 /** The view is on stable storage: the next boot may use it. After the engine has stopped. */
@@ -153,21 +222,17 @@ export function markViewClean(opening: VolumeOpening): void {
 }
 
 /** Written in this boot, or synced at an orderly end: then the file is what LMDB left. */
-function viewIsWhole(opening: VolumeOpening): boolean {
+export function viewIsWhole(opening: VolumeOpening): boolean {
   const at = (name: string) => join(opening.viewDirectory, name)
   if (!LocalVolume.hasView(opening.viewDirectory)) return false
   if (existsSync(at(CLEAN_FILE))) return true
   return existsSync(at(BOOT_FILE)) && readFileSync(at(BOOT_FILE), 'utf8') === opening.boot
 }
 
-function reopenEmpty(volume: LocalVolume): LocalVolume {
-  volume.view.clear()
-  return volume
-}
-
-function replay(volume: LocalVolume, from: JournalHead): number {
+/** Applies every record behind `from`. @returns how many */
+export function replay(volume: LocalVolume, from: AppliedHead): number {
   let records = 0
-  let head = from
+  let head: AppliedHead = from
   let pending = new Map<string, Change>()
   const { journalDirectory, id } = volume.opening
   for (const record of scan(systemDisk, journalDirectory, id, from, volume.sealer)) {

@@ -27,6 +27,7 @@ const INO_NEXT = 14
 const INO_RESERVED = 15
 const FLUSH_WANTED = 16
 const FREE_BYTES = 17
+const TAKEN_NUMBER = 18
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const SHARED_BYTES = CHAIN_AT + 16
@@ -174,6 +175,13 @@ export class SharedVolume {
   }
   set committedNumber(number: number) {
     this.#floats[COMMITTED_NUMBER] = number
+  }
+  /** Staged writes up to this number are on their way to a record in the engine's hands; only it moves this. */
+  get takenNumber(): number {
+    return this.#floats[TAKEN_NUMBER] as number
+  }
+  set takenNumber(number: number) {
+    this.#floats[TAKEN_NUMBER] = number
   }
   get stagedBytes(): number {
     return this.#floats[STAGED_BYTES] as number

@@ -135,7 +135,7 @@ function reserve(fs: VolumeFs, ino: Ino, offset: number, length: number): void {
     if (shared.stopped) throw fs.volume.stoppedError()
   }
   const staged = shared.stagedBytes - shared.committedBytes
-  if (staged + length > shared.freeBytes) {
+  if (!fs.volume.hasRoom(staged + length)) {
     fs.world.wakeEngine()
     throw new FsError('ENOSPC', 'write', { volume: fs.volume.name, message: 'the drives are full' })
   }

@@ -1,5 +1,5 @@
 import type { Ino } from '../base/index.ts'
-import { decodeExtent, type Extent, keys } from '../meta/index.ts'
+import { type Change, decodeExtent, type Extent, keys } from '../meta/index.ts'
 import type { Overlay } from './overlay.ts'
 
 export interface PlacedExtent {
@@ -32,21 +32,40 @@ export class ExtentMaps {
     this.#large.delete(ino)
   }
 
+  /**
+   * Have all extents of a file at hand. @param empty the file is known to have none
+   * @returns false when it has too many
+   */
+  load(ino: Ino, empty: boolean): boolean {
+    if (!empty || this.#maps.has(ino)) return this.#map(ino) !== null
+    this.#keep(ino, [])
+    return true
+  }
+
+  /** All extents of the file that overlap [from, to), when they are at hand; null otherwise. Waits for nobody. */
+  known(ino: Ino, from: number, to: number): PlacedExtent[] | null {
+    const map = this.#maps.get(ino)
+    return map ? cut(map, from, to) : null
+  }
+
+  /** A change that this thread appended: keeps the extents at hand right. */
+  note(change: Change): void {
+    const { key, value } = change
+    if (key[0] !== keys.KIND.extent) return
+    const map = this.#maps.get(keys.inoOfKey(key))
+    if (!map) return
+    const offset = keys.offsetOfKey(key)
+    const at = firstFrom(map, offset)
+    const there = map[at]?.offset === offset ? 1 : 0
+    if (value) map.splice(at, there, { offset, extent: decodeExtent(value) })
+    else if (there) map.splice(at, 1)
+  }
+
   /** Extents that overlap [from, to), in order. */
   overlapping(ino: Ino, from: number, to: number): PlacedExtent[] {
     const map = this.#map(ino)
     if (!map) return this.#lookUp(ino, from, to)
-    let low = 0
-    let high = map.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const { offset, extent } = map[middle] as PlacedExtent
-      if (offset + extent.length > from) high = middle
-      else low = middle + 1
-    }
-    const first = low
-    while (low < map.length && (map[low] as PlacedExtent).offset < to) low++
-    return map.slice(first, low)
+    return cut(map, from, to)
   }
 
   #map(ino: Ino): PlacedExtent[] | null {
@@ -63,9 +82,13 @@ export class ExtentMaps {
       }
       map.push({ offset: keys.offsetOfKey(key), extent: decodeExtent(value) })
     }
+    this.#keep(ino, map)
+    return map
+  }
+
+  #keep(ino: Ino, map: PlacedExtent[]): void {
     if (this.#maps.size >= FILES_MAX) this.#maps.clear()
     this.#maps.set(ino, map)
-    return map
   }
 
   #lookUp(ino: Ino, from: number, to: number): PlacedExtent[] {
@@ -86,4 +109,25 @@ export class ExtentMaps {
     }
     return found
   }
+}
+
+/** Index of the first extent at or behind an offset. */
+function firstFrom(map: readonly PlacedExtent[], offset: number): number {
+  let low = 0
+  let high = map.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((map[middle] as PlacedExtent).offset >= offset) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+function cut(map: readonly PlacedExtent[], from: number, to: number): PlacedExtent[] {
+  let first = firstFrom(map, from)
+  const before = map[first - 1]
+  if (before && before.offset + before.extent.length > from) first--
+  let end = first
+  while (end < map.length && (map[end] as PlacedExtent).offset < to) end++
+  return map.slice(first, end)
 }

@@ -283,31 +283,15 @@ function exchange(
   }
 }
 
-/** Extents that one record gives back at most, so that it stays small and the lock short. */
-const PURGED_EXTENTS_MAX = 8192
-
-/** Give back nameless inodes that the kernel forgot: extents, attributes and space. One record where they are small. */
+/** Let the engine give back nameless inodes that the kernel forgot; nobody waits for it. */
 export function purge(fs: VolumeFs, inos: readonly Ino[]): void {
-  let left = inos.filter((ino) => fs.orphans.has(ino))
-  while (left.length > 0) {
-    const purged: Ino[] = []
-    fs.changeSettled(
-      null,
-      (draft) => {
-        for (const ino of left) {
-          if (!draft.purge(ino, PURGED_EXTENTS_MAX)) break
-          purged.push(ino)
-        }
-      },
-      true,
-    )
-    for (const ino of purged) {
-      fs.dropInode(ino)
-      fs.orphans.delete(ino)
-      fs.staged.forget(ino)
-    }
-    left = left.filter((ino) => !purged.includes(ino))
+  const orphans = inos.filter((ino) => fs.orphans.delete(ino))
+  if (orphans.length === 0) return
+  for (const ino of orphans) {
+    fs.dropInode(ino)
+    fs.staged.forget(ino)
   }
+  fs.world.purge(orphans)
 }
 
 /** The kernel gives up its last reference to an inode. A nameless one goes now; small ones go together. */

@@ -37,6 +37,9 @@ export class Overlay implements Entries {
     return this.#volume.view.get(key)
   }
 
+  /** Set by the owner of the extents at hand. */
+  extents: NonNullable<Entries['extents']> = () => null
+
   range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]> {
     return this.#volume.view.range(start, end)
   }

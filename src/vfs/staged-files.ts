@@ -19,6 +19,14 @@ export class StagedFiles {
     return this.#files.get(ino)
   }
 
+  get count(): number {
+    return this.#files.size
+  }
+
+  entries(): IterableIterator<[Ino, StagedFile]> {
+    return this.#files.entries()
+  }
+
   /** The last write staged, for a request that was executed and whose answer was lost. */
   get last(): Staged | null {
     return this.#last

@@ -33,9 +33,11 @@ import {
   StagingWriter,
   VOLUME_STATE,
 } from '../store/index.ts'
+import { commitStagedInline } from './commit-inline.ts'
 import { ExtentMaps } from './extent-maps.ts'
 import { Overlay } from './overlay.ts'
 import { StagedFiles } from './staged-files.ts'
+import { SyncTimes } from './sync-times.ts'
 
 /** Who asks, from the kernel's request header. */
 export interface Caller {
@@ -61,12 +63,19 @@ export interface VolumeFsWorld {
   /** Number of the mount whose thread this is; names its answers in the journal. */
   mount: number
   wakeEngine(): void
+  /** The engine is to give back inodes that have no name and no user any more. */
+  purge(inos: Ino[]): void
   /** A chunk failed its seal or is gone: goes to the log and to status. */
   damaged(volume: VolumeId, chunk: ChunkId, what: string): void
 }
 
+/** What `make` of a change answers when nothing is to be appended. */
+export const ABANDONED = Symbol('abandoned')
+
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
+/** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
+const OPENED_MAX = 65_536
 
 /**
  * One volume as POSIX sees it, in the thread that answers one mount. It orders the volume's changes: each is checked,
@@ -89,16 +98,20 @@ export class VolumeFs {
   readonly #writer: StagingWriter | null
   readonly #inodes = new Map<Ino, Inode>()
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
+  readonly #syncs: SyncTimes
+  readonly #opened = new Set<Ino>()
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
 
   constructor(volume: LocalVolume, world: VolumeFsWorld, writes: boolean) {
     this.volume = volume
     this.world = world
+    this.#syncs = new SyncTimes(world.clock)
     this.writes = writes
     this.overlay = new Overlay(volume, () => world.wakeEngine())
     this.staging = new StagingReader(volume.opening.stagingDirectory)
     this.extents = new ExtentMaps(this.overlay)
+    this.overlay.extents = (ino, from, to) => this.extents.known(ino, from, to)
     this.#writer = writes ? new StagingWriter(volume.opening.stagingDirectory) : null
     if (writes) this.#takeOver()
   }
@@ -217,6 +230,7 @@ export class VolumeFs {
     make: (draft: Draft) => T,
     answered: (result: T) => Ino = () => 0 as Ino,
     urgent = false,
+    stagedNumber?: number,
   ): T {
     const { shared } = this.volume
     if (!this.writes) throw new FsError('EROFS', 'change', { volume: this.volume.name })
@@ -230,15 +244,23 @@ export class VolumeFs {
       if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
       const draft = new Draft(this.overlay)
       const result = make(draft)
+      if (result === ABANDONED) return result
       if (request) {
         const answer: Answer = { ...request, ino: answered(result) }
         draft.put(keys.answerKey(this.world.mount), encodeAnswer(answer))
       }
       const { changes, seq } = this.volume.append(draft, {
         urgent,
+        ...(stagedNumber === undefined ? {} : { stagedNumber }),
         ...(request ? { requestId: { mount: this.world.mount, ...request } } : {}),
       })
       this.overlay.add(changes, seq)
+      for (const change of changes) this.extents.note(change)
+      if (stagedNumber !== undefined) {
+        // Before the lock is let go: from then on the engine may claim what is staged.
+        shared.committedNumber = stagedNumber
+        shared.committedBytes = shared.stagedBytes
+      }
       return result
     } catch (error) {
       this.#inodes.clear()
@@ -312,7 +334,25 @@ export class VolumeFs {
   /** Commit what is staged of one file (and all staged before it), so that a change can rest on it. */
   flush(ino: Ino): void {
     const staged = this.staged.get(ino)
-    if (staged) this.flushThrough(staged.last.number)
+    if (staged && !commitStagedInline(this)) this.flushThrough(staged.last.number)
+  }
+
+  /**
+   * fsync by this thread, where that is quicker than waking the engine: little is staged and the drive is fast.
+   * @returns false when the engine has to do it
+   * @throws FsError EIO when the drive failed: the copy has left (rule 7)
+   */
+  syncHere(): boolean {
+    const { shared } = this.volume
+    if (!this.writes || this.#syncs.slow()) return false
+    if (shared.stagedNumber > shared.committedNumber && !commitStagedInline(this)) return false
+    shared.lock()
+    const { head } = shared
+    shared.unlock()
+    if (shared.synced >= head.seq) return true
+    this.#syncs.time(() => this.volume.journal.sync(head))
+    if (shared.synced < head.seq) shared.synced = head.seq
+    return true
   }
 
   flushThrough(number: number): void {
@@ -346,6 +386,14 @@ export class VolumeFs {
       this.world.damaged(this.volume.id, chunk, error.message)
       throw new FsError('EIO', 'read', { chunk, cause: error })
     }
+  }
+
+  /** Whether a file is opened for the first time since this thread orders the volume's changes. */
+  firstOpen(ino: Ino): boolean {
+    if (this.#opened.has(ino)) return false
+    if (this.#opened.size >= OPENED_MAX) this.#opened.clear()
+    this.#opened.add(ino)
+    return true
   }
 
   /** Commit and apply all that this thread accepted: another is going to order the changes. */
