@@ -1,0 +1,35 @@
+import { spawn } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { startNode, until } from '../support/node-world.ts'
+
+test('what an exclusive mount wrote is read in the namespace after detach, of a file that was held open too', async () => {
+  const w = await startNode()
+  try {
+    const path = join(await w.volume('shared', '--size', '64M'), 'f')
+    writeFileSync(path, 'before\n')
+    // It keeps the inode in the kernel, and with it the pages it has read.
+    const reader = w.own(
+      spawn('bash', ['-c', 'exec 3<"$0"; cat <&3; read -r line', path], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+      }),
+    )
+    let said = ''
+    reader.stdout?.on('data', (text: Buffer) => {
+      said += text
+    })
+    await until('the reader has read', () => said === 'before\n')
+    const point = w.mkdir('exclusive')
+    await w.weft('attach', 'shared', point)
+    writeFileSync(join(point, 'f'), 'after.\n')
+    await w.weft('detach', point)
+    assert.is(readFileSync(path, 'utf8'), 'after.\n')
+    reader.kill('SIGKILL')
+  } finally {
+    await w.close()
+  }
+})
+
+test.run()
