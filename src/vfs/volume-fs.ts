@@ -76,8 +76,6 @@ const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
 /** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
 const OPENED_MAX = 65_536
-/** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
-const OPENED_MAX = 65_536
 
 /**
  * One volume as POSIX sees it, in the thread that answers one mount. It orders the volume's changes: each is checked,
@@ -101,7 +99,6 @@ export class VolumeFs {
   readonly #inodes = new Map<Ino, Inode>()
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
   readonly #syncs: SyncTimes
-  readonly #opened = new Set<Ino>()
   readonly #opened = new Set<Ino>()
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
@@ -389,14 +386,6 @@ export class VolumeFs {
       this.world.damaged(this.volume.id, chunk, error.message)
       throw new FsError('EIO', 'read', { chunk, cause: error })
     }
-  }
-
-  /** Whether a file is opened for the first time since this thread orders the volume's changes. */
-  firstOpen(ino: Ino): boolean {
-    if (this.#opened.has(ino)) return false
-    if (this.#opened.size >= OPENED_MAX) this.#opened.clear()
-    this.#opened.add(ino)
-    return true
   }
 
   /** Whether a file is opened for the first time since this thread orders the volume's changes. */
