@@ -80,7 +80,6 @@ export class Checkpoints {
       if (!this.#manifest && volume.view.get(keys.checkpointKey())) {
         throw new CorruptError('the checkpoint manifest is missing', { path: manifestPath(volume) })
       }
-      this.problem = this.#gap()
     } catch (error) {
       if (!(error instanceof CorruptError) && !(error instanceof ProtocolError)) throw error
       this.problem = messageOf(error)
@@ -88,18 +87,25 @@ export class Checkpoints {
       const copy = volume.view.get(keys.checkpointKey())
       this.#manifest = copy ? decodeManifest(copy) : null
     }
+    this.problem ??= this.#gap()
   }
 
   /** Why the view could not be made anew from the newest checkpoint and the journal, null when it could. */
   #gap(): string | null {
     const { journalDirectory, id } = this.#volume.opening
     const newest = this.#manifest?.newest
-    if (newest) {
-      if (holdsHead(systemDisk, journalDirectory, id, newest.head)) return null
-      return 'the journal does not go on where it ends'
+    try {
+      if (newest) {
+        if (holdsHead(systemDisk, journalDirectory, id, newest.head)) return null
+        return 'the journal does not go on where it ends'
+      }
+      const first = firstHead(systemDisk, journalDirectory, id)
+      return first?.seq === 0 ? null : 'there is none, and the journal does not begin at the start'
+    } catch (error) {
+      // A damaged file header: the journal's own check tells it.
+      if (!(error instanceof CorruptError)) throw error
+      return error.message
     }
-    const first = firstHead(systemDisk, journalDirectory, id)
-    return first?.seq === 0 ? null : 'there is none, and the journal does not begin at the start'
   }
 
   /** Chunks that checkpoints use; the sweep of unnamed chunks leaves them alone. */

@@ -95,8 +95,8 @@ class Fsck {
     let index = await this.#index()
     if (this.#repair) index = await this.#mendIndex(index)
     else await this.#tellIndex(index)
-    await this.#chunks(index)
     if (this.#repair && journal.damage.length > 0) await this.#mendJournal(journal, index)
+    await this.#chunks(index)
     await this.#unnamed()
     if (this.#unlisted > 0) {
       this.#note(
@@ -272,8 +272,7 @@ class Fsck {
       await this.#badChunk(chunk, ofChunk)
     }
     await this.#checkpointChunks()
-    if (checkpoints.problem)
-      await this.#mendCheckpoint(`its list is damaged: ${checkpoints.problem}`)
+    if (checkpoints.problem) await this.#mendCheckpoint(checkpoints.problem)
   }
 
   async #badChunk(chunk: BadChunk, lost: readonly LostRange[]): Promise<void> {
@@ -342,7 +341,7 @@ class Fsck {
         next = `no new one could be taken: ${messageOf(error)}`
       }
     }
-    this.#add('damage', `the checkpoint is damaged: ${what}`, null, outcome, next)
+    this.#add('damage', `the checkpoint: ${what}`, null, outcome, next)
   }
 
   async #mendJournal(journal: JournalCheck, index: IndexCheck): Promise<void> {
@@ -393,13 +392,12 @@ class Fsck {
     this.#add('damage', problemWords(problem), path, outcome, this.#nextFor(outcome))
   }
 
-  #orphans({ orphans, orphanBytes }: IndexCheck): void {
+  #orphans({ orphans, orphanBytes }: IndexCheck): void 
     if (orphans === 0) return
     this.#note(
       `${orphans} files of ${orphanBytes} bytes were deleted and are still open somewhere`,
       'their space comes back when the last program closes them',
     )
-  }
 
   #journalDamage(damage: JournalDamage, outcome: Finding['outcome'], next?: string): void {
     const words = next ?? (outcome === 'left' ? this.#nextFor(outcome) : '')

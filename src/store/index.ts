@@ -11,6 +11,7 @@ export { destroyVolume, type VolumeTraces } from './destroy.ts'
 export { Draft, type Entries, ExtentEditor } from './draft.ts'
 export { Engine, type EngineFigures, type SyncRequest } from './engine.ts'
 export { type FsckWorld, fsckVolume, type VolumeCheck } from './fsck.ts'
+export { type ClosedCheck, fsckClosed } from './fsck-closed.ts'
 export { type Interval, Intervals } from './intervals.ts'
 export {
   type AppendedChange,

@@ -12,7 +12,7 @@ class PagedFile implements LmdbBytes {
   readonly #fd: number
   readonly #blocks = new Map<number, Buffer>()
   #last = -1
-  #lastBlock = Buffer.alloc(0)
+  #lastBlock: Buffer = Buffer.alloc(0)
 
   constructor(path: string) {
     this.#fd = openSync(path, 'r')

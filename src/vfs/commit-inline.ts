@@ -1,7 +1,8 @@
 import { assert, limits } from '../base/index.ts'
 import { ExtentEditor } from '../store/index.ts'
+import { ABANDONED } from './abandoned.ts'
 import type { StagedFile } from './staged-files.ts'
-import { ABANDONED, type VolumeFs } from './volume-fs.ts'
+import type { VolumeFs } from './volume-fs.ts'
 
 /** As many small files as travel in one record; more are better packed into a chunk by the engine. */
 const FILES_MAX = 4

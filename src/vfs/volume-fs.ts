@@ -33,6 +33,7 @@ import {
   StagingWriter,
   VOLUME_STATE,
 } from '../store/index.ts'
+import { ABANDONED } from './abandoned.ts'
 import { commitStagedInline } from './commit-inline.ts'
 import { ExtentMaps } from './extent-maps.ts'
 import { Overlay } from './overlay.ts'
@@ -68,9 +69,6 @@ export interface VolumeFsWorld {
   /** A chunk failed its seal or is gone: goes to the log and to status. */
   damaged(volume: VolumeId, chunk: ChunkId, what: string): void
 }
-
-/** What `make` of a change answers when nothing is to be appended. */
-export const ABANDONED = Symbol('abandoned')
 
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
