@@ -28,6 +28,8 @@ export interface ScanOptions {
   readonly confirmed?: RecordSeq
   /** Stop behind this record: what lies further is being written by others. */
   readonly upTo?: RecordSeq
+  /** `from` is a place that resumeAfter found: the header of its file may be damaged, and it is not asked again. */
+  readonly resumed?: boolean
 }
 
 /** Search for records behind damage gives up beyond this much reading and checking, and calls it damage. */
@@ -89,7 +91,7 @@ export function* scan(
   const start = from ?? firstHead(disk, directory, volumeId)
   if (!start)
     throw new FsError('ENOENT', 'scan', { directory, message: `no journal in ${directory}` })
-  if (from && !holdsHead(disk, directory, volumeId, from)) {
+  if (from && !options.resumed && !holdsHead(disk, directory, volumeId, from)) {
     throw new CorruptError('journal does not hold the record to go on from', damageAt(from, 'head'))
   }
   const volume = Buffer.from(volumeId, 'hex')

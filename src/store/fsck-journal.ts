@@ -60,10 +60,14 @@ export async function checkJournal(
     head = goOn(opening, found, error, 1)
   }
   let sinceTurn = 0
+  let resumed = found.damage.length > 0
   while (head) {
     let last: JournalHead = head
     try {
-      for (const record of scan(systemDisk, journalDirectory, id, head, sealer, options)) {
+      for (const record of scan(systemDisk, journalDirectory, id, head, sealer, {
+        ...options,
+        resumed,
+      })) {
         decodeChanges(record.body as Buffer)
         last = record.head
         found.records++
@@ -79,6 +83,7 @@ export async function checkJournal(
     } catch (error) {
       if (!(error instanceof CorruptError) && codeOf(error) !== 'ENOKEY') throw error
       head = goOn(opening, found, error, last.seq + 1, last)
+      resumed = true
       if (end && head && head.seq >= end.seq) return found
     }
   }

@@ -392,12 +392,13 @@ class Fsck {
     this.#add('damage', problemWords(problem), path, outcome, this.#nextFor(outcome))
   }
 
-  #orphans({ orphans, orphanBytes }: IndexCheck): void 
+  #orphans({ orphans, orphanBytes }: IndexCheck): void {
     if (orphans === 0) return
     this.#note(
       `${orphans} files of ${orphanBytes} bytes were deleted and are still open somewhere`,
       'their space comes back when the last program closes them',
     )
+  }
 
   #journalDamage(damage: JournalDamage, outcome: Finding['outcome'], next?: string): void {
     const words = next ?? (outcome === 'left' ? this.#nextFor(outcome) : '')

@@ -1,11 +1,19 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type ChunkId, CorruptError, type Ino, ROOT_INO } from '../../src/base/index.ts'
+import {
+  type ChunkId,
+  CorruptError,
+  type Ino,
+  newId,
+  ROOT_INO,
+  systemRandom,
+} from '../../src/base/index.ts'
 import { keys, S_IFDIR, S_IFREG } from '../../src/meta/index.ts'
-import type { VolumeCheck } from '../../src/store/index.ts'
-import { VolumeWorld } from './volume-world.ts'
+import { putPieces } from '../../src/store/chunk-pieces.ts'
+import { fsckClosed, sweep, type VolumeCheck } from '../../src/store/index.ts'
+import { clock, quietWork, VolumeWorld } from './volume-world.ts'
 
 const PAGE = 16 * 1024
 
@@ -405,7 +413,114 @@ test('a damaged checkpoint is taken anew', () =>
     assert.ok(chunk)
     const path = world.chunkPath(chunk?.id as ChunkId)
     flipBit(path, readFileSync(path).length - 5)
-    await mends(world, /the checkpoint is damaged/, null)
+    await mends(world, /the checkpoint: chunk .*its checksum differs/, null)
+  }))
+
+test('a view whose pages are damaged is made anew at the next start, and the old one only then goes', () =>
+  inWorld(async (world) => {
+    for (let i = 0; i < 200; i++) await world.file(ROOT_INO, `f${i}`, data(1000, i), true)
+    await world.close()
+    const path = join(world.viewDirectory, 'data.mdb')
+    const file = readFileSync(path)
+    file.fill(0, file.length - 20 * 4096, file.length - 8 * 4096)
+    writeFileSync(path, file)
+    world.checkView = true
+    world.reopen()
+    assert.is(world.volume.shared.inodes, 201)
+    assert.equal((await world.fsck()).findings, [])
+    assert.not.ok(existsSync(`${world.viewDirectory}.aside`))
+  }))
+
+test('a damaged journal and no view: the volume stays closed, fsck says what is lost and refuses to cut', () =>
+  inWorld(async (world) => {
+    for (let i = 0; i < 20; i++) await world.file(ROOT_INO, `f${i}`, data(100, i), true)
+    await world.close()
+    flipBit(world.journalPath(), 6000)
+    rmSync(world.viewDirectory, { recursive: true })
+    assert.throws(
+      () => world.reopen(),
+      (error: unknown) => error instanceof CorruptError,
+    )
+    for (const repair of [false, true]) {
+      const closed = await fsckClosed(world.opening(), repair, quietWork)
+      assert.is(closed.mended, false)
+      const what = closed.findings.map((finding) => finding.what)
+      assert.ok(
+        what.some((one) => /record \d+ cannot be read/.test(one)),
+        what.join('\n'),
+      )
+      assert.ok(what.some((one) => /made anew up to record \d+ only|made anew at all/.test(one)))
+      assert.ok(closed.findings.every(({ outcome }) => outcome === 'left'))
+    }
+    assert.not.ok(existsSync(join(world.journalDirectory, 'quarantine')))
+  }))
+
+test('a journal whose file header is damaged does not cost the view; repair begins a new one behind it', () =>
+  inWorld(async (world) => {
+    const bytes = data(3 * PAGE, 5)
+    const { ino } = await world.file(ROOT_INO, 'f', bytes)
+    await world.close()
+    flipBit(world.journalPath(), 20)
+    assert.throws(
+      () => world.reopen(),
+      (error: unknown) => error instanceof CorruptError,
+    )
+    const looked = await fsckClosed(world.opening(), false, quietWork)
+    assert.is(looked.mended, false)
+    assert.match(looked.findings[0]?.next ?? '', /--repair begins a new journal/)
+    const closed = await fsckClosed(world.opening(), true, quietWork)
+    assert.is(closed.mended, true)
+    assert.equal(
+      closed.findings.map(({ outcome }) => outcome),
+      ['quarantined'],
+    )
+    world.reopen()
+    assert.equal(world.read(ino, 0, bytes.length), bytes)
+    const repaired = await world.fsck(true)
+    assert.match(repaired.findings[0]?.what ?? '', /the journal does not begin at the start/)
+    assert.equal((await world.fsck()).findings, [])
+    await world.close(false)
+    rmSync(world.viewDirectory, { recursive: true })
+    world.reopen()
+    assert.equal(world.read(ino, 0, bytes.length), bytes)
+  }))
+
+test('chunks that a crash left unnamed are deleted when a record ended them, else after a day', () =>
+  inWorld(async (world) => {
+    const ended = await world.file(ROOT_INO, 'f', data(PAGE, 1))
+    const endedFile = readFileSync(world.chunkPath(ended.chunk))
+    const endedPath = world.chunkPath(ended.chunk)
+    world.change((draft) => {
+      draft.purge(ended.ino, 100)
+      world.dropName(draft, ROOT_INO, 'f')
+      const root = draft.inode(ROOT_INO)
+      if (root) draft.putInode(ROOT_INO, { ...root, size: root.size - 1 })
+    })
+    const young = newId<ChunkId>(systemRandom)
+    const old = newId<ChunkId>(systemRandom)
+    for (const id of [young, old]) {
+      await putPieces(world.volume, id, data(PAGE, 2), PAGE, [])
+    }
+    await world.engine.settle()
+    await world.close()
+    writeFileSync(endedPath, endedFile)
+    world.reopen()
+    const dayAgo = Date.now() / 1000 - 25 * 3600
+    utimesSync(world.chunkPath(old), dayAgo, dayAgo)
+    const current = newId<ChunkId>(systemRandom)
+    await putPieces(world.volume, current, data(PAGE, 3), PAGE, [])
+    utimesSync(world.chunkPath(current), dayAgo, dayAgo)
+    const swept = await sweep(world.volume, world.engine.checkpoints, clock, quietWork)
+    assert.equal(swept.deleted.map(({ id }) => id).sort(), [ended.chunk, old].sort())
+    assert.equal(
+      swept.resting.map(({ id }) => id),
+      [young],
+    )
+    assert.ok(existsSync(world.chunkPath(young)))
+    assert.ok(
+      existsSync(world.chunkPath(current)),
+      'of this epoch: may be on its way into a record',
+    )
   }))
 
 test.run()

@@ -67,6 +67,8 @@ export class VolumeWorld {
   engine: Engine
   epoch = 1
   boot = BOOT
+  checkView = false
+  #closed = false
 
   private constructor(dir: string, bundle: KeyBundle, opened: OpenedKeys, drives: number) {
     this.dir = dir
@@ -99,6 +101,10 @@ export class VolumeWorld {
     return join(this.drive(0), 'volumes', this.id)
   }
 
+  journalPath(): string {
+    return join(this.journalDirectory, '0000000001.journal')
+  }
+
   get viewDirectory(): string {
     return join(this.dir, 'view')
   }
@@ -122,6 +128,7 @@ export class VolumeWorld {
 
   /** Settle and close; the files are there to be damaged. */
   async close(clean = true): Promise<void> {
+    this.#closed = true
     await this.engine.stop()
     const { opening } = this.volume
     await this.volume.close()
@@ -131,8 +138,14 @@ export class VolumeWorld {
   /** Open again under the next epoch. @throws what recoverVolume throws */
   reopen(): void {
     this.epoch++
-    this.volume = recoverVolume(this.opening(), this.epoch as Epoch, silentLog).volume
+    this.volume = recoverVolume(
+      this.opening(),
+      this.epoch as Epoch,
+      silentLog,
+      this.checkView,
+    ).volume
     this.engine = new Engine(this.volume, storeWorld)
+    this.#closed = false
   }
 
   async fsck(repair = false): Promise<VolumeCheck> {
@@ -294,7 +307,7 @@ export class VolumeWorld {
   }
 
   async end(): Promise<void> {
-    await this.close(false).catch(() => null)
+    if (!this.#closed) await this.close(false).catch(() => null)
     rmSync(this.dir, { recursive: true, force: true })
   }
 }
