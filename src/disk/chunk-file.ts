@@ -141,6 +141,7 @@ const readAsync = promisify(fs.read)
 const fdatasyncAsync = promisify(fs.fdatasync)
 const fsyncAsync = promisify(fs.fsync)
 const closeAsync = promisify(fs.close)
+const truncateAsync = promisify(fs.truncate)
 const unlinkAsync = promisify(fs.unlink)
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECT } = fs.constants
@@ -237,6 +238,8 @@ export const systemChunkFiles: ChunkFiles = {
 
   async remove(path) {
     try {
+      // Emptied first: another thread may hold it open, and would keep its space taken.
+      await truncateAsync(path, 0)
       await unlinkAsync(path)
       return true
     } catch (error) {
