@@ -23,6 +23,25 @@ export function read(
   out: Buffer,
   outAt: number,
 ): number {
+  for (;;) {
+    try {
+      return readOnce(fs, ino, offset, length, out, outAt)
+    } catch (error) {
+      // What was read by the map of a moment ago may be gone by now: the map is asked again (design §5).
+      if (!fs.outdated) throw error
+      fs.enter()
+    }
+  }
+}
+
+function readOnce(
+  fs: VolumeFs,
+  ino: Ino,
+  offset: number,
+  length: number,
+  out: Buffer,
+  outAt: number,
+): number {
   const inode = fs.inode(ino)
   if ((inode.mode & S_IFMT) === S_IFDIR) throw new FsError('EISDIR', 'read', { ino })
   const staged = fs.staged.get(ino)

@@ -138,6 +138,11 @@ export class VolumeFs {
     if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
   }
 
+  /** The view moved on since this request began: a chunk that cannot be read may be one that was given back. */
+  get outdated(): boolean {
+    return this.volume.shared.foreignChanges !== this.#foreignSeen
+  }
+
   #refresh(): void {
     const { shared } = this.volume
     this.#foreignSeen = shared.foreignChanges
@@ -381,6 +386,7 @@ export class VolumeFs {
       this.volume.chunks.readSync(chunk, drive, this.volume.reader, at, length, out, outAt)
     } catch (error) {
       if (!(error instanceof CorruptError)) throw error
+      if (this.outdated) throw new FsError('EAGAIN', 'read', { chunk, cause: error })
       this.world.damaged(this.volume.id, chunk, error.message)
       throw new FsError('EIO', 'read', { chunk, cause: error })
     }
