@@ -2,7 +2,7 @@
  * daemon: the composition root. Reads the home, opens every room, wires them, starts and stops them in order; holds the
  * engine thread and one worker thread for each mount. Started by the keeper, never by a person. Nobody imports it but main.
  */
-import { FsError, messageOf, openLog } from '../base/index.ts'
+import { FsError, messageOf, openLog, systemClock } from '../base/index.ts'
 import { KeeperClient } from '../fuse/index.ts'
 import { Node } from './node.ts'
 
@@ -36,12 +36,12 @@ export async function runDaemon(options: {
     },
   })
   await new Promise<void>((resolve) => keeper.onPleaseStop(resolve))
-  const late = setTimeout(() => {
+  const cancel = systemClock().after(STOP_MS, () => {
     log.error({ op: 'stop' }, `not settled within ${STOP_MS} ms; what was accepted is replayed`)
     leave()
-  }, STOP_MS)
+  })
   await node.stop()
-  clearTimeout(late)
+  cancel()
   log.info({ op: 'stop' }, 'stopped')
   leave()
   return 0
