@@ -12,6 +12,7 @@ import {
   systemRandom,
 } from '../base/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
+import type { OpenedKeys } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
@@ -32,10 +33,14 @@ import {
 } from '../volumes/index.ts'
 import { nodeControl } from './control.ts'
 import { openDrives } from './drive-list.ts'
+import { DriveUse } from './drive-use.ts'
 import { EngineHost } from './engine-host.ts'
 import { figures } from './figures.ts'
+import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
+import { NativeHost } from './native-host.ts'
+import { beginReseal, resealBegun, runReseal } from './reseal-job.ts'
 import { type NodeVolume, Volumes } from './volumes.ts'
 
 export interface NodeOptions {
@@ -48,6 +53,10 @@ export interface NodeOptions {
   onDeath(error: unknown): void
 }
 
+/** How often chunks that a crash left unnamed are looked for; the young ones rest a day. */
+const SWEEP_MS = 6 * 3600 * 1000
+/** What LMDB brings about on a damaged file (lmdb-check.ts), rather than an error. */
+const NATIVE_DEATHS: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
 /** Staged bytes that all volumes together may hold, before the tmpfs itself is full. */
 const STAGING_VOLUMES = 16
 
@@ -65,6 +74,7 @@ export class Node {
   readonly mounts: Mounts
   readonly keys: KeysService
   readonly jobs: Jobs
+  readonly driveUse: DriveUse
   readonly startProblems: Problem[] = []
   /** Chunks that failed a read, by volume. */
   readonly damage = new Map<string, { chunk: string; what: string }[]>()
@@ -76,7 +86,7 @@ export class Node {
 
   private constructor(
     options: NodeOptions,
-    parts: { coordinator: Coordinator; staging: string; clock: Clock },
+    parts: { coordinator: Coordinator; staging: string; clock: Clock; checkViews: boolean },
   ) {
     const { home, log, keeper } = options
     const { coordinator, clock } = parts
@@ -92,6 +102,7 @@ export class Node {
     this.drives = openDrives(home, this.identity.id)
     this.engine = new EngineHost(options.onDeath)
     this.jobs = new Jobs(() => this.#now())
+    this.driveUse = new DriveUse(clock)
     const registry = new VolumeRegistry(coordinator, systemRandom, clock)
     this.keys = new KeysService(registry, this.identity, clock)
     this.volumes = new Volumes({
@@ -105,10 +116,22 @@ export class Node {
       drives: this.drives,
       clock,
       log,
+      checkViews: parts.checkViews,
       announce: (change) => this.mounts.announce(change),
+    })
+    const native = new NativeHost({
+      home,
+      engine: this.engine,
+      volumes: this.volumes,
+      clock,
+      random: systemRandom,
+      log,
+      now: () => this.#now(),
+      onMessage: (message) => this.#heard(message, -1),
     })
     this.mounts = new Mounts({
       keeper,
+      native,
       engine: this.engine,
       volumes: this.volumes,
       random: systemRandom,
@@ -126,7 +149,12 @@ export class Node {
     const state = await keeper.state
     const staging = await ensureStagingDir(runDirOf(home), STAGING_VOLUMES * limits.stagingBytesMax)
     const coordinator = await openEmbeddedCoordinator(join(home, 'coordinator'))
-    const node = new Node(options, { coordinator, staging: staging.path, clock: systemClock() })
+    const node = new Node(options, {
+      coordinator,
+      staging: staging.path,
+      clock: systemClock(),
+      checkViews: NATIVE_DEATHS.includes(state.endedBy ?? ''),
+    })
     if (staging.warning) {
       node.startProblems.push({
         severity: 'warning',
@@ -145,6 +173,7 @@ export class Node {
       version: options.version,
     })
     await keeper.ready()
+    node.#sweep()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
   }
@@ -166,24 +195,74 @@ export class Node {
     await this.keeper.restart(program)
   }
 
+  /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */
   async rotate(
     volume: NodeVolume,
     reseal: boolean,
   ): Promise<{ newestEpoch: number; job: JobInfo | null }> {
-    if (!volume.opened) this.volumes.usable(volume)
-    const holder = volume.opened
-      ? ({ kind: 'opened', opened: volume.opened } as const)
-      : ({ kind: 'node' } as const)
-    const { stored, opened } = await this.keys.rotate(volume.stored.record.id, holder)
-    volume.stored = stored
-    await this.volumes.replaceKeys(volume, opened)
-    await this.mounts.replaceKeys(volume)
-    if (reseal) throw new FsError('EOPNOTSUPP', 'reseal', { volume: stored.record.name })
-    return { newestEpoch: stored.record.keys.newest, job: null }
+    this.volumes.usable(volume)
+    const { id, name } = volume.stored.record
+    const running = this.jobs.running('reseal', name)
+    if (running) {
+      if (reseal) return { newestEpoch: volume.stored.record.keys.newest, job: running }
+      throw new FsError('EBUSY', 'rotate', {
+        message: `the old data of volume ${name} is being rewritten`,
+        next: 'wait for its end, or cancel it: it goes on later',
+      })
+    }
+    const goesOn = reseal && resealBegun(this, volume) === volume.stored.record.keys.newest
+    if (!goesOn) {
+      const holder = volume.opened
+        ? ({ kind: 'opened', opened: volume.opened } as const)
+        : ({ kind: 'node' } as const)
+      const { stored, opened } = await this.keys.rotate(id, holder)
+      volume.stored = stored
+      await this.spreadKeys(volume, opened)
+    }
+    const newestEpoch = volume.stored.record.keys.newest
+    if (!reseal) return { newestEpoch, job: null }
+    beginReseal(this, volume)
+    const job = this.jobs.start(
+      'reseal',
+      'bytes',
+      (handle) => runReseal(this, volume, handle),
+      name,
+    )
+    return { newestEpoch, job }
   }
 
-  fsck(_volume: string | undefined, _repair: boolean): JobInfo {
-    throw new FsError('EOPNOTSUPP', 'fsck')
+  /**
+   * Keys of a volume for every thread that has it open. All can open what the newest key sealed before anybody seals
+   * with it.
+   */
+  async spreadKeys(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
+    const { newest } = opened.keys
+    const before = volume.opened?.keys.newest ?? newest
+    for (const sealing of before === newest ? [newest] : [before, newest]) {
+      await this.volumes.replaceKeys(volume, opened, sealing)
+      await this.mounts.replaceKeys(volume, sealing)
+    }
+  }
+
+  fsck(nameOrId: string | undefined, repair: boolean): JobInfo {
+    const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
+    const volumes = one ? [one] : this.volumes.all()
+    if (one?.closed?.state === 'locked') this.volumes.usable(one)
+    const busy = this.jobs.running('fsck', null)
+    if (busy && repair) {
+      throw new FsError('EBUSY', 'fsck', {
+        message: `a check is running (job ${busy.id})`,
+        next: 'wait for its end, or cancel it',
+      })
+    }
+    const subject = one?.stored.record.name ?? null
+    return this.jobs.start('fsck', 'bytes', (job) => runFsck(this, volumes, repair, job), subject)
+  }
+
+  /** Chunks that nothing names go, at the start and then a few times a day. */
+  #sweep(): void {
+    this.engine.call('sweep', {}).catch(background(this.#log, 'sweep'))
+    this.#clock.after(SWEEP_MS, () => this.#sweep())
   }
 
   #heard(
@@ -268,7 +347,13 @@ export class Node {
   }
 }
 
-/** This boot of the machine: 32 hex digits. Source: Documentation/admin-guide/sysctl/kernel.rst, random/boot_id. */
+/**
+ * This boot of the machine: 32 hex digits. Source: Documentation/admin-guide/sysctl/kernel.rst, random/boot_id.
+ * WEFT_BOOT_ID pretends another one, for tests of a cut in power only: what is staged and the view are then of a boot
+ * that is over.
+ */
 function bootId(): string {
+  const pretended = process.env.WEFT_BOOT_ID
+  if (pretended && /^[0-9a-f]{32}$/.test(pretended)) return pretended
   return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim().replaceAll('-', '')
 }

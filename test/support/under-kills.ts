@@ -17,17 +17,19 @@ interface Writer {
 /** Writers in several directories of one node, each directory with the same crew. */
 export class Crew {
   readonly #world: NodeWorld
+  readonly #progress: string
   readonly #stop: string
   readonly #writers: Writer[] = []
 
-  constructor(world: NodeWorld) {
+  constructor(world: NodeWorld, name = 'crew') {
     this.#world = world
-    this.#stop = join(world.mkdir('progress'), 'stop')
+    this.#progress = world.mkdir(join('progress', name))
+    this.#stop = join(this.#progress, 'stop')
   }
 
   start(dir: string, names: readonly string[]): void {
     for (const name of names) {
-      const progress = join(this.#world.dir, 'progress', `${this.#writers.length}-${name}`)
+      const progress = join(this.#progress, `${this.#writers.length}-${name}`)
       const args = [WRITER, name, dir, progress, this.#stop]
       const child = this.#world.own(
         spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] }),
@@ -79,21 +81,27 @@ export class Crew {
   }
 
   /** Everything every writer was told is written is there. @throws Error naming each writer that is wrong */
-  check(from = (dir: string) => dir): void {
+  check(): void {
+    assert.equal(this.wrong(), [], 'what was accepted is there')
+  }
+
+  /** What is not as the writers left it, a line for each. */
+  wrong(): string[] {
     const wrong: string[] = []
     for (const { name, dir, progress } of this.#writers) {
       try {
-        kindOf(name).check({ dir: from(dir), name, fds: new Map() }, stepsOf(progress))
+        kindOf(name).check({ dir, name, fds: new Map() }, stepsOf(progress))
       } catch (error) {
-        wrong.push(`${from(dir)}: ${error instanceof Error ? error.message : String(error)}`)
+        wrong.push(`${dir}: ${error instanceof Error ? error.message : String(error)}`)
       }
     }
-    assert.equal(wrong, [], 'what was accepted is there')
+    return wrong
   }
 }
 
 /** One sqlite3 that commits rows without pause; a committed row is one it has answered. */
 export class Database {
+  readonly #name: string
   readonly #path: string
   readonly #child: ChildProcess
   readonly #ended: Promise<number | null>
@@ -102,8 +110,9 @@ export class Database {
   #stderr = ''
   #stopping = false
 
-  constructor(world: NodeWorld, dir: string) {
-    this.#path = join(dir, 'rows.db')
+  constructor(world: NodeWorld, dir: string, name = 'rows.db') {
+    this.#name = name
+    this.#path = join(dir, name)
     this.#child = world.own(spawn('sqlite3', ['-bail', '-batch', this.#path], { stdio: 'pipe' }))
     this.#ended = new Promise((done) => this.#child.once('exit', done))
     this.#child.stdin?.on('error', () => {}) // it ended: its exit code and words tell
@@ -148,7 +157,7 @@ export class Database {
 
   /** @param dir where the database is now */
   async check(dir: string): Promise<void> {
-    const ask = (sql: string) => sh('sqlite3', ['-batch', join(dir, 'rows.db'), sql])
+    const ask = (sql: string) => sh('sqlite3', ['-batch', join(dir, this.#name), sql])
     assert.is((await ask('PRAGMA integrity_check')).trim(), 'ok')
     const wrong = await ask(
       `SELECT count(*) FROM rows WHERE word <> replace(hex(zeroblob(20)), '0', n)`,

@@ -151,17 +151,20 @@ const stream: Kind = {
     const block = Buffer.alloc(STREAM_BLOCK)
     for (let file = Math.max(0, last - 1); file <= last; file += 1) {
       const open = openSync(join(at.dir, `${at.name}-${file}`), 'r')
-      const blocks = Math.min(STREAM_BLOCKS, steps - file * STREAM_BLOCKS)
-      const { size } = fstatSync(open)
-      if (size !== blocks * STREAM_BLOCK) {
-        throw new Error(`${at.name}-${file}: ${size} bytes, want ${blocks * STREAM_BLOCK}`)
+      try {
+        const blocks = Math.min(STREAM_BLOCKS, steps - file * STREAM_BLOCKS)
+        const { size } = fstatSync(open)
+        if (size !== blocks * STREAM_BLOCK) {
+          throw new Error(`${at.name}-${file}: ${size} bytes, want ${blocks * STREAM_BLOCK}`)
+        }
+        for (let i = 0; i < blocks; i += 1) {
+          readSync(open, block, 0, STREAM_BLOCK, i * STREAM_BLOCK)
+          const n = file * STREAM_BLOCKS + i
+          same(`${at.name}-${file} block ${i}`, block, bytesOf(at.name, n, STREAM_BLOCK))
+        }
+      } finally {
+        closeSync(open)
       }
-      for (let i = 0; i < blocks; i += 1) {
-        readSync(open, block, 0, STREAM_BLOCK, i * STREAM_BLOCK)
-        const n = file * STREAM_BLOCKS + i
-        same(`${at.name}-${file} block ${i}`, block, bytesOf(at.name, n, STREAM_BLOCK))
-      }
-      closeSync(open)
     }
   },
 }
