@@ -151,9 +151,17 @@ export class FuseSession {
         const ino = this.#ino(header.nodeLo, header.nodeHi)
         return this.#putAttr(volume, volume.attributes(ino), out)
       }
-      case OPCODES.WRITE.code:
+      case OPCODES.WRITE.code: {
+        // Staged once more, where it was staged: death in mid-write may have left it half written (tmpfs stops a write
+        // at a page when its process is killed), and an append must not move to the new end.
         wire.decodeWrite(buf, wire.IN_HEADER_BYTES, header.bodyEnd, this.#write)
-        return wire.encodeWriteOut(this.reply, out, this.#write.size)
+        const { size, dataAt, write_flags } = this.#write
+        const at = volume.staged.last?.offset ?? this.#write.offset
+        const ino = this.#ino(header.nodeLo, header.nodeHi)
+        const killSetids = (write_flags & wire.FUSE_WRITE_KILL_SUIDGID) !== 0
+        write(volume, this.#request(), ino, at, buf, dataAt, size, { append: false, killSetids })
+        return wire.encodeWriteOut(this.reply, out, size)
+      }
       case OPCODES.COPY_FILE_RANGE.code:
         return wire.encodeWriteOut(this.reply, out, answer.ino)
       case OPCODES.COPY_FILE_RANGE_64.code:

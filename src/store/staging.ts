@@ -143,6 +143,15 @@ export class StagingReader {
     }
   }
 
+  /** The last write that was begun, committed or not: the segment it is in outlives its commit. */
+  newest(): Staged | null {
+    const segment = segmentsIn(this.#segments.directory).at(-1)
+    if (segment === undefined) return null
+    let newest: Staged | null = null
+    for (const staged of this.#scanSegment(segment, 0, segment)) newest = staged
+    return newest
+  }
+
   *#scanSegment(segment: number, from: number, first: number): Generator<Staged> {
     const fd = this.#segments.descriptor(segment)
     const bytes = fstatSync(fd).size

@@ -32,6 +32,11 @@ export class StagedFiles {
     return this.#last
   }
 
+  /** The last write of a life before, also when a record covers it by now. */
+  recall(staged: Staged): void {
+    this.#last = staged
+  }
+
   add(staged: Staged): void {
     this.#last = staged
     let file = this.#files.get(staged.ino)

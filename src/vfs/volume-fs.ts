@@ -120,6 +120,9 @@ export class VolumeFs {
     for (const staged of this.staging.scan(shared.committedNumber, shared.stagedNumber)) {
       if (this.overlay.get(keys.inodeKey(staged.ino))) this.staged.add(staged)
     }
+    // The engine began before this thread and may have committed it already.
+    const newest = this.staging.newest()
+    if (newest) this.staged.recall(newest)
     const end = Buffer.of(keys.KIND.orphan + 1)
     for (const [key] of this.overlay.range(Buffer.of(keys.KIND.orphan), end)) {
       this.orphans.add(keys.inoOfKey(key))
