@@ -31,7 +31,7 @@ export function nodeControl(node: Node): NodeControl {
       node: { id: node.identity.id },
       mounts: mounts.list(),
       volumes: volumes.all().map(volumeInfo),
-      drives: node.drives.map((drive) => driveInfo(drive)),
+      drives: await driveInfos(node),
       problems: problems(node),
     }),
     shutdown: async () => node.keeper.shutdown(),
@@ -48,7 +48,7 @@ export function nodeControl(node: Node): NodeControl {
     volumes: {
       list: async () => volumes.all().map(volumeInfo),
       create: async ({ passphrase, recipients, ...request }) => {
-        const owner = { mode: 0o755, uid: 0, gid: 0 }
+        const owner = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
         const volume = await volumes.create(request, owner, { passphrase, recipients })
         return await volumeDetail(node, volume)
       },
@@ -62,11 +62,11 @@ export function nodeControl(node: Node): NodeControl {
       },
     },
     drives: {
-      list: async () => node.drives.map((drive) => driveInfo(drive)),
+      list: () => driveInfos(node),
       add: async (dir, options) => {
         const drive = addDrive(node.home, node.identity.id, dir, options.class ?? 2)
         await node.restart(null)
-        return driveInfo(drive)
+        return await driveInfo(node, drive)
       },
     },
     keys: {
@@ -192,7 +192,11 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
   }
 }
 
-function driveInfo(drive: Drive): DriveInfo {
+function driveInfos(node: Node): Promise<DriveInfo[]> {
+  return Promise.all(node.drives.map((drive) => driveInfo(node, drive)))
+}
+
+async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
   const { totalBytes, freeBytes } = capacityOf([drive])
   return {
     id: drive.id,
@@ -203,7 +207,7 @@ function driveInfo(drive: Drive): DriveInfo {
     state: drive.state,
     totalBytes,
     freeBytes,
-    usedBytes: Math.max(0, totalBytes - freeBytes),
+    usedBytes: await node.driveUse.bytes(drive),
   }
 }
 

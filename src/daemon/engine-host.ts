@@ -1,9 +1,16 @@
 import { type MessagePort, type TransferListItem, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError } from '../base/index.ts'
-import type { EngineAnswer, EngineCalls, EngineVerb } from './engine-protocol.ts'
+import type { EngineAnswer, EngineCalls, EngineProgress, EngineVerb } from './engine-protocol.ts'
+
+/** Of long work: what calls it off, and who hears how far it is. */
+export interface Watch {
+  signal: AbortSignal
+  progress(done: number, total: number | null, message: string): void
+}
 
 interface Waiting {
   verb: EngineVerb
+  watch: Watch | null
   resolve(result: unknown): void
   reject(error: unknown): void
 }
@@ -17,12 +24,18 @@ export class EngineHost {
   /** @param onDeath the thread ended by a bug: the daemon must stop, the keeper starts it anew */
   constructor(onDeath: (error: unknown) => void) {
     this.#worker.on('error', onDeath)
-    this.#worker.on('message', ({ id, result, error }: EngineAnswer) => {
-      const waiting = this.#waiting.get(id)
-      this.#waiting.delete(id)
+    this.#worker.on('message', (heard: EngineAnswer | EngineProgress) => {
+      const waiting = this.#waiting.get(heard.id)
+      if ('progress' in heard) {
+        const { done, total, message } = heard.progress
+        waiting?.watch?.progress(done, total, message)
+        return
+      }
+      this.#waiting.delete(heard.id)
+      const { result, error } = heard
       if (error) {
-        const { code, message } = error
-        waiting?.reject(new FsError(code as ErrnoCode, waiting.verb, { message }))
+        const { code, message, next } = error
+        waiting?.reject(new FsError(code as ErrnoCode, waiting.verb, { message, next }))
       } else waiting?.resolve(result)
     })
   }
@@ -31,12 +44,18 @@ export class EngineHost {
     verb: V,
     args: EngineCalls[V]['args'],
     transfer: TransferListItem[] = [],
+    watch: Watch | null = null,
   ): Promise<EngineCalls[V]['result']> {
     const id = ++this.#lastId
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { verb, resolve: resolve as (result: unknown) => void, reject })
+    const callOff = () =>
+      this.#worker.postMessage({ id: ++this.#lastId, verb: 'cancel', args: { id } })
+    return new Promise<EngineCalls[V]['result']>((resolve, reject) => {
+      const settle = resolve as (result: unknown) => void
+      this.#waiting.set(id, { verb, watch, resolve: settle, reject })
       this.#worker.postMessage({ id, verb, args }, transfer)
-    })
+      if (watch?.signal.aborted) callOff()
+      else watch?.signal.addEventListener('abort', callOff, { once: true })
+    }).finally(() => watch?.signal.removeEventListener('abort', callOff))
   }
 
   async connect(port: MessagePort): Promise<void> {

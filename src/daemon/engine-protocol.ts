@@ -1,6 +1,14 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { Epoch, VolumeId, VolumeNumber } from '../base/index.ts'
-import type { EngineFigures, RootAttributes, VolumeOpening, VolumeTraces } from '../store/index.ts'
+import type { Epoch, KeyEpoch, VolumeId, VolumeNumber } from '../base/index.ts'
+import type {
+  ClosedCheck,
+  EngineFigures,
+  Resealed,
+  RootAttributes,
+  VolumeCheck,
+  VolumeOpening,
+  VolumeTraces,
+} from '../store/index.ts'
 
 /** What opening a volume found; all zero and false for a new one. */
 export interface OpenedVolume {
@@ -13,7 +21,13 @@ export interface OpenedVolume {
 export interface EngineCalls {
   /** Make a new volume (`root` given), or open one that is there, under a new epoch. */
   open: {
-    args: { opening: VolumeOpening; epoch: Epoch; root: RootAttributes | null }
+    args: {
+      opening: VolumeOpening
+      epoch: Epoch
+      root: RootAttributes | null
+      /** Look at the pages of the view before LMDB maps them: the daemon before died of a signal. */
+      checkView: boolean
+    }
     result: OpenedVolume
   }
   /** Settle and let go. `clean` syncs the view too, so that the next boot may use it. */
@@ -27,6 +41,14 @@ export interface EngineCalls {
   /** Whether its root directory has no entry, with everything accepted so far applied. */
   isEmpty: { args: { number: VolumeNumber }; result: boolean }
   figures: { args: { number: VolumeNumber }; result: EngineFigures }
+  /** Long work: tells its progress, ends with ECANCELED when it is called off or the volume is closed. */
+  fsck: { args: { number: VolumeNumber; repair: boolean }; result: VolumeCheck }
+  fsckClosed: { args: { opening: VolumeOpening; repair: boolean }; result: ClosedCheck }
+  reseal: { args: { number: VolumeNumber; keepFrom: KeyEpoch }; result: Resealed }
+  /** Chunks that nothing names, of all open volumes. Returns how many were deleted, and their bytes. */
+  sweep: { args: Record<never, never>; result: { chunks: number; bytes: number } }
+  /** Call off the long work that was asked for with this id. */
+  cancel: { args: { id: number }; result: null }
 }
 
 export type EngineVerb = keyof EngineCalls
@@ -35,8 +57,14 @@ export type EngineRequest = {
   [V in EngineVerb]: { id: number; verb: V; args: EngineCalls[V]['args'] }
 }[EngineVerb]
 
+/** Sent while long work runs. */
+export interface EngineProgress {
+  id: number
+  progress: { done: number; total: number | null; message: string }
+}
+
 export interface EngineAnswer {
   id: number
   result: unknown
-  error: { code: string; message: string } | null
+  error: { code: string; message: string; next: string } | null
 }

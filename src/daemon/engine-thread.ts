@@ -17,11 +17,16 @@ import {
   destroyVolume,
   Engine,
   formatVolume,
+  fsckClosed,
+  fsckVolume,
   type LocalVolume,
   markViewClean,
   recoverVolume,
+  resealVolume,
+  sweep,
+  type Work,
 } from '../store/index.ts'
-import type { EngineAnswer, EngineCalls, EngineRequest } from './engine-protocol.ts'
+import type { EngineAnswer, EngineCalls, EngineProgress, EngineRequest } from './engine-protocol.ts'
 
 /** The thread that runs the engines of all volumes, beside the main thread and the mounts' workers. */
 const log = openLog(2).child({ room: 'store' })
@@ -34,12 +39,14 @@ function engineOf(number: VolumeNumber): Engine {
   return engine
 }
 
-function open({ opening, epoch, root }: EngineCalls['open']['args']) {
+async function open({ opening, epoch, root, checkView }: EngineCalls['open']['args']) {
+  // A look at it while it was closed.
+  await callOffAll(opening.number)
   let found = { rebuilt: false, records: 0, stagedWrites: 0 }
   let volume: LocalVolume
   if (root) volume = formatVolume(opening, epoch, root)
   else {
-    const { volume: recovered, ...rest } = recoverVolume(opening, epoch, log)
+    const { volume: recovered, ...rest } = recoverVolume(opening, epoch, log, checkView)
     volume = recovered
     found = rest
     log.info({ op: 'recover', volume: opening.id, epoch, ...found }, 'volume opened')
@@ -51,12 +58,71 @@ function open({ opening, epoch, root }: EngineCalls['open']['args']) {
 
 async function close({ number, clean }: EngineCalls['close']['args']): Promise<null> {
   const engine = engineOf(number)
+  await callOffAll(number)
   await engine.stop()
   engines.delete(number)
   const { opening } = engine.volume
   await engine.volume.close()
   if (clean) markViewClean(opening)
   return null
+}
+
+/** Work that goes on for minutes, by the id of its request. It must be over before its volume is closed. */
+interface LongWork {
+  /** Null is work on all open volumes. */
+  number: VolumeNumber | null
+  abort: AbortController
+  over: Promise<unknown>
+}
+
+const longWork = new Map<number, LongWork>()
+const PROGRESS_MS = 100
+
+/** Runs long work: with its progress told a few times a second, until it is called off. */
+async function long<T>(
+  id: number,
+  number: VolumeNumber | null,
+  run: (work: Work) => Promise<T>,
+): Promise<T> {
+  const abort = new AbortController()
+  let toldMs = Number.NEGATIVE_INFINITY
+  const work: Work = {
+    signal: abort.signal,
+    progress(done, total, message) {
+      const now = world.clock.monotonicMs()
+      if (now - toldMs < PROGRESS_MS) return
+      toldMs = now
+      parent.postMessage({ id, progress: { done, total, message } } satisfies EngineProgress)
+    },
+  }
+  const over = run(work)
+  longWork.set(id, { number, abort, over: over.catch(() => null) })
+  try {
+    return await over
+  } finally {
+    longWork.delete(id)
+  }
+}
+
+/** Ends what runs on a volume, before it is closed. */
+async function callOffAll(number: VolumeNumber): Promise<void> {
+  const running = [...longWork.values()].filter(
+    (one) => one.number === number || one.number === null,
+  )
+  for (const { abort } of running) abort.abort()
+  await Promise.all(running.map(({ over }) => over))
+}
+
+async function sweepAll(id: number): Promise<EngineCalls['sweep']['result']> {
+  const { deleted, resting } = await long(id, null, (work) =>
+    sweep([...engines.values()], world.clock, work),
+  )
+  const bytes = deleted.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
+  if (deleted.length + resting.length > 0) {
+    const found = { deleted: deleted.length, bytes, resting: resting.length }
+    log.info({ op: 'sweep', ...found }, 'chunks that nothing names')
+  }
+  return { chunks: deleted.length, bytes }
 }
 
 /** Not by the count of inodes: nameless ones that a kernel still knows, or that wait to be purged, are in it. */
@@ -90,7 +156,7 @@ function listen(port: MessagePort): null {
 async function obey(request: EngineRequest): Promise<unknown> {
   switch (request.verb) {
     case 'open':
-      return open(request.args)
+      return await open(request.args)
     case 'close':
       return await close(request.args)
     case 'port':
@@ -107,6 +173,26 @@ async function obey(request: EngineRequest): Promise<unknown> {
       return await isEmpty(request.args.number)
     case 'figures':
       return engineOf(request.args.number).figures()
+    case 'fsck': {
+      const { number, repair } = request.args
+      const engine = engineOf(number)
+      return await long(request.id, number, (work) => fsckVolume(engine, repair, world, work))
+    }
+    case 'fsckClosed': {
+      const { opening, repair } = request.args
+      return await long(request.id, opening.number, (work) => fsckClosed(opening, repair, work))
+    }
+    case 'reseal': {
+      const { number, keepFrom } = request.args
+      const engine = engineOf(number)
+      const { random } = world
+      return await long(request.id, number, (work) => resealVolume(engine, keepFrom, random, work))
+    }
+    case 'sweep':
+      return await sweepAll(request.id)
+    case 'cancel':
+      longWork.get(request.args.id)?.abort.abort()
+      return null
   }
 }
 
@@ -121,7 +207,8 @@ parent.on('message', (request: EngineRequest) => {
       if (error instanceof AssertionError || error instanceof TypeError) {
         log.error({ op: request.verb, stack: error.stack }, 'a bug in the engine')
       }
-      answer(null, { code: codeOf(error) || 'EIO', message: messageOf(error) })
+      const next = error instanceof FsError ? String(error.subject.next ?? '') : ''
+      answer(null, { code: codeOf(error) || 'EIO', message: messageOf(error), next })
     },
   )
 })

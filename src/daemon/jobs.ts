@@ -9,6 +9,8 @@ export interface JobHandle {
 
 interface Job {
   info: JobInfo
+  /** Name of the volume it is about, null for all. */
+  subject: string | null
   abort: AbortController
 }
 
@@ -25,11 +27,17 @@ export class Jobs {
     this.#now = now
   }
 
-  start(kind: string, unit: string, work: (job: JobHandle) => Promise<unknown>): JobInfo {
+  start(
+    kind: string,
+    unit: string,
+    work: (job: JobHandle) => Promise<unknown>,
+    subject: string | null = null,
+  ): JobInfo {
     const id = String(++this.#last)
     const abort = new AbortController()
     const job: Job = {
       abort,
+      subject,
       info: {
         id,
         name: kind,
@@ -57,7 +65,7 @@ export class Jobs {
       (error: unknown) =>
         set({
           state: abort.signal.aborted ? 'cancelled' : 'failed',
-          error: { code: codeOf(error) || 'EIO', message: messageOf(error), next: '' },
+          error: { code: codeOf(error) || 'EIO', message: messageOf(error), next: nextOf(error) },
         }),
     )
     for (const [old, { info }] of this.#jobs) {
@@ -65,6 +73,15 @@ export class Jobs {
       if (info.state !== 'running') this.#jobs.delete(old)
     }
     return job.info
+  }
+
+  /** A job of this kind that has not ended. @param subject any when null */
+  running(kind: string, subject: string | null): JobInfo | null {
+    for (const { info, subject: own } of this.#jobs.values()) {
+      const same = subject === null || own === subject
+      if (info.kind === kind && info.state === 'running' && same) return info
+    }
+    return null
   }
 
   list(): JobInfo[] {
@@ -91,4 +108,10 @@ export class Jobs {
     }
     return job
   }
+}
+
+function nextOf(error: unknown): string {
+  return error instanceof FsError && typeof error.subject.next === 'string'
+    ? error.subject.next
+    : ''
 }

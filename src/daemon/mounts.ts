@@ -1,6 +1,12 @@
-import { realpathSync } from 'node:fs'
-import type { AttachRequest, MountInfo, MountRequest, UnmountRequest } from '../api/index.ts'
-import { FsError, type Log, messageOf, type Random } from '../base/index.ts'
+import { realpath } from 'node:fs/promises'
+import type {
+  AttachRequest,
+  Driver,
+  MountInfo,
+  MountRequest,
+  UnmountRequest,
+} from '../api/index.ts'
+import { FsError, type KeyEpoch, type Log, messageOf, type Random } from '../base/index.ts'
 import {
   type AbsentVolume,
   type FromWorker,
@@ -11,9 +17,14 @@ import {
   type SlotState,
   setReadAhead,
 } from '../fuse/index.ts'
+import type { VolumeOpening } from '../store/index.ts'
 import type { EngineHost } from './engine-host.ts'
 import { MountWorker } from './mount-worker.ts'
+import type { NativeHost } from './native-host.ts'
 import type { NodeVolume, Volumes } from './volumes.ts'
+
+/** What serves a mount. */
+type Server = Pick<MountWorker, 'tell' | 'ended'>
 
 /** What the keeper keeps of a mount for the next life of the daemon. */
 interface KeptMount {
@@ -37,6 +48,8 @@ export interface MountsWorld {
   keeper: KeeperClient
   engine: EngineHost
   volumes: Volumes
+  /** The mount through fuse-native; while it stands there is no namespace mount through the kernel driver. */
+  native: NativeHost
   random: Random
   log: Log
   ownLocks: boolean
@@ -88,6 +101,13 @@ export class Mounts {
       await this.#serve(slot, kept, slot.target ?? '')
     }
     for (const { target } of state.binds) this.#binds.push({ target, since: this.#world.now() })
+    if (!this.namespace) await this.#world.native.restore()
+  }
+
+  /** Who serves the namespace, whichever driver it has. */
+  get #server(): Pick<MountWorker, 'tell' | 'ended'> | null {
+    const worker = this.namespace?.worker
+    return worker && !worker.ended ? worker : this.#world.native.mount
   }
 
   list(): MountInfo[] {
@@ -106,22 +126,25 @@ export class Mounts {
       }
     })
     const binds = this.#binds.map(({ target, since }, index) => bindInfo(target, since, index))
-    return [...rows, ...binds]
+    return [...rows, ...binds, ...this.#world.native.list()]
   }
 
   requests() {
-    return this.#mounts.map(({ target, worker }) => ({ target, requests: worker.requests() }))
+    const native = this.#world.native.mount
+    return [...this.#mounts.map(({ worker }) => worker), ...(native ? [native] : [])].map(
+      (server) => ({ target: server.target ?? '', requests: server.requests() }),
+    )
   }
 
   async mount(request: MountRequest): Promise<MountInfo> {
-    if (request.driver === 'fuse-native') {
-      throw new FsError('EOPNOTSUPP', 'mount', {
-        message: 'this build serves mounts through the kernel driver only',
-        next: 'run the node as root and leave --driver away',
-      })
-    }
-    const target = realTarget(request.target)
+    const target = await realTarget(request.target)
+    const { native } = this.#world
     const namespace = this.namespace
+    if ((request.driver ?? defaultDriver()) === 'fuse-native') {
+      if (namespace) throw otherDriver(namespace.target, 'kernel')
+      return await native.start(target, request.readOnly ?? false)
+    }
+    if (native.mount) throw otherDriver(native.mount.target, 'fuse-native')
     if (namespace) {
       const bound = await this.#world.keeper.bind(namespace.target, target)
       const since = this.#world.now()
@@ -143,7 +166,7 @@ export class Mounts {
         next: `weft detach ${volume.attached}`,
       })
     }
-    const target = realTarget(request.target)
+    const target = await realTarget(request.target)
     await this.#giveUp(volume, target)
     try {
       await this.#start(target, volume, request.readOnly ?? false, request.flags ?? [])
@@ -155,11 +178,16 @@ export class Mounts {
   }
 
   async umount({ target, force }: UnmountRequest): Promise<void> {
-    const path = realTarget(target)
+    const path = await realTarget(target)
     const bind = this.#binds.findIndex((one) => one.target === path)
     if (bind >= 0) {
       await this.#world.keeper.unbind(path, force)
       this.#binds.splice(bind, 1)
+      return
+    }
+    const { native } = this.#world
+    if (native.mount?.target === path) {
+      await native.unmount(force ?? false)
       return
     }
     const mount = this.#mounts.find((one) => one.target === path)
@@ -177,25 +205,57 @@ export class Mounts {
   async announce(
     change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: number },
   ): Promise<void> {
-    const worker = this.namespace?.worker
-    if (!worker || worker.ended) return
+    const worker = this.#server
+    if (!worker) return
     if ('served' in change) await worker.tell({ kind: 'add', served: change.served }, change.served)
     else if ('absent' in change) await worker.tell({ kind: 'absent', volume: change.absent })
     else await worker.tell({ kind: 'remove', number: change.gone as never })
   }
 
-  /** New keys of a volume for every mount that serves it. */
-  async replaceKeys(volume: NodeVolume): Promise<void> {
-    const { id, number } = volume.stored.record
+  /** New keys of a volume for every mount that serves it. @param newest key epoch they seal with from now on */
+  async replaceKeys(volume: NodeVolume, newest: KeyEpoch): Promise<void> {
+    const { number } = volume.stored.record
+    await this.#tellServing(volume, (opening) => {
+      return { kind: 'keys', number, keys: { ...opening.keys, newest } }
+    })
+  }
+
+  /** Every mount opens the volume anew: what its threads keep of it may be wrong after a repair. */
+  async renew(volume: NodeVolume): Promise<void> {
+    const { number } = volume.stored.record
+    await this.#tellServing(volume, (opening, writes) => {
+      return { kind: 'role', number, writes, opening }
+    })
+  }
+
+  async #tellServing(
+    volume: NodeVolume,
+    message: (opening: VolumeOpening, writes: boolean) => Parameters<MountWorker['tell']>[0],
+  ): Promise<void> {
+    const { id } = volume.stored.record
+    const ofNamespace = volume.attached === null
+    const servers: { worker: Server; writes: boolean }[] = []
     for (const { kept, worker } of this.#mounts) {
-      if (kept.volume !== null && kept.volume !== id) continue
+      if (kept.volume === id) servers.push({ worker, writes: true })
+      else if (kept.volume === null) servers.push({ worker, writes: ofNamespace })
+    }
+    const native = this.#world.native.mount
+    if (native) servers.push({ worker: native, writes: ofNamespace })
+    for (const { worker, writes } of servers) {
+      if (worker.ended) continue
       const opening = this.#world.volumes.opening(volume)
-      await worker.tell({ kind: 'keys', number, keys: opening.keys }, { opening, writes: true })
+      try {
+        await worker.tell(message(opening, writes), { opening, writes })
+      } catch (error) {
+        // A mount that has ended meanwhile needs nothing.
+        if (!worker.ended) throw error
+      }
     }
   }
 
   /** All connections are over: the workers have given up what they held. */
   async allEnded(): Promise<void> {
+    await this.#world.native.end()
     await Promise.all(this.#mounts.map((mount) => mount.ended))
   }
 
@@ -313,8 +373,8 @@ export class Mounts {
   }
 
   async #role(volume: NodeVolume, writes: boolean): Promise<void> {
-    const worker = this.namespace?.worker
-    if (!worker || worker.ended || !volume.shared) return
+    const worker = this.#server
+    if (!worker || !volume.shared) return
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
     try {
@@ -346,11 +406,22 @@ function bindInfo(target: string, since: string, index: number): MountInfo {
   }
 }
 
-/** The path as the mount table spells it; a path that is not there is the keeper's to refuse, in its words. */
-function realTarget(target: string): string {
-  try {
-    return realpathSync(target)
-  } catch {
-    return target
-  }
+/** fusermount lets everybody mount; mount(2) wants root. */
+function defaultDriver(): Driver {
+  return process.getuid?.() === 0 ? 'kernel' : 'fuse-native'
+}
+
+function otherDriver(target: string, driver: Driver): FsError {
+  return new FsError('EBUSY', 'mount', {
+    message: `the namespace is mounted at ${target} already, through the driver ${driver}`,
+    next: `weft umount ${target}`,
+  })
+}
+
+/**
+ * The path as the mount table spells it; a path that is not there is the keeper's to refuse, in its words.
+ * Never by a synchronous call: the path may lie on the mount that this thread serves.
+ */
+async function realTarget(target: string): Promise<string> {
+  return await realpath(target).catch(() => target)
 }

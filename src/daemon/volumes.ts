@@ -3,6 +3,7 @@ import {
   type Clock,
   codeOf,
   FsError,
+  type KeyEpoch,
   type Log,
   messageOf,
   type VolumeId,
@@ -53,6 +54,8 @@ export interface VolumesWorld {
   drives: readonly Drive[]
   clock: Clock
   log: Log
+  /** The daemon before died of a signal that LMDB brings about on damaged pages: look at them before it maps them. */
+  checkViews: boolean
   /** Let the namespace mount know. */
   announce(
     change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: VolumeNumber },
@@ -134,7 +137,9 @@ export class Volumes {
     const volume: NodeVolume = { stored, opened, shared, closed: null, attached: null }
     const opening = this.opening(volume)
     const root = { ...owner, now: clock.now() }
-    await engine.call('open', { opening, epoch: stored.record.epoch, root }, [opening.keys.bytes])
+    const { epoch } = stored.record
+    const args = { opening, epoch, root, checkView: false }
+    await engine.call('open', args, [opening.keys.bytes])
     this.#volumes.set(id, volume)
     await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
     return volume
@@ -233,12 +238,12 @@ export class Volumes {
     volume.stored = await this.#world.registry.get(volume.stored.record.id)
   }
 
-  /** New keys for the threads that have the volume open. */
-  async replaceKeys(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
+  /** New keys for the engine. @param newest key epoch it seals with from now on */
+  async replaceKeys(volume: NodeVolume, opened: OpenedKeys, newest: KeyEpoch): Promise<void> {
     const { number } = volume.stored.record
     const old = volume.opened
     volume.opened = opened
-    const keys = opened.keys.export()
+    const keys = { ...opened.keys.export(), newest }
     await this.#world.engine.call('keys', { number, keys }, [keys.bytes])
     if (old && old !== opened) wipeOpened(old)
   }
@@ -253,25 +258,49 @@ export class Volumes {
     })
   }
 
+  /** To look at a volume that could not be opened; nobody else is at it. @throws FsError of keys, EIO without its drive */
+  async closedOpening(volume: NodeVolume): Promise<VolumeOpening> {
+    const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
+    try {
+      return this.opening({ ...volume, opened, shared: new SharedVolume() })
+    } finally {
+      wipeOpened(opened)
+    }
+  }
+
+  /** Try once more to open a volume that was damaged. */
+  async reopen(volume: NodeVolume): Promise<void> {
+    const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
+    await this.#openWith(volume, opened)
+    if (!volume.shared) return
+    await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
+  }
+
+  /** Where a volume's journal is on this node. @throws FsError EIO when that drive is not here */
+  journalDirectory(volume: NodeVolume): string {
+    const { drives, identity } = this.#world
+    const { record } = volume.stored
+    const copy = copyOn(record, identity.id)
+    const drive = drives.find((one) => one.id === copy?.drive)
+    if (drive) return join(drive.dir, 'volumes', record.id)
+    throw new FsError('EIO', 'open', {
+      message: `the drive with the journal of ${record.name} is not here`,
+    })
+  }
+
   /** What a thread is told to open the volume; each call exports the keys anew, for one thread. */
   opening(volume: NodeVolume): VolumeOpening {
-    const { home, stagingDirectory, boot, drives, identity } = this.#world
+    const { home, stagingDirectory, boot, drives } = this.#world
     const { record } = volume.stored
     const { opened, shared } = volume
     if (!opened || !shared) throw new FsError('ENOKEY', 'open', { volume: record.name })
-    const copy = copyOn(record, identity.id)
-    const drive = drives.find((one) => one.id === copy?.drive)
-    if (!drive) {
-      throw new FsError('EIO', 'open', {
-        message: `the drive with the journal of ${record.name} is not here`,
-      })
-    }
+    const journalDirectory = this.journalDirectory(volume)
     return {
       id: record.id,
       number: record.number,
       name: record.name,
       viewDirectory: join(home, 'views', record.id),
-      journalDirectory: join(drive.dir, 'volumes', record.id),
+      journalDirectory,
       stagingDirectory: join(stagingDirectory, record.id),
       driveDirectories: drives.map((one) => one.dir),
       boot,
@@ -333,7 +362,9 @@ export class Volumes {
       volume.shared.sizeBytes = volume.stored.record.spec.sizeBytes
       const opening = this.opening(volume)
       const { epoch } = volume.stored.record
-      await engine.call('open', { opening, epoch, root: null }, [opening.keys.bytes])
+      const checkView = this.#world.checkViews || volume.closed?.state === 'damaged'
+      const args = { opening, epoch, root: null, checkView }
+      await engine.call('open', args, [opening.keys.bytes])
       volume.closed = null
     } catch (error) {
       log.error({ op: 'open', volume: name, error: messageOf(error) }, 'volume cannot be opened')

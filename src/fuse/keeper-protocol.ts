@@ -48,6 +48,8 @@ export interface KeeperState {
   readonly generation: number
   /** The one before ended without being asked to. */
   readonly afterCrash: boolean
+  /** Signal the one before died of, null when it exited. Absent under a keeper of an older build. */
+  readonly endedBy?: string | null
   readonly slots: readonly SlotState[]
   readonly binds: readonly BindState[]
   /** Why there are no slots, null when there are. */

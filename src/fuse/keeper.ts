@@ -152,6 +152,7 @@ class Keeper {
   #life: Life | null = null
   #everReady = false
   #afterCrash = false
+  #endedBy: NodeJS.Signals | null = null
   #restarting = false
   /** unmounting: crashes are still mended, dirty pages need a server. stopping: the daemon is to go for good. */
   #phase: 'running' | 'unmounting' | 'stopping' = 'running'
@@ -243,6 +244,7 @@ class Keeper {
       kind: 'state',
       generation: this.#generation,
       afterCrash: this.#afterCrash,
+      endedBy: this.#endedBy,
       slots: this.#slots.flatMap((slot, index) =>
         slot.fd < 0
           ? []
@@ -280,6 +282,7 @@ class Keeper {
       { op: 'end', daemonPid: life.child.pid, code, signal, error: error?.message },
       'daemon ended',
     )
+    this.#endedBy = signal
     this.#publish()
     this.#daemonGone?.()
     if (this.#phase === 'stopping') return

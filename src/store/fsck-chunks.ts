@@ -8,7 +8,6 @@ import {
 } from '../base/index.ts'
 import type { DamagedPart, ScrubReport } from '../chunks/index.ts'
 import { keys } from '../meta/index.ts'
-import type { ChunkSeen } from './fsck-index.ts'
 import { extentsOf, type LiveRange, type RangesByChunk } from './live-ranges.ts'
 import type { LocalVolume } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
@@ -226,35 +225,35 @@ export async function lostRanges(
 }
 
 export interface UnnamedChunk {
+  volume: LocalVolume
   id: ChunkId
   drive: DriveId
   storedBytes: number
-  keyEpoch: number
-  epoch: number
+}
+
+/** A volume, and the chunks of its checkpoints. */
+export interface Namer {
+  volume: LocalVolume
+  kept: ReadonlySet<ChunkId>
 }
 
 /**
- * Chunks of this volume on its drives that neither an extent nor a checkpoint names, of past epochs: what a crash
- * left between two steps. Those of this epoch may be on their way into a record.
+ * Chunks of these volumes that neither an extent nor a checkpoint names, of past epochs: what a crash left between two
+ * steps. Those of this epoch may be on their way into a record. One pass over the drives for all volumes.
  */
-export async function unnamedChunks(
-  volume: LocalVolume,
-  kept: ReadonlySet<ChunkId>,
-  known: ReadonlyMap<ChunkId, ChunkSeen> | null,
-  work: Work,
-): Promise<UnnamedChunk[]> {
+export async function unnamedChunks(namers: readonly Namer[], work: Work): Promise<UnnamedChunk[]> {
   const found: UnnamedChunk[] = []
+  const [first] = namers
   let count = 0
-  for (const { id: drive, state } of volume.drives) {
+  for (const { id: drive, state } of first?.volume.drives ?? []) {
     if (state === 'gone') continue
-    for (const id of volume.chunks.list(drive)) {
+    for (const id of first?.volume.chunks.list(drive) ?? []) {
       if (++count % 200 === 0) await turn(work)
-      if (known?.has(id) || kept.has(id) || isNamed(volume, id)) continue
-      const header = headerOf(volume, id, drive)
-      if (!header || header.volume !== volume.id) continue
-      if (header.epoch >= volume.shared.epoch) continue
-      const { storedBytes, keyEpoch, epoch } = header
-      found.push({ id, drive, storedBytes, keyEpoch, epoch })
+      if (namers.some(({ volume, kept }) => kept.has(id) || isNamed(volume, id))) continue
+      const header = first && headerOf(first.volume, id, drive)
+      const volume = namers.find((one) => one.volume.id === header?.volume)?.volume
+      if (!header || !volume || header.epoch >= volume.shared.epoch) continue
+      found.push({ volume, id, drive, storedBytes: header.storedBytes })
     }
   }
   return found

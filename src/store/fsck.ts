@@ -353,9 +353,8 @@ class Fsck {
   }
 
   async #unnamed(): Promise<void> {
-    const { volume, checkpoints } = this.#engine
     if (!this.#repair) return
-    const { deleted, resting } = await sweep(volume, checkpoints, this.#world.clock, this.#work)
+    const { deleted, resting } = await sweep([this.#engine], this.#world.clock, this.#work)
     const sum = (list: readonly { storedBytes: number }[]) =>
       list.reduce((bytes, one) => bytes + one.storedBytes, 0)
     if (deleted.length > 0) {

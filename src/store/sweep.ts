@@ -1,7 +1,7 @@
 import { type ChunkId, type Clock, CorruptError, type RecordSeq } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import { scan } from '../journal/index.ts'
-import type { Checkpoints } from './checkpoint.ts'
+import type { Engine } from './engine.ts'
 import { isNamed, type UnnamedChunk, unnamedChunks } from './fsck-chunks.ts'
 import type { LocalVolume } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
@@ -18,40 +18,41 @@ export interface Swept {
 
 /**
  * Deletes chunks of past epochs that nothing names (rule 6): those that a stable record ended, and those that no
- * record ever named and that have rested a day. A crash between two steps leaves them.
+ * record ever named and that have rested a day. A crash between two steps leaves them. One pass for all volumes.
  */
-export async function sweep(
-  volume: LocalVolume,
-  checkpoints: Checkpoints,
-  clock: Clock,
-  work: Work,
-): Promise<Swept> {
-  const release = await checkpoints.hold()
+export async function sweep(engines: readonly Engine[], clock: Clock, work: Work): Promise<Swept> {
+  const releases = await Promise.all(engines.map(({ checkpoints }) => checkpoints.hold()))
   try {
-    const kept = new Set(checkpoints.chunks().map(({ id }) => id))
-    const unnamed = await unnamedChunks(volume, kept, null, work)
+    const namers = engines.map(({ volume, checkpoints }) => ({
+      volume,
+      kept: new Set(checkpoints.chunks().map(({ id }) => id)),
+    }))
     const { sec } = clock.now()
     const swept: Swept = { deleted: [], resting: [] }
     const young: UnnamedChunk[] = []
-    for (const chunk of unnamed) {
-      const writtenMs = volume.chunks.writtenMs(chunk.id, chunk.drive) ?? 0
-      if (sec * 1000 - writtenMs >= REST_MS) await remove(volume, chunk, swept)
+    for (const chunk of await unnamedChunks(namers, work)) {
+      const writtenMs = chunk.volume.chunks.writtenMs(chunk.id, chunk.drive) ?? 0
+      if (sec * 1000 - writtenMs >= REST_MS) await remove(chunk, swept)
       else young.push(chunk)
     }
-    const ended = await endedBy(volume, new Set(young.map(({ id }) => id)), work)
-    for (const chunk of young) {
-      if (ended.has(chunk.id)) await remove(volume, chunk, swept)
-      else swept.resting.push(chunk)
+    for (const { volume } of namers) {
+      const own = young.filter((chunk) => chunk.volume === volume)
+      const ended = await endedBy(volume, new Set(own.map(({ id }) => id)), work)
+      for (const chunk of own) {
+        if (ended.has(chunk.id)) await remove(chunk, swept)
+        else swept.resting.push(chunk)
+      }
     }
     return swept
   } finally {
-    release()
+    for (const release of releases) release()
   }
 }
 
-async function remove(volume: LocalVolume, chunk: UnnamedChunk, swept: Swept): Promise<void> {
-  if (isNamed(volume, chunk.id)) return
-  if (await volume.chunks.delete(chunk.id, chunk.drive)) swept.deleted.push(chunk)
+async function remove(chunk: UnnamedChunk, swept: Swept): Promise<void> {
+  const { volume, id, drive } = chunk
+  if (isNamed(volume, id)) return
+  if (await volume.chunks.delete(id, drive)) swept.deleted.push(chunk)
 }
 
 /** Which of these chunks a record on stable storage stopped using. Headers are clear: nothing is unsealed. */

@@ -510,7 +510,7 @@ test('chunks that a crash left unnamed are deleted when a record ended them, els
     const current = newId<ChunkId>(systemRandom)
     await putPieces(world.volume, current, data(PAGE, 3), PAGE, [])
     utimesSync(world.chunkPath(current), dayAgo, dayAgo)
-    const swept = await sweep(world.volume, world.engine.checkpoints, clock, quietWork)
+    const swept = await sweep([world.engine], clock, quietWork)
     assert.equal(swept.deleted.map(({ id }) => id).sort(), [ended.chunk, old].sort())
     assert.equal(
       swept.resting.map(({ id }) => id),
