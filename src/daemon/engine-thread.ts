@@ -41,7 +41,7 @@ function engineOf(number: VolumeNumber): Engine {
 
 async function open({ opening, epoch, root, checkView }: EngineCalls['open']['args']) {
   // A look at it while it was closed.
-  await callOffAll(opening.number)
+  await callOff((one) => one.number === opening.number)
   let found = { rebuilt: false, records: 0, stagedWrites: 0 }
   let volume: LocalVolume
   if (root) volume = formatVolume(opening, epoch, root)
@@ -58,7 +58,7 @@ async function open({ opening, epoch, root, checkView }: EngineCalls['open']['ar
 
 async function close({ number, clean }: EngineCalls['close']['args']): Promise<null> {
   const engine = engineOf(number)
-  await callOffAll(number)
+  await callOff((one) => one.number === number || one.number === null)
   await engine.stop()
   engines.delete(number)
   const { opening } = engine.volume
@@ -104,11 +104,9 @@ async function long<T>(
   }
 }
 
-/** Ends what runs on a volume, before it is closed. */
-async function callOffAll(number: VolumeNumber): Promise<void> {
-  const running = [...longWork.values()].filter(
-    (one) => one.number === number || one.number === null,
-  )
+/** Ends long work and waits for its end. */
+async function callOff(which: (one: LongWork) => boolean): Promise<void> {
+  const running = [...longWork.values()].filter(which)
   for (const { abort } of running) abort.abort()
   await Promise.all(running.map(({ over }) => over))
 }

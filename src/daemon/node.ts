@@ -4,6 +4,7 @@ import { type ApiServer, type JobInfo, type Problem, startApi } from '../api/ind
 import {
   background,
   type Clock,
+  codeOf,
   FsError,
   type Log,
   limits,
@@ -261,7 +262,9 @@ export class Node {
 
   /** Chunks that nothing names go, at the start and then a few times a day. */
   #sweep(): void {
-    this.engine.call('sweep', {}).catch(background(this.#log, 'sweep'))
+    const log = background(this.#log, 'sweep')
+    // Closing a volume calls it off; the next one finds the same.
+    this.engine.call('sweep', {}).catch((error) => codeOf(error) === 'ECANCELED' || log(error))
     this.#clock.after(SWEEP_MS, () => this.#sweep())
   }
 
