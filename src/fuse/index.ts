@@ -8,6 +8,7 @@
  */
 export { answer, answerBare } from './answer.ts'
 export { setReadAhead } from './device.ts'
+export { fusermount, isNativeMount, NATIVE_LIMITS, NativeMount } from './driver-fuse-native.ts'
 export { Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'
