@@ -20,6 +20,7 @@ import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
 import { Intervals } from './intervals.ts'
 import type { LocalVolume } from './local-volume.ts'
+import { ExtentsAtHand } from './placed-extents.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
 import {
@@ -71,6 +72,9 @@ const NO_SPACE_RETRY_MS = 500
 /** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 /** Extents that one record gives back at most, so that it stays small and the lock short. */
 const PURGED_EXTENTS_MAX = 8192
+/** From so many separate ranges on, a file's extents between them are read in one go, if they are not far more. */
+const INTERVALS_SCANNED_MIN = 4
+const EXTENTS_PER_INTERVAL_MAX = 16
 const WRITES_PER_BATCH = 8192
 /** The view may be this far behind while nobody asks for a range: more records in one transaction. */
 const FOLLOW_MS = 20
@@ -512,10 +516,17 @@ export class Engine {
     place: (draft: Draft, editors: ReadonlyMap<Ino, ExtentEditor>) => void,
   ): void {
     const { shared } = this.volume
-    this.commit((draft) => {
+    this.commit((draft, atHand) => {
       const editors = new Map<Ino, ExtentEditor>()
-      for (const ino of batch.files.keys()) {
-        if (draft.get(keys.inodeKey(ino))) editors.set(ino, new ExtentEditor(draft, ino))
+      for (const [ino, { intervals }] of batch.files) {
+        if (!draft.get(keys.inodeKey(ino))) continue
+        editors.set(ino, new ExtentEditor(draft, ino))
+        const { list } = intervals
+        const [first] = list
+        const last = list.at(-1)
+        if (first && last && list.length >= INTERVALS_SCANNED_MIN) {
+          atHand.load(ino, first.from, last.to, list.length * EXTENTS_PER_INTERVAL_MAX)
+        }
       }
       place(draft, editors)
       for (const [ino, editor] of editors) {
@@ -548,15 +559,21 @@ export class Engine {
   }
 
   /** Make a record under the lock, over a view with every earlier record applied, and apply it. */
-  commit(make: (draft: Draft) => { stagedNumber?: number; urgent?: boolean } | null): boolean {
+  commit(
+    make: (
+      draft: Draft,
+      atHand: ExtentsAtHand,
+    ) => { stagedNumber?: number; urgent?: boolean } | null,
+  ): boolean {
     const { volume } = this
     const { shared } = volume
     this.follow()
     shared.lock()
     try {
       this.#followTo(shared.seq)
-      const draft = new Draft(volume.view)
-      const more = make(draft)
+      const atHand = new ExtentsAtHand(volume.view)
+      const draft = new Draft(atHand)
+      const more = make(draft, atHand)
       if (!more) return false
       const { changes, ends, seq } = volume.append(draft, { urgent: true, ...more })
       const { head } = shared

@@ -19,6 +19,7 @@ export {
   LocalVolume,
   type VolumeOpening,
 } from './local-volume.ts'
+export { firstFrom, overlappingPart, type PlacedExtent } from './placed-extents.ts'
 export {
   formatVolume,
   markViewClean,

@@ -1,11 +1,7 @@
 import type { Ino } from '../base/index.ts'
-import { type Change, decodeExtent, type Extent, keys } from '../meta/index.ts'
+import { type Change, decodeExtent, keys } from '../meta/index.ts'
+import { firstFrom, overlappingPart, type PlacedExtent } from '../store/index.ts'
 import type { Overlay } from './overlay.ts'
-
-export interface PlacedExtent {
-  offset: number
-  extent: Extent
-}
 
 /** Files whose extents are kept decoded, and how many of them in one file at most. */
 const FILES_MAX = 128
@@ -45,7 +41,7 @@ export class ExtentMaps {
   /** All extents of the file that overlap [from, to), when they are at hand; null otherwise. Waits for nobody. */
   known(ino: Ino, from: number, to: number): PlacedExtent[] | null {
     const map = this.#maps.get(ino)
-    return map ? cut(map, from, to) : null
+    return map ? overlappingPart(map, from, to) : null
   }
 
   /** A change that this thread appended: keeps the extents at hand right. */
@@ -65,7 +61,7 @@ export class ExtentMaps {
   overlapping(ino: Ino, from: number, to: number): PlacedExtent[] {
     const map = this.#map(ino)
     if (!map) return this.#lookUp(ino, from, to)
-    return cut(map, from, to)
+    return overlappingPart(map, from, to)
   }
 
   #map(ino: Ino): PlacedExtent[] | null {
@@ -109,25 +105,4 @@ export class ExtentMaps {
     }
     return found
   }
-}
-
-/** Index of the first extent at or behind an offset. */
-function firstFrom(map: readonly PlacedExtent[], offset: number): number {
-  let low = 0
-  let high = map.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((map[middle] as PlacedExtent).offset >= offset) high = middle
-    else low = middle + 1
-  }
-  return low
-}
-
-function cut(map: readonly PlacedExtent[], from: number, to: number): PlacedExtent[] {
-  let first = firstFrom(map, from)
-  const before = map[first - 1]
-  if (before && before.offset + before.extent.length > from) first--
-  let end = first
-  while (end < map.length && (map[end] as PlacedExtent).offset < to) end++
-  return map.slice(first, end)
 }
