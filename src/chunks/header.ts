@@ -168,3 +168,52 @@ function safeEpoch(reader: ByteReader, expected: ChunkId): Epoch {
 function corrupt(chunk: ChunkId, why: string, cause?: unknown): CorruptError {
   return new CorruptError(`chunk header: ${why}`, { chunk, part: 'header' }, cause)
 }
+
+/**
+ * As decodeHeader, but a single flipped bit in block 0 is set right, in a copy: one bit may cost the page it is in, not
+ * the whole chunk. The checksum tells which it was: no other change of one bit fits it, and of heavier damage one case
+ * in six million would; the seals of pages and back-pointers then still stand between it and any reader.
+ * @throws CorruptError as decodeHeader
+ */
+export function decodeHeaderMended(
+  block: Buffer,
+  blockBytes: number,
+  expected: ChunkId,
+): ChunkHeader {
+  try {
+    return decodeHeader(block, blockBytes, expected)
+  } catch (error) {
+    if (!(error instanceof CorruptError) || blockBytes < BLOCK_BYTES) throw error
+    const mended = Buffer.from(block.subarray(0, BLOCK_BYTES))
+    if (!mendBit(mended)) throw error
+    return decodeHeader(mended, BLOCK_BYTES, expected)
+  }
+}
+
+/** Does the checksum of block 0 hold as it stands? */
+export function isWholeHeader(block: Buffer): boolean {
+  return block.readUInt32LE(CRC_AT) === crc32(block.subarray(0, CRC_AT))
+}
+
+/** Sets one bit right so that the checksum holds. False when none does. */
+function mendBit(block: Buffer): boolean {
+  const stored = block.readUInt32LE(CRC_AT)
+  const wrong = (stored ^ crc32(block.subarray(0, CRC_AT))) >>> 0
+  if (wrong === 0) return false
+  if ((wrong & (wrong - 1)) === 0) {
+    // The bit is in the checksum itself.
+    block.writeUInt32LE((stored ^ wrong) >>> 0, CRC_AT)
+    return true
+  }
+  // Behind the fields all bytes are zero: what is not, is where it was.
+  const stray = block.subarray(FIELD_BYTES, CRC_AT).findIndex((byte) => byte !== 0)
+  const [from, to] = stray < 0 ? [0, FIELD_BYTES] : [FIELD_BYTES + stray, FIELD_BYTES + stray + 1]
+  for (let at = from; at < to; at++) {
+    for (let bit = 1; bit < 256; bit <<= 1) {
+      block[at] = (block[at] as number) ^ bit
+      if (crc32(block.subarray(0, CRC_AT)) === stored) return true
+      block[at] = (block[at] as number) ^ bit
+    }
+  }
+  return false
+}

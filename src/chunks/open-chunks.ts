@@ -11,7 +11,7 @@ import { tagBytes } from '../crypto/index.ts'
 import { alignedBuffer, type ChunkFiles } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import { chunkPath } from './chunk-path.ts'
-import { BLOCK_BYTES, type ChunkHeader, decodeHeader, layoutOf } from './header.ts'
+import { BLOCK_BYTES, type ChunkHeader, decodeHeaderMended, layoutOf } from './header.ts'
 
 /** A chunk with its descriptor, parsed header and tag table at hand. */
 export interface OpenChunk {
@@ -77,7 +77,7 @@ export class OpenChunks {
     const fd = this.#openFile(id, drive)
     try {
       const count = readFrom(this.#files, drive, id, fd, this.#front, FRONT_BYTES, 0)
-      const header = decodeHeader(this.#front, count, id)
+      const header = decodeHeaderMended(this.#front, count, id)
       const layout = layoutOf(header.plainBytes, header.pageBytes, header.backPointerBytes)
       const tags = Buffer.allocUnsafeSlow(layout.pageCount * tagBytes)
       this.#readTags(tags, count, id, drive, fd)

@@ -8,15 +8,16 @@ import {
   BLOCK_BYTES,
   type ChunkHeader,
   type ChunkLayout,
-  decodeHeader,
+  decodeHeaderMended,
+  isWholeHeader,
   layoutOf,
 } from './header.ts'
 import { driveFailed } from './open-chunks.ts'
 import { type ChunkReader, openBackPointer } from './seal-chunk.ts'
 
 /**
- * file: there is none. header: block 0 is not a header of this chunk, so nothing else could be
- * looked at. volume: it is another volume's. length: the file is longer or shorter than it says.
+ * file: there is none. header: block 0 is not a header of this chunk; unless it is one flipped bit away
+ * from it, nothing else could be looked at. volume: it is another volume's. length: the file is longer or shorter than it says.
  * checksum: what is behind block 0 differs from what was stored. pages, back-pointer: their seals.
  */
 export type DamagedPart =
@@ -54,13 +55,15 @@ export async function scrubChunk(
   const read = await readWhole(files, drive, id, image)
   if (read === null) return report(drive, id, null, [], ['file'])
   let header: ChunkHeader
+  const damage: DamagedPart[] = []
   try {
-    header = decodeHeader(image, Math.min(read.count, BLOCK_BYTES), id)
+    const count = Math.min(read.count, BLOCK_BYTES)
+    header = decodeHeaderMended(image, count, id)
+    if (!isWholeHeader(image)) damage.push('header')
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error
     return report(drive, id, null, [], ['header'])
   }
-  const damage: DamagedPart[] = []
   const layout = layoutOf(header.plainBytes, header.pageBytes, header.backPointerBytes)
   if (read.fileBytes !== layout.fileBytes) damage.push('length')
   const count = Math.min(read.count, layout.fileBytes)

@@ -143,12 +143,37 @@ test('a flipped bit in the back-pointers leaves all data readable', async () => 
   }
 })
 
-test('a flipped bit in the header fails the chunk', async () => {
+const HEADER_BYTES = [0, 8, 12, 16, 40, 48, 56, 64, 72, 76, 80, 84, 2000, 4091, 4092, 4095]
+
+test('a flipped bit in the header costs no page; scrub names it', async () => {
   const target = makeTarget()
   try {
     const { world, id } = target
-    for (const at of [0, 8, 12, 16, 40, 48, 56, 64, 72, 76, 80, 84, 2000, 4091, 4092, 4095]) {
+    for (const at of HEADER_BYTES) {
       flip(target, at, 2)
+      const store = world.anotherStore()
+      assert.equal(unreadablePages(target, store), [], `byte ${at}`)
+      assert.is(store.statSync(id, world.drive.id).plainBytes, SIZE)
+      assert.equal(store.backPointerSync(id, world.drive.id, world.reader), pointer)
+      const { blind, keyed } = await scrubs(target)
+      assert.equal(blind.damage, ['header'])
+      assert.equal(keyed.damage, ['header'])
+      assert.equal(keyed.badPages, [])
+    }
+  } finally {
+    target.world.close()
+  }
+})
+
+test('more than one flipped bit in the header fails the chunk', async () => {
+  const target = makeTarget()
+  try {
+    const { world, id, path } = target
+    for (const at of HEADER_BYTES) {
+      flip(target, at, 2)
+      const bytes = readFileSync(path)
+      bytes[at === 17 ? 18 : 17]! ^= 1
+      writeFileSync(path, bytes)
       const store = world.anotherStore()
       const read = () => store.readSync(id, world.drive.id, world.reader, 0, 1, Buffer.alloc(1), 0)
       assert.is(errorOf(read)?.subject.part, 'header', `byte ${at}`)
