@@ -1,11 +1,14 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
+  AssertionError,
   assert,
   CorruptError,
+  codeOf,
   type Epoch,
   type Log,
   limits,
+  messageOf,
   ROOT_INO,
   type Timespec,
 } from '../base/index.ts'
@@ -113,14 +116,25 @@ export function recoverVolume(
       log.error({ op: 'recover', volume: opening.id, damage }, 'the view is damaged; rebuilt')
       return rebuild(opening, epoch)
     }
-    const volume = new LocalVolume(opening)
-    const head = volume.view.head()
-    if (head && holdsHead(systemDisk, opening.journalDirectory, opening.id, head)) {
-      return takeUp(volume, head, epoch, false)
+    let why: unknown = 'the view is ahead of the log'
+    try {
+      const volume = new LocalVolume(opening)
+      const head = volume.view.head()
+      if (head && holdsHead(systemDisk, opening.journalDirectory, opening.id, head)) {
+        return takeUp(volume, head, epoch, false)
+      }
+      letGo(volume)
+    } catch (error) {
+      // A code is the drive's or the keys' word; without one, stored bytes were wrong, and may be the view's.
+      if (error instanceof AssertionError || codeOf(error) !== '') throw error
+      why = error
     }
-    log.warn({ op: 'recover', volume: opening.id }, 'the view is ahead of the log; rebuilt')
-    letGo(volume)
-    return rebuild(spare, epoch)
+    log.warn({ op: 'recover', volume: opening.id, why: messageOf(why) }, 'the view is rebuilt')
+    try {
+      return rebuild(spare, epoch)
+    } catch (error) {
+      throw why instanceof Error ? why : error
+    }
   } finally {
     new Uint8Array(spare.keys.bytes).fill(0)
   }

@@ -5,11 +5,13 @@ import * as assert from 'uvu/assert'
 import {
   type ChunkId,
   CorruptError,
+  type DriveId,
   type Ino,
   newId,
   ROOT_INO,
   systemRandom,
 } from '../../src/base/index.ts'
+import { ChunkStore } from '../../src/chunks/index.ts'
 import { keys, S_IFDIR, S_IFREG } from '../../src/meta/index.ts'
 import { putPieces } from '../../src/store/chunk-pieces.ts'
 import { fsckClosed, sweep, type VolumeCheck } from '../../src/store/index.ts'
@@ -429,6 +431,46 @@ test('a view whose pages are damaged is made anew at the next start, and the old
     assert.is(world.volume.shared.inodes, 201)
     assert.equal((await world.fsck()).findings, [])
     assert.not.ok(existsSync(`${world.viewDirectory}.aside`))
+  }))
+
+test('a value of the view that is wrong when the volume is opened is no reason to stay closed', () =>
+  inWorld(async (world) => {
+    await world.file(ROOT_INO, 'f', data(100, 1), true)
+    await world.engine.settle()
+    const head = world.volume.view.head()
+    world.volume.view.apply([{ key: keys.totalsKey(), value: Buffer.from('junk') }], head as never)
+    await world.close()
+    world.reopen()
+    assert.ok(world.inodeOf('f'))
+    assert.equal((await world.fsck()).findings, [])
+  }))
+
+test('any single flipped bit of a chunk costs its page at most', () =>
+  inWorld(async (world) => {
+    const bytes = data(3 * PAGE, 21)
+    const { ino, chunk } = await world.file(ROOT_INO, 'f', bytes)
+    const path = world.chunkPath(chunk)
+    const whole = readFileSync(path)
+    for (let at = 5; at < whole.length; at += 997) {
+      flipBit(path, at)
+      const store = new ChunkStore(world.volume.drives)
+      let lost = 0
+      for (let page = 0; page < 3; page++) {
+        const out = Buffer.alloc(PAGE)
+        try {
+          const drive = world.volume.drives[0]?.id as DriveId
+          store.readSync(chunk, drive, world.volume.reader, page * PAGE, PAGE, out, 0)
+          assert.equal(out, bytes.subarray(page * PAGE, (page + 1) * PAGE))
+        } catch (error) {
+          assert.ok(error instanceof CorruptError)
+          lost++
+        }
+      }
+      assert.ok(lost <= 1, `byte ${at} cost ${lost} pages`)
+      store.close()
+      writeFileSync(path, whole)
+    }
+    assert.equal(world.read(ino, 0, bytes.length), bytes)
   }))
 
 test('a damaged journal and no view: the volume stays closed, fsck says what is lost and refuses to cut', () =>
