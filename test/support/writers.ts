@@ -99,30 +99,35 @@ const small: Kind = {
   },
 }
 
-const LOG = 'log'
+const LOG_LINES = 100_000
 
-/** All writers of this kind share one file. */
+/** All writers of this kind share their files; each moves on to the next after as many lines of its own. */
 const append: Kind = {
   step(at, n) {
     const { O_APPEND, O_CREAT, O_WRONLY } = constants
     const line = `${at.name} ${n} ${'x'.repeat(n % 100)}\n`
-    put(fd(at, LOG, O_APPEND | O_CREAT | O_WRONLY), Buffer.from(line), null)
+    const log = `log${Math.floor(n / LOG_LINES)}`
+    put(fd(at, log, O_APPEND | O_CREAT | O_WRONLY), Buffer.from(line), null)
   },
   check(at, steps) {
     let next = 0
-    for (const line of readFileSync(join(at.dir, LOG), 'latin1').split('\n')) {
-      if (!line.startsWith(`${at.name} `)) {
-        if (line !== '' && !/^append\w* \d+ x*$/.test(line)) {
-          throw new Error(`a line nobody wrote: ${JSON.stringify(line.slice(0, 80))}`)
+    for (let log = 0; log * LOG_LINES < steps; log += 1) {
+      const lines = readFileSync(join(at.dir, `log${log}`), 'latin1').split('\n')
+      for (const line of lines) {
+        if (!line.startsWith(`${at.name} `)) {
+          if (line !== '' && !/^append\w* \d+ x*$/.test(line)) {
+            throw new Error(`a line nobody wrote: ${JSON.stringify(line.slice(0, 80))}`)
+          }
+          continue
         }
-        continue
+        if (line !== `${at.name} ${next} ${'x'.repeat(next % 100)}`) {
+          throw new Error(`${at.name}: line ${next} is ${JSON.stringify(line.slice(0, 80))}`)
+        }
+        next += 1
       }
-      if (line !== `${at.name} ${next} ${'x'.repeat(next % 100)}`) {
-        throw new Error(`${at.name}: line ${next} is ${JSON.stringify(line.slice(0, 80))}`)
-      }
-      next += 1
+      const until = Math.min(steps, (log + 1) * LOG_LINES)
+      if (next !== until) throw new Error(`${at.name}: ${next} lines in log${log}, want ${until}`)
     }
-    if (next !== steps) throw new Error(`${at.name}: ${next} lines, want ${steps}`)
   },
 }
 
