@@ -24,12 +24,10 @@ function programs(): string {
 
 class Postgres {
   readonly #bin = programs()
-  readonly #world: NodeWorld
   readonly #data: string
   readonly #socket: string
 
   constructor(world: NodeWorld, data: string) {
-    this.#world = world
     this.#data = data
     this.#socket = world.mkdir('socket')
     const [uid = 0, gid = 0] = ids('postgres')
