@@ -88,7 +88,6 @@ export interface VolumeDetail extends VolumeInfo {
   readonly journalBytes: number
   /** Ids of the drives that hold any of it. */
   readonly drives: readonly string[]
-  readonly openFiles: number
   readonly problems: readonly Problem[]
 }
 

@@ -150,7 +150,6 @@ export const volumeDetail = volumeInfo.extend({
   liveBytes: whole,
   journalBytes: whole,
   drives: z.array(z.string()),
-  openFiles: whole,
   problems: z.array(problem),
 }) satisfies z.ZodType<VolumeDetail>
 

@@ -187,7 +187,6 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     epoch: record.epoch,
     keyEpoch: record.keys.newest,
     keySlots: record.keys.slots.length,
-    openFiles: 0,
     problems: volumeProblems(node, volume),
   }
 }

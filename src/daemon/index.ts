@@ -3,7 +3,7 @@
  * engine thread and one worker thread for each mount. Started by the keeper, never by a person. Nobody imports it but main.
  */
 import { FsError, messageOf, openLog, systemClock } from '../base/index.ts'
-import { KeeperClient } from '../fuse/index.ts'
+import { KeeperClient, removeStagingDir, runDirOf } from '../fuse/index.ts'
 import { Node } from './node.ts'
 
 /** Time for everything to settle once the keeper asked to stop; it kills after 10 s. */
@@ -29,6 +29,7 @@ export async function runDaemon(options: {
     ...options,
     log,
     keeper,
+    leave,
     onDeath: (error) => {
       const stack = error instanceof Error ? error.stack : messageOf(error)
       log.error({ op: 'thread', stack }, 'a thread died; the daemon ends and is started anew')
@@ -40,7 +41,9 @@ export async function runDaemon(options: {
     log.error({ op: 'stop' }, `not settled within ${STOP_MS} ms; what was accepted is replayed`)
     leave()
   })
-  await node.stop()
+  const settled = await node.stop()
+  // What could not be settled lies in staging alone, for the next start.
+  if (settled) await removeStagingDir(runDirOf(options.home))
   cancel()
   log.info({ op: 'stop' }, 'stopped')
   leave()

@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises'
 import { MessageChannel, Worker } from 'node:worker_threads'
-import { FsError } from '../base/index.ts'
+import { type ErrnoCode, FsError } from '../base/index.ts'
 import {
   type FromWorker,
   METRICS_BYTES,
@@ -52,13 +52,16 @@ export class MountWorker {
       if (message.kind === 'done') {
         const waiting = this.#waiting.get(message.id)
         this.#waiting.delete(message.id)
-        if (message.error) waiting?.reject(new FsError('EIO', 'mount', { message: message.error }))
-        else waiting?.resolve()
+        if (message.error) {
+          const { code, message: text } = message.error
+          waiting?.reject(new FsError(code as ErrnoCode, 'mount', { message: text }))
+        } else waiting?.resolve()
       } else if (message.kind === 'negotiated') {
-        on.negotiated(message.negotiated).finally(() => {
+        // Without the keeper's yes the kernel gets no answer: the daemon ends, and INIT is read again.
+        on.negotiated(message.negotiated).then(() => {
           Atomics.store(this.#mailbox, 1, 1)
           Atomics.notify(this.#mailbox, 1)
-        })
+        }, on.death)
       } else if (message.kind !== 'ended') on.message(message)
     })
   }

@@ -167,7 +167,7 @@ export class Mounts {
       })
     }
     const target = await realTarget(request.target)
-    await this.#giveUp(volume, target)
+    await this.#giveUp(volume, target, request.force ?? false)
     try {
       await this.#start(target, volume, request.readOnly ?? false, request.flags ?? [])
     } catch (error) {
@@ -224,7 +224,7 @@ export class Mounts {
   async renew(volume: NodeVolume): Promise<void> {
     const { number } = volume.stored.record
     await this.#tellServing(volume, (opening, writes) => {
-      return { kind: 'role', number, writes, opening }
+      return { kind: 'role', number, writes, force: true, opening }
     })
   }
 
@@ -362,23 +362,29 @@ export class Mounts {
   }
 
   /** The namespace mount stops writing a volume: what it accepted is committed, from now on it reads what is. */
-  async #giveUp(volume: NodeVolume, target: string): Promise<void> {
+  async #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
     volume.attached = target
-    await this.#role(volume, false)
+    try {
+      await this.#role(volume, false, force)
+    } catch (error) {
+      volume.attached = null
+      throw error
+    }
   }
 
   async #takeBack(volume: NodeVolume): Promise<void> {
     volume.attached = null
-    await this.#role(volume, true)
+    await this.#role(volume, true, true)
   }
 
-  async #role(volume: NodeVolume, writes: boolean): Promise<void> {
+  async #role(volume: NodeVolume, writes: boolean, force: boolean): Promise<void> {
     const worker = this.#server
     if (!worker || !volume.shared) return
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
     try {
-      await worker.tell({ kind: 'role', number, writes, opening }, { opening, writes })
+      const role = { kind: 'role', number, writes, force, opening } as const
+      await worker.tell(role, { opening, writes })
     } catch (error) {
       // At weft down both mounts end at once: the one that has ended needs no role.
       if (!worker.ended) throw error

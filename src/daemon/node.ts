@@ -50,6 +50,8 @@ export interface NodeOptions {
   version: string
   log: Log
   keeper: KeeperClient
+  /** End the process at once, as the keeper expects it. */
+  leave(): void
   /** The daemon cannot go on: a thread died of a bug. */
   onDeath(error: unknown): void
 }
@@ -60,6 +62,8 @@ const SWEEP_MS = 6 * 3600 * 1000
 const NATIVE_DEATHS: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
 /** Staged bytes that all volumes together may hold, before the tmpfs itself is full. */
 const STAGING_VOLUMES = 16
+/** Between the keeper's yes to a restart and the end of this life. */
+const LEAVE_MS = 200
 
 /** One node: every room opened, wired and closed in order. */
 export class Node {
@@ -83,6 +87,7 @@ export class Node {
   readonly #coordinator: Coordinator
   readonly #invalidations = new Invalidations()
   readonly #clock: Clock
+  readonly #leave: () => void
   #api: ApiServer | null = null
 
   private constructor(
@@ -97,6 +102,7 @@ export class Node {
     this.#log = log
     this.#clock = clock
     this.#coordinator = coordinator
+    this.#leave = options.leave
     this.startedAt = this.#now()
     this.keeper = keeper
     this.identity = openNodeIdentity(home, systemDisk, this.startedAt)
@@ -179,13 +185,14 @@ export class Node {
     return node
   }
 
-  /** Everything settled and closed; the mounts have ended before. */
-  async stop(): Promise<void> {
+  /** Everything settled and closed; the mounts have ended before. @returns whether all volumes settled */
+  async stop(): Promise<boolean> {
     await this.#api?.close()
     await this.mounts.allEnded()
-    await this.volumes.closeAll()
+    const settled = await this.volumes.closeAll()
     await this.engine.end()
     await this.#coordinator.close()
+    return settled
   }
 
   /** Another life of the daemon under the same mounts, of another build when `program` is given. */
@@ -194,6 +201,8 @@ export class Node {
       if (shared) await this.engine.call('settle', { number: stored.record.number })
     }
     await this.keeper.restart(program)
+    // The answer to whoever asked goes out first.
+    this.#clock.after(LEAVE_MS, this.#leave)
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */

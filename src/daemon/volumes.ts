@@ -326,17 +326,20 @@ export class Volumes {
   }
 
   /** Settle and close all; the views are synced, so that the next start need not rebuild them. */
-  async closeAll(): Promise<void> {
+  async closeAll(): Promise<boolean> {
+    let settled = true
     for (const { stored, shared, opened } of this.all()) {
       const { number, name } = stored.record
       if (!shared) continue
       try {
         await this.#world.engine.call('close', { number, clean: true })
       } catch (error) {
+        settled = false
         this.#world.log.error({ op: 'close', volume: name, error: messageOf(error) }, 'not settled')
       }
       if (opened) wipeOpened(opened)
     }
+    return settled
   }
 
   async #openStored(stored: StoredVolume, holder: { kind: 'node' }): Promise<void> {

@@ -208,10 +208,11 @@ export class FuseSession {
         return this.#create(volume, ino, name, { mode: 0o120777, umask: 0, target }, out)
       }
       case OPCODES.CREATE.code: {
-        const { name, mode, umask } = wire.decodeCreate(buf, at, end)
+        const { name, mode, umask, flags } = wire.decodeCreate(buf, at, end)
         const caller = this.#caller()
         const creation = { mode: (mode & 0o7777) | 0o100000, umask }
         const made = create(volume, this.#request(), caller, ino, name, creation)
+        volume.countOpen(flags, 1)
         return this.#putCreated(volume, made, out)
       }
       case OPCODES.TMPFILE.code: {
@@ -251,7 +252,8 @@ export class FuseSession {
         return out
       }
       case OPCODES.RELEASE.code: {
-        const { release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
+        const { flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
+        volume.countOpen(flags, -1)
         if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
           this.#world.locks?.closed(volume, ino, lock_owner, true)
         }
@@ -443,6 +445,7 @@ export class FuseSession {
       const killSetids = (open_flags & wire.FUSE_OPEN_KILL_SUIDGID) !== 0
       setattr(volume, this.#request(), ino, { size: 0, killSetids })
     }
+    volume.countOpen(flags, 1)
     return wire.encodeOpenOut(this.reply, out, 0, this.#openFlags(volume, ino))
   }
 

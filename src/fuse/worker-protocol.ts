@@ -55,13 +55,13 @@ export type ToWorker = { id: number } & (
   | { kind: 'absent'; volume: AbsentVolume }
   | { kind: 'remove'; number: VolumeNumber }
   /** Take or give up the part of the writer; what is staged or not applied is committed first. */
-  | { kind: 'role'; number: VolumeNumber; writes: boolean; opening: VolumeOpening }
+  | { kind: 'role'; number: VolumeNumber; writes: boolean; force: boolean; opening: VolumeOpening }
   | { kind: 'keys'; number: VolumeNumber; keys: VolumeOpening['keys'] }
 )
 
 /** Worker to main thread. */
 export type FromWorker =
-  | { kind: 'done'; id: number; error: string | null }
+  | { kind: 'done'; id: number; error: { code: string; message: string } | null }
   | { kind: 'negotiated'; negotiated: Negotiated }
   | {
       kind: 'mkdir'

@@ -5,6 +5,7 @@ import {
   assert,
   background,
   codeOf,
+  FsError,
   type Ino,
   type Log,
   limits,
@@ -225,7 +226,7 @@ class MountWorker {
       const mail = receiveMessageOnPort(parentPort)
       if (!mail) return
       const message = mail.message as ToWorker
-      let error: string | null = null
+      let error: { code: string; message: string } | null = null
       // Volumes at the root change: names and attributes the kernel keeps are to be asked for again.
       this.#notify((buf) => wire.encodeNotifyIncEpoch(buf), wire.FUSE_NOTIFY_INC_EPOCH)
       this.#notify(
@@ -235,7 +236,7 @@ class MountWorker {
       try {
         this.#obey(message)
       } catch (thrown) {
-        error = messageOf(thrown)
+        error = { code: codeOf(thrown) || 'EIO', message: messageOf(thrown) }
       }
       this.#tell({ kind: 'done', id: message.id, error })
     }
@@ -260,7 +261,10 @@ class MountWorker {
         return
       case 'role': {
         const volume = this.#volumes.get(message.number)
-        if (volume?.writes) volume.giveUp()
+        if (volume?.writes) {
+          if (!message.writes && !message.force) refuseOpenFiles(volume)
+          volume.giveUp()
+        }
         this.#drop(message.number)
         this.#add({ opening: message.opening, writes: message.writes })
         return
@@ -317,6 +321,16 @@ class MountWorker {
   #tellEngine(message: ToEngine): void {
     this.#start.enginePort.postMessage(message)
   }
+}
+
+/** A volume with files open for writing changes hands only by force: their descriptors get EROFS then. */
+function refuseOpenFiles(volume: VolumeFs): void {
+  const open = volume.openForWriting
+  if (open === 0) return
+  const { name } = volume.volume
+  throw new FsError('EBUSY', 'attach', {
+    message: `${open} files of volume ${name} are open for writing through the namespace mount; close them, or attach with --force: they can then only be read`,
+  })
 }
 
 /** Features asked for; the kernel's answer is the common part. Reasons: docs/architecture.md, "What the kernel is told". */

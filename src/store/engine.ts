@@ -68,6 +68,8 @@ const PUTS_MAX = 3
 const FILES_PER_BATCH = 256
 /** A few small files travel in the record; many become one chunk. */
 const INLINE_FILES_MAX = 4
+/** Somebody waits: a record is there sooner than a chunk. */
+const INLINE_FILES_WANTED_MAX = 64
 const NO_SPACE_RETRY_MS = 500
 /** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 /** Extents that one record gives back at most, so that it stays small and the lock short. */
@@ -358,7 +360,8 @@ export class Engine {
     const batch = this.#claimBatch(wanted && !full ? shared.flushWanted : shared.stagedNumber)
     if (!batch) return false
     this.#stagedSinceMs = 0
-    if (batch.bytes <= limits.inlineBytesMax && batch.files.size <= INLINE_FILES_MAX) {
+    const filesMax = wanted ? INLINE_FILES_WANTED_MAX : INLINE_FILES_MAX
+    if (batch.bytes <= limits.inlineBytesMax && batch.files.size <= filesMax) {
       await this.#commits
       this.#commitInline(batch)
       return true

@@ -5,7 +5,7 @@ import type { StagedFile } from './staged-files.ts'
 import type { VolumeFs } from './volume-fs.ts'
 
 /** As many small files as travel in one record; more are better packed into a chunk by the engine. */
-const FILES_MAX = 4
+const FILES_MAX = 16
 
 /**
  * Commit all that is staged as one record with the data inside, in this thread: what a database's commit, or a rename

@@ -70,6 +70,7 @@ export interface VolumeFsWorld {
   damaged(volume: VolumeId, chunk: ChunkId, what: string): void
 }
 
+const O_ACCMODE = 3
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
 /** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
@@ -98,6 +99,7 @@ export class VolumeFs {
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
   readonly #syncs: SyncTimes
   readonly #opened = new Set<Ino>()
+  #openForWriting = 0
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
 
@@ -401,6 +403,16 @@ export class VolumeFs {
     if (this.#opened.size >= OPENED_MAX) this.#opened.clear()
     this.#opened.add(ino)
     return true
+  }
+
+  /** An open or release with these O_ flags. */
+  countOpen(flags: number, by: 1 | -1): void {
+    if (flags & O_ACCMODE) this.#openForWriting = Math.max(0, this.#openForWriting + by)
+  }
+
+  /** Descriptors that could write, as far as this life of the daemon has seen them opened. */
+  get openForWriting(): number {
+    return this.#openForWriting
   }
 
   /** Commit and apply all that this thread accepted: another is going to order the changes. */

@@ -398,7 +398,6 @@ function detail(name: string, number: number): VolumeDetail {
     liveBytes: 1536 * 1024,
     journalBytes: 8192,
     drives: ['d'.repeat(32)],
-    openFiles: 0,
     problems: [],
   }
 }

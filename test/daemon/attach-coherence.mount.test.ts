@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -27,6 +27,33 @@ test('what an exclusive mount wrote is read in the namespace after detach, of a 
     await w.weft('detach', point)
     assert.is(readFileSync(path, 'utf8'), 'after.\n')
     reader.kill('SIGKILL')
+  } finally {
+    await w.close()
+  }
+})
+
+test('a volume with a file open for writing in the namespace is attached by force only', async () => {
+  const w = await startNode()
+  try {
+    const path = join(await w.volume('shared', '--size', '64M'), 'f')
+    const point = w.mkdir('exclusive')
+    const open = openSync(path, 'w')
+    try {
+      const refused = await w.tryWeft('attach', 'shared', point)
+      assert.is(refused.code, 5)
+      assert.match(refused.stderr, /1 files of volume shared are open for writing/)
+      writeSync(open, 'still mine\n')
+      await w.weft('attach', 'shared', point, '--force')
+      assert.is(readFileSync(join(point, 'f'), 'utf8'), 'still mine\n')
+      assert.throws(
+        () => writeSync(open, 'no more\n'),
+        (error: NodeJS.ErrnoException) => error.code === 'EROFS',
+      )
+    } finally {
+      closeSync(open)
+    }
+    await w.weft('detach', point)
+    await w.weft('attach', 'shared', point)
   } finally {
     await w.close()
   }

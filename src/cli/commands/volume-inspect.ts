@@ -26,7 +26,6 @@ function detailText(volume: VolumeDetail): string {
     ['copies', String(volume.repl)],
     ['class', className(volume.cos)],
     ['attached', volume.attached ?? 'no'],
-    ['open files', String(volume.openFiles)],
     ['epoch', String(volume.epoch)],
     ['records', `${volume.records}, journal ${size(volume.journalBytes)}`],
     [
