@@ -33,6 +33,7 @@ export async function runFsck(
     await fsckOne(node, volume, repair, part, report)
     before = report.checked.bytes
   }
+  job.progress(before, before, '')
   return {
     clean: !report.findings.some(({ severity }) => severity === 'damage'),
     repair,

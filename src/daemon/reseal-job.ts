@@ -39,6 +39,7 @@ export async function runReseal(node: Node, volume: NodeVolume, job: JobHandle):
   await node.spreadKeys(volume, opened)
   const path = markOf(node, volume)
   systemDisk.unlink(path)
+  job.progress(done.bytes, done.bytes, '')
   return done
 }
 

@@ -254,7 +254,7 @@ class IndexWalk {
 
   #see(key: Buffer, value: Buffer): void {
     const { KIND } = keys
-    switch (key[0]) {
+    switch (key[0] as number) {
       case KIND.chunk: {
         const { drive, keyEpoch, plainBytes, storedBytes, liveBytes } = decodeChunkInfo(value)
         const seen = { drive, keyEpoch, plainBytes, storedBytes, liveBytes, counted: 0 }

@@ -8,17 +8,10 @@ import type { JournalDamage } from './fsck-journal.ts'
 
 /** Inodes that a problem is about: the first one's path is shown. */
 export function inosOf(problem: IndexProblem): Ino[] {
-  switch (problem.kind) {
-    case 'live-bytes':
-    case 'totals':
-      return []
-    case 'reserved':
-      return [problem.highest]
-    case 'dangling':
-      return [problem.ino, problem.parent]
-    default:
-      return [problem.ino]
-  }
+  if (problem.kind === 'live-bytes' || problem.kind === 'totals') return []
+  if (problem.kind === 'reserved') return [problem.highest]
+  if (problem.kind === 'dangling') return [problem.ino, problem.parent]
+  return [problem.ino]
 }
 
 export function problemWords(problem: IndexProblem): string {
@@ -90,7 +83,7 @@ export function keyWords(key: Buffer): { what: string; ino: Ino | null } {
     const ino = keys.inoOfKey(key)
     return { what: `${words} ${ino}`, ino }
   }
-  switch (key[0]) {
+  switch (key[0] as number) {
     case keys.KIND.chunk:
       return { what: `the entry of chunk ${keys.chunkOfKey(key)}`, ino: null }
     case keys.KIND.totals:
