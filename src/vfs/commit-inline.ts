@@ -18,18 +18,12 @@ export function commitStagedInline(fs: VolumeFs): boolean {
   const bytes = shared.stagedBytes - shared.committedBytes
   if (bytes > limits.inlineBytesMax || fs.staged.count > FILES_MAX) return false
   if (shared.takenNumber > shared.committedNumber) return false
-  for (const [ino] of fs.staged.entries()) {
-    const inode = fs.find(ino)
-    // Everything the record rests on is brought to hand first: under the lock nobody is waited for.
-    if (inode && !fs.extents.load(ino, inode.bytes === 0)) return false
-  }
   const done = fs.change(
     null,
     (draft) => {
       if (shared.takenNumber > shared.committedNumber) return ABANDONED
       for (const [ino, file] of fs.staged.entries()) {
         if (!fs.find(ino)) continue
-        if (!fs.extents.known(ino, 0, 0)) return ABANDONED
         const edited = putFile(fs, new ExtentEditor(draft, ino), file)
         const inode = { ...fs.inode(ino) }
         const { last } = file

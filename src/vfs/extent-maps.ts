@@ -5,7 +5,7 @@ import type { Overlay } from './overlay.ts'
 
 /** Files whose extents are kept decoded, and how many of them in one file at most. */
 const FILES_MAX = 128
-const EXTENTS_MAX = 8192
+const EXTENTS_MAX = 1024
 
 /** Where a file's bytes are, from the view, kept for files read again. Cleared whenever somebody changed extents. */
 export class ExtentMaps {
@@ -28,22 +28,6 @@ export class ExtentMaps {
     this.#large.delete(ino)
   }
 
-  /**
-   * Have all extents of a file at hand. @param empty the file is known to have none
-   * @returns false when it has too many
-   */
-  load(ino: Ino, empty: boolean): boolean {
-    if (!empty || this.#maps.has(ino)) return this.#map(ino) !== null
-    this.#keep(ino, [])
-    return true
-  }
-
-  /** All extents of the file that overlap [from, to), when they are at hand; null otherwise. Waits for nobody. */
-  known(ino: Ino, from: number, to: number): PlacedExtent[] | null {
-    const map = this.#maps.get(ino)
-    return map ? overlappingPart(map, from, to) : null
-  }
-
   /** A change that this thread appended: keeps the extents at hand right. */
   note(change: Change): void {
     const { key, value } = change
@@ -60,7 +44,7 @@ export class ExtentMaps {
   /** Extents that overlap [from, to), in order. */
   overlapping(ino: Ino, from: number, to: number): PlacedExtent[] {
     const map = this.#map(ino)
-    if (!map) return this.#lookUp(ino, from, to)
+    if (!map) return this.#overlay.extents(ino, from, to)
     return overlappingPart(map, from, to)
   }
 
@@ -78,31 +62,8 @@ export class ExtentMaps {
       }
       map.push({ offset: keys.offsetOfKey(key), extent: decodeExtent(value) })
     }
-    this.#keep(ino, map)
-    return map
-  }
-
-  #keep(ino: Ino, map: PlacedExtent[]): void {
     if (this.#maps.size >= FILES_MAX) this.#maps.clear()
     this.#maps.set(ino, map)
-  }
-
-  #lookUp(ino: Ino, from: number, to: number): PlacedExtent[] {
-    const start = keys.extentKey(ino, from)
-    this.#overlay.settle(start)
-    const found: PlacedExtent[] = []
-    const before = this.#overlay.floor(start, keys.extentKey(ino, 0))
-    if (before) {
-      const offset = keys.offsetOfKey(before[0])
-      const extent = decodeExtent(before[1])
-      if (offset + extent.length > from) found.push({ offset, extent })
-    }
-    for (const [key, value] of this.#overlay.range(
-      keys.extentKey(ino, from + 1),
-      keys.extentKey(ino, to),
-    )) {
-      found.push({ offset: keys.offsetOfKey(key), extent: decodeExtent(value) })
-    }
-    return found
+    return map
   }
 }

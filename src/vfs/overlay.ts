@@ -1,5 +1,6 @@
-import { keys } from '../meta/index.ts'
-import type { AppendedChange, Entries, LocalVolume } from '../store/index.ts'
+import type { Ino } from '../base/index.ts'
+import { decodeExtent, type Extent, keys } from '../meta/index.ts'
+import type { AppendedChange, Entries, LocalVolume, PlacedExtent } from '../store/index.ts'
 
 interface Pending {
   value: Buffer | null
@@ -22,6 +23,8 @@ export class Overlay implements Entries {
   readonly #pending = new Map<string, Pending>()
   /** Directory, file or attribute set (kind and inode of the key) → last record that changed it. */
   readonly #groups = new Map<string, number>()
+  /** Pending extents by file and offset; null where one was taken away. */
+  readonly #extents = new Map<Ino, Map<number, { extent: Extent | null; seq: number }>>()
   #pruneAt = PRUNE_AT
 
   constructor(volume: LocalVolume, wakeEngine: () => void) {
@@ -37,8 +40,31 @@ export class Overlay implements Entries {
     return this.#volume.view.get(key)
   }
 
-  /** Set by the owner of the extents at hand. */
-  extents: NonNullable<Entries['extents']> = () => null
+  /**
+   * Extents of a file that overlap [from, to), in order: the view's, with those that this thread changed since. Waits for
+   * nobody. What an extent was cut into is pending with it, so that one look before `from` is enough.
+   */
+  extents(ino: Ino, from: number, to: number): PlacedExtent[] {
+    const changed = this.#extents.get(ino)
+    const found: PlacedExtent[] = []
+    const take = ([key, value]: [Buffer, Buffer]) => {
+      const offset = keys.offsetOfKey(key)
+      if (changed?.has(offset)) return
+      const placed = decodeExtent(value)
+      if (offset + placed.length > from) found.push({ offset, extent: placed })
+    }
+    const before = this.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
+    if (before) take(before)
+    const end = keys.extentKey(ino, to)
+    for (const entry of this.range(keys.extentKey(ino, from + 1), end)) take(entry)
+    if (!changed) return found
+    for (const [offset, { extent: placed }] of changed) {
+      if (placed && offset < to && offset + placed.length > from) {
+        found.push({ offset, extent: placed })
+      }
+    }
+    return found.sort((x, y) => x.offset - y.offset)
+  }
 
   range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]> {
     return this.#volume.view.range(start, end)
@@ -59,7 +85,18 @@ export class Overlay implements Entries {
         this.#groups.delete(group)
         this.#groups.set(group, seq)
       }
+      if (kind === extent) this.#addExtent(key, value, seq)
     }
+  }
+
+  #addExtent(key: Buffer, value: Buffer | null, seq: number): void {
+    const ino = keys.inoOfKey(key)
+    let changed = this.#extents.get(ino)
+    if (!changed) {
+      changed = new Map()
+      this.#extents.set(ino, changed)
+    }
+    changed.set(keys.offsetOfKey(key), { extent: value ? decodeExtent(value) : null, seq })
   }
 
   /** Before a change takes the lock: forget what is applied, and wait when the engine is far behind. */
@@ -84,6 +121,10 @@ export class Overlay implements Entries {
     for (const [group, seq] of this.#groups) {
       if (seq > applied) break
       this.#groups.delete(group)
+    }
+    for (const [ino, changed] of this.#extents) {
+      for (const [offset, { seq }] of changed) if (seq <= applied) changed.delete(offset)
+      if (changed.size === 0) this.#extents.delete(ino)
     }
   }
 

@@ -111,7 +111,6 @@ export class VolumeFs {
     this.overlay = new Overlay(volume, () => world.wakeEngine())
     this.staging = new StagingReader(volume.opening.stagingDirectory)
     this.extents = new ExtentMaps(this.overlay)
-    this.overlay.extents = (ino, from, to) => this.extents.known(ino, from, to)
     this.#writer = writes ? new StagingWriter(volume.opening.stagingDirectory) : null
     if (writes) this.#takeOver()
   }
