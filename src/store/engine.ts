@@ -71,15 +71,17 @@ const INLINE_FILES_MAX = 4
 /** Somebody waits: a record is there sooner than a chunk. */
 const INLINE_FILES_WANTED_MAX = 64
 const NO_SPACE_RETRY_MS = 500
-/** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 /** Extents that one record gives back at most, so that it stays small and the lock short. */
 const PURGED_EXTENTS_MAX = 8192
 /** From so many separate ranges on, a file's extents between them are read in one go, if they are not far more. */
 const INTERVALS_SCANNED_MIN = 4
 const EXTENTS_PER_INTERVAL_MAX = 16
+/** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 const WRITES_PER_BATCH = 8192
 /** The view may be this far behind while nobody asks for a range: more records in one transaction. */
 const FOLLOW_MS = 20
+/** Staging keeps its memory this long after the last commit. */
+const IDLE_SEGMENTS_MS = 2000
 const SYNC_MS = 1000
 
 /**
@@ -103,6 +105,8 @@ export class Engine {
   #stagedSegment = 0
   #spares = false
   #droppedThrough = 0
+  #seenCommitted = 0
+  #seenCommittedMs = 0
   #taken = 0
   #takenAt: { segment: number; at: number } | undefined
   #commits: Promise<void> = Promise.resolve()
@@ -271,7 +275,8 @@ export class Engine {
       shared.synced < shared.seq ||
       this.#ended.length > 0
     if (!busy) {
-      this.#dropIdleSegments()
+      const waitMs = this.#dropIdleSegments()
+      if (waitMs > 0) this.#cancelTimer = this.#clock.after(waitMs, () => this.wake())
       shared.engineSleeps()
       if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
         shared.takeEngineSleeps()
@@ -282,15 +287,23 @@ export class Engine {
     this.#cancelTimer = this.#clock.after(this.#nextTurnMs(), () => this.wake())
   }
 
-  /** Nothing is staged: its memory is given back. */
-  #dropIdleSegments(): void {
+  /** Nothing was staged for a while: its memory is given back. @returns ms until that is due, 0 when it is done */
+  #dropIdleSegments(): number {
     const { stagingDirectory } = this.volume.opening
     const { committedNumber } = this.volume.shared
-    if (!this.#spares && committedNumber === this.#droppedThrough) return
+    if (!this.#spares && committedNumber === this.#droppedThrough) return 0
+    const now = this.#clock.monotonicMs()
+    if (committedNumber !== this.#seenCommitted) {
+      this.#seenCommitted = committedNumber
+      this.#seenCommittedMs = now
+    }
+    const waitMs = this.#seenCommittedMs + IDLE_SEGMENTS_MS - now
+    if (waitMs > 0) return waitMs
     dropCommittedSegments(stagingDirectory, committedNumber, 0)
     dropSpareSegments(stagingDirectory)
     this.#droppedThrough = committedNumber
     this.#spares = false
+    return 0
   }
 
   /** Until something is due by its age; what cannot wait wakes the engine. */

@@ -2,13 +2,15 @@ import type { Clock } from '../base/index.ts'
 
 /** A sync longer than this is not waited for in the thread that answers the kernel. */
 const SLOW_MS = 1
-/** After slow syncs the drive is tried again now and then: it may have been busy. */
-const RETRY_MS = 2000
+/** So many slow ones in a row say that the drive is slow, not that it was busy once. */
+const SLOW_IN_A_ROW = 3
+/** A slow drive is tried again after this long; one quick sync makes it quick. */
+const RETRY_MS = 500
 
-/** How long the drive takes to sync, as a moving mean: decides which thread waits for it. */
+/** How long the drive takes to sync: decides which thread waits for it. */
 export class SyncTimes {
   readonly #clock: Clock
-  #meanMs = 0
+  #slowInARow = 0
   #retryAtMs = 0
 
   constructor(clock: Clock) {
@@ -16,14 +18,14 @@ export class SyncTimes {
   }
 
   slow(): boolean {
-    return this.#meanMs > SLOW_MS && this.#clock.monotonicMs() < this.#retryAtMs
+    return this.#slowInARow >= SLOW_IN_A_ROW && this.#clock.monotonicMs() < this.#retryAtMs
   }
 
   time(sync: () => void): void {
     const began = this.#clock.monotonicMs()
     sync()
     const now = this.#clock.monotonicMs()
-    this.#meanMs = this.#meanMs * 0.75 + (now - began) * 0.25
-    if (this.#meanMs > SLOW_MS) this.#retryAtMs = now + RETRY_MS
+    this.#slowInARow = now - began > SLOW_MS ? this.#slowInARow + 1 : 0
+    this.#retryAtMs = now + RETRY_MS
   }
 }
