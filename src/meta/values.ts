@@ -208,23 +208,24 @@ export function encodeExtent(extent: Extent): Buffer {
   }
 }
 
+/** @throws CorruptError */
 export function decodeExtent(value: Buffer): Extent {
-  switch (value[0]) {
-    case EXTENT_CHUNK:
-      if (value.length !== 29) break
-      return {
-        kind: 'chunk',
-        length: value.readDoubleLE(1),
-        at: value.readUInt32LE(9),
-        chunk: value.toString('hex', 13, 29) as ChunkId,
-      }
-    case EXTENT_INLINE:
-      return { kind: 'inline', length: value.length - 1, data: value.subarray(1) }
-    case EXTENT_ZERO:
-      if (value.length !== 9) break
-      return { kind: 'zero', length: value.readDoubleLE(1) }
+  const kind = value[0]
+  if (kind === EXTENT_CHUNK && value.length === 29) {
+    return {
+      kind: 'chunk',
+      length: value.readDoubleLE(1),
+      at: value.readUInt32LE(9),
+      chunk: value.toString('hex', 13, 29) as ChunkId,
+    }
   }
-  throw new CorruptError('not an extent value', { bytes: value.length, kind: value[0] })
+  if (kind === EXTENT_INLINE) {
+    return { kind: 'inline', length: value.length - 1, data: value.subarray(1) }
+  }
+  if (kind === EXTENT_ZERO && value.length === 9) {
+    return { kind: 'zero', length: value.readDoubleLE(1) }
+  }
+  throw new CorruptError('not an extent value', { bytes: value.length, kind })
 }
 
 /** What the view knows of one chunk. A chunk without live bytes has no value: it is deleted. */

@@ -211,18 +211,18 @@ export class LocalVolume {
   /** Why nothing can be done with the volume now. */
   stoppedError(): FsError {
     const { name } = this
-    switch (this.shared.state) {
-      case VOLUME_STATE.locked:
-        return new FsError('ENOKEY', 'open', {
-          message: `volume ${name} is locked; weft key unlock ${name}`,
-        })
-      case VOLUME_STATE.deleting:
-        return new FsError('ENOENT', 'open', { message: `volume ${name} is being deleted` })
-      default:
-        return new FsError('EIO', 'open', {
-          message: `volume ${name} stopped after a failed write or sync; see weft status`,
-        })
+    const { state } = this.shared
+    if (state === VOLUME_STATE.locked) {
+      return new FsError('ENOKEY', 'open', {
+        message: `volume ${name} is locked; weft key unlock ${name}`,
+      })
     }
+    if (state === VOLUME_STATE.deleting) {
+      return new FsError('ENOENT', 'open', { message: `volume ${name} is being deleted` })
+    }
+    return new FsError('EIO', 'open', {
+      message: `volume ${name} stopped after a failed write or sync; see weft status`,
+    })
   }
 
   /** All but the wait for writes of the view is done before this returns: a mount's worker never sees a promise end. */

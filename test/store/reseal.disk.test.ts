@@ -20,7 +20,9 @@ function epochs(world: VolumeWorld): { chunks: Set<number>; records: Set<number>
   for (const prefix of readdirSync(join(world.drive(0), 'chunks'))) {
     for (const name of readdirSync(join(world.drive(0), 'chunks', prefix))) {
       // Offset 48 of block 0: key epoch (docs/format.md).
-      chunks.add(readFileSync(join(world.drive(0), 'chunks', prefix, name)).readUInt32LE(48))
+      const bytes = readFileSync(join(world.drive(0), 'chunks', prefix, name))
+      // Empty: about to be removed.
+      if (bytes.length > 0) chunks.add(bytes.readUInt32LE(48))
     }
   }
   const records = new Set<number>()
