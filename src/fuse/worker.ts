@@ -329,7 +329,7 @@ function refuseOpenFiles(volume: VolumeFs): void {
   if (open === 0) return
   const { name } = volume.volume
   throw new FsError('EBUSY', 'attach', {
-    message: `${open} files of volume ${name} are open for writing through the namespace mount; close them, or attach with --force: they can then only be read`,
+    message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
   })
 }
 

@@ -45,7 +45,7 @@ test('volumes are made, listed, inspected, resized and deleted, in words and in 
   try {
     assert.match((await w.run('volume list')).out, /^no volume yet: weft volume create/)
     const created = await w.run('volume create mysql_vol --size 100G --repl 1 --cos 3')
-    assert.is(created.out, 'volume mysql_vol is created, 100 GiB, 1 key slots\n')
+    assert.is(created.out, 'volume mysql_vol is created, 100 GiB, key slots: 1\n')
     assert.is(
       w.node.calls.at(-1),
       'volumes.create {"name":"mysql_vol","size":"100G","repl":"1","cos":"3"}',

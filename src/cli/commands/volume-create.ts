@@ -50,7 +50,7 @@ export const command: Command = {
       context.print(
         created,
         () =>
-          `volume ${created.name} is created, ${size(created.sizeBytes)}, ${created.keySlots} key slots\n`,
+          `volume ${created.name} is created, ${size(created.sizeBytes)}, key slots: ${created.keySlots}\n`,
       )
       return undefined
     } finally {
