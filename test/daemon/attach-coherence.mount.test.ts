@@ -41,7 +41,10 @@ test('a volume with a file open for writing in the namespace is attached by forc
     try {
       const refused = await w.tryWeft('attach', 'shared', point)
       assert.is(refused.code, 5)
-      assert.match(refused.stderr, /volume shared is open for writing through the namespace mount \(descriptors: 1\)/)
+      assert.match(
+        refused.stderr,
+        /volume shared is open for writing through the namespace mount \(descriptors: 1\)/,
+      )
       writeSync(open, 'still mine\n')
       await w.weft('attach', 'shared', point, '--force')
       assert.is(readFileSync(join(point, 'f'), 'utf8'), 'still mine\n')
