@@ -23,6 +23,7 @@ import type { LocalVolume } from './local-volume.ts'
 import { ExtentsAtHand } from './placed-extents.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
+import { coverStaged, putInline } from './staged-commit.ts'
 import {
   dropCommittedSegments,
   dropSpareSegments,
@@ -499,13 +500,7 @@ export class Engine {
     this.#commitFiles(batch, (_draft, editors) => {
       for (const [ino, file] of batch.files) {
         const editor = editors.get(ino)
-        if (!editor) continue
-        for (const { from, to, staged, skip } of file.intervals.list) {
-          const data = Buffer.allocUnsafe(to - from)
-          this.#staging.read(staged, skip, data, 0, data.length)
-          editor.carve(from, to)
-          editor.put(from, { kind: 'inline', length: data.length, data })
-        }
+        if (editor) putInline(editor, file.intervals, this.#staging)
       }
     })
   }
@@ -549,12 +544,7 @@ export class Engine {
         const { end, newest } = batch.files.get(ino) as BatchFile
         const inode = draft.inode(ino)
         assert(inode !== null, 'an edited file has an inode')
-        inode.size = Math.max(inode.size, end)
-        inode.bytes += editor.bytesDelta
-        if (newest.number > inode.timesSetAt) {
-          inode.mtime = { sec: newest.sec, nsec: newest.nsec }
-          inode.ctime = inode.mtime
-        }
+        coverStaged(inode, end, newest, editor.bytesDelta)
         inode.version = shared.seq + 1
         draft.putInode(ino, inode)
       }

@@ -1,7 +1,6 @@
 import { assert, limits } from '../base/index.ts'
-import { ExtentEditor } from '../store/index.ts'
+import { coverStaged, ExtentEditor, putInline } from '../store/index.ts'
 import { ABANDONED } from './abandoned.ts'
-import type { StagedFile } from './staged-files.ts'
 import type { VolumeFs } from './volume-fs.ts'
 
 /** As many small files as travel in one record; more are better packed into a chunk by the engine. */
@@ -24,15 +23,10 @@ export function commitStagedInline(fs: VolumeFs): boolean {
       if (shared.takenNumber > shared.committedNumber) return ABANDONED
       for (const [ino, file] of fs.staged.entries()) {
         if (!fs.find(ino)) continue
-        const edited = putFile(fs, new ExtentEditor(draft, ino), file)
+        const editor = new ExtentEditor(draft, ino)
+        putInline(editor, file.intervals, fs.staging)
         const inode = { ...fs.inode(ino) }
-        const { last } = file
-        inode.size = Math.max(inode.size, file.size)
-        inode.bytes += edited
-        if (last.number > inode.timesSetAt) {
-          inode.mtime = { sec: last.sec, nsec: last.nsec }
-          inode.ctime = inode.mtime
-        }
+        coverStaged(inode, file.size, file.last, editor.bytesDelta)
         fs.putInode(draft, ino, inode)
       }
       return last
@@ -45,15 +39,4 @@ export function commitStagedInline(fs: VolumeFs): boolean {
   fs.staged.dropThrough(last)
   assert(fs.staged.count === 0, 'all that was staged is in the record')
   return true
-}
-
-/** @returns bytes that the file gained */
-function putFile(fs: VolumeFs, editor: ExtentEditor, file: StagedFile): number {
-  for (const { from, to, staged, skip } of file.intervals.list) {
-    const data = Buffer.allocUnsafe(to - from)
-    fs.staging.read(staged, skip, data, 0, data.length)
-    editor.carve(from, to)
-    editor.put(from, { kind: 'inline', length: data.length, data })
-  }
-  return editor.bytesDelta
 }

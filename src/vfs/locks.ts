@@ -86,10 +86,6 @@ export class LockTable {
     this.#replace(lock)
   }
 
-  holds(ino: Ino): boolean {
-    return this.#held.has(ino)
-  }
-
   #replace(request: LockRequest): void {
     const { ino, owner, start, end, type, flock } = request
     const next: Held[] = []
