@@ -1,6 +1,7 @@
 import { chmod, lstat, mkdir, mkdtemp, rename, rm, stat, unlink } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import swagger from '@fastify/swagger'
 import { type FastifyInstance, type FastifyReply, fastify } from 'fastify'
 import type { Registry } from 'prom-client'
@@ -23,6 +24,11 @@ export interface ApiOptions {
 
 export interface ApiServer {
   readonly socketPath: string
+  /**
+   * Takes the socket away, so that the next client waits for the next daemon, and resolves when every request that
+   * reached this one has its answer.
+   */
+  retire(): Promise<void>
   /** Ends open connections and takes the socket away; a socket that a later daemon put there stays. */
   close(): Promise<void>
 }
@@ -73,11 +79,21 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
   const { ino } = await lstat(socketPath)
   log.info({ room: 'api', socket: socketPath }, 'control API is up')
 
+  const takeAway = async () => {
+    const now = await lstat(socketPath).catch(() => null)
+    if (now?.ino === ino) await unlink(socketPath)
+  }
   return {
     socketPath,
+    async retire() {
+      await takeAway()
+      // Who connected before has not been accepted yet, perhaps: one turn of the event loop accepts all of them.
+      await nextTurn()
+      await nextTurn()
+      await new Promise<void>((resolve) => app.server.close(() => resolve()))
+    },
     async close() {
-      const now = await lstat(socketPath).catch(() => null)
-      if (now?.ino === ino) await unlink(socketPath)
+      await takeAway()
       await app.close()
     },
   }

@@ -62,8 +62,8 @@ const SWEEP_MS = 6 * 3600 * 1000
 const NATIVE_DEATHS: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
 /** Staged bytes that all volumes together may hold, before the tmpfs itself is full. */
 const STAGING_VOLUMES = 16
-/** Between the keeper's yes to a restart and the end of this life. */
-const LEAVE_MS = 200
+/** Between the keeper's yes to a restart and the end of this life, at most: the keeper kills after 5 s. */
+const LEAVE_MS_MAX = 3000
 
 /** One node: every room opened, wired and closed in order. */
 export class Node {
@@ -201,8 +201,9 @@ export class Node {
       if (shared) await this.engine.call('settle', { number: stored.record.number })
     }
     await this.keeper.restart(program)
-    // The answer to whoever asked goes out first.
-    this.#clock.after(LEAVE_MS, this.#leave)
+    // Every answer goes out first, that of whoever asked among them; nobody waits for it who would not be answered.
+    this.#clock.after(LEAVE_MS_MAX, this.#leave)
+    this.#api?.retire().then(this.#leave, background(this.#log, 'restart'))
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */
