@@ -1,7 +1,6 @@
 import { chmod, lstat, mkdir, mkdtemp, rename, rm, stat, unlink } from 'node:fs/promises'
 import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import swagger from '@fastify/swagger'
 import { type FastifyInstance, type FastifyReply, fastify } from 'fastify'
 import type { Registry } from 'prom-client'
@@ -88,8 +87,8 @@ export async function startApi(options: ApiOptions): Promise<ApiServer> {
     async retire() {
       await takeAway()
       // Who connected before has not been accepted yet, perhaps: one turn of the event loop accepts all of them.
-      await nextTurn()
-      await nextTurn()
+      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise((resolve) => setImmediate(resolve))
       await new Promise<void>((resolve) => app.server.close(() => resolve()))
     },
     async close() {

@@ -46,8 +46,11 @@ export interface SessionWorld {
   /** Volume of an exclusive mount. */
   readonly exclusive: VolumeNumber | null
   readonly locks: Locks | null
-  /** fsync of everything accepted so far. @returns false when the engine does it, and answers the kernel */
-  sync(volume: VolumeFs, uniqueLo: number, uniqueHi: number): boolean
+  /**
+   * fsync of one file or directory; null for all that was accepted so far.
+   * @returns false when the engine does it, and answers the kernel
+   */
+  sync(volume: VolumeFs, ino: Ino | null, uniqueLo: number, uniqueHi: number): boolean
   /** Pages of the kernel's cache were refused: it must forget them, they are nowhere else. */
   refused(number: VolumeNumber, ino: Ino, from: number, length: number): void
   /** The kernel must ask for this inode's attributes again. Only while a caller holds the inode: then it never waits. */
@@ -264,10 +267,11 @@ export class FuseSession {
         if (this.#noOpen && (wire.decodeFsync(buf, at, end).fsync_flags & FSYNC_DATA_ONLY) === 0) {
           this.#world.forgetAttributes(volume.volume.number, ino)
         }
-        return this.#world.sync(volume, header.uniqueLo, header.uniqueHi) ? out : LATER
+        return this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER
       case OPCODES.FSYNCDIR.code:
+        return this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER
       case OPCODES.SYNCFS.code:
-        return this.#world.sync(volume, header.uniqueLo, header.uniqueHi) ? out : LATER
+        return this.#world.sync(volume, null, header.uniqueLo, header.uniqueHi) ? out : LATER
       case OPCODES.READDIR.code:
       case OPCODES.READDIRPLUS.code:
         return this.#list(volume, ino, buf, at, end, out)

@@ -73,10 +73,12 @@ class MountWorker {
       locks: start.ownLocks
         ? new Locks((errno, lo, hi) => answerBare(start.fd, errno, lo, hi))
         : null,
-      sync: (volume, uniqueLo, uniqueHi) => {
-        if (volume.syncHere()) return true
+      sync: (volume, ino, uniqueLo, uniqueHi) => {
+        if (ino !== null && volume.syncHere(ino)) return true
         const { number, shared } = volume.volume
-        const { stagedNumber, seq } = shared
+        const { seq } = shared
+        const all = ino === null || !volume.writes
+        const stagedNumber = all ? shared.stagedNumber : volume.stagedThrough(ino)
         this.#tellEngine({ number, stagedNumber, seq, fd: start.fd, uniqueLo, uniqueHi })
         return false
       },

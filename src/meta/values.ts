@@ -39,14 +39,43 @@ export interface Inode {
   version: number
   /** Staged writes up to this number must not touch the times any more: somebody set them since. */
   timesSetAt: number
+  /** Staged writes up to this number are in the extents, or were cut off again, whatever else is still staged. */
+  dataThrough: number
+  /** Whether the inode may have extended attributes: spares a look for each file that has none. */
+  xattrs: boolean
   /** Directories: the parent, for `..` and for fsck. Others: 0. */
   parent: Ino
   /** Symlinks: the target bytes. */
   target: Buffer | null
 }
 
-const INODE_VERSION = 1
-const INODE_FIXED_BYTES = 1 + 5 * 4 + 2 * 8 + 4 * 12 + 4 * 8 + 2
+/** Hot: spelled out, because a spread copies property by property through a slow path. Times are shared: nobody changes them. */
+export function copyInode(inode: Inode): Inode {
+  return {
+    mode: inode.mode,
+    nlink: inode.nlink,
+    uid: inode.uid,
+    gid: inode.gid,
+    rdev: inode.rdev,
+    size: inode.size,
+    bytes: inode.bytes,
+    atime: inode.atime,
+    mtime: inode.mtime,
+    ctime: inode.ctime,
+    btime: inode.btime,
+    generation: inode.generation,
+    version: inode.version,
+    timesSetAt: inode.timesSetAt,
+    dataThrough: inode.dataThrough,
+    xattrs: inode.xattrs,
+    parent: inode.parent,
+    target: inode.target,
+  }
+}
+
+const INODE_VERSION = 2
+const INODE_FIXED_BYTES = 1 + 5 * 4 + 2 * 8 + 4 * 12 + 5 * 8 + 1 + 2
+const INODE_HAS_XATTRS = 1
 
 export function encodeInode(inode: Inode): Buffer {
   const target = inode.target
@@ -67,7 +96,9 @@ export function encodeInode(inode: Inode): Buffer {
   out.writeDoubleLE(inode.version, 93)
   out.writeDoubleLE(inode.timesSetAt, 101)
   out.writeDoubleLE(inode.parent, 109)
-  out.writeUInt16LE(target?.length ?? 0, 117)
+  out.writeDoubleLE(inode.dataThrough, 117)
+  out[125] = inode.xattrs ? INODE_HAS_XATTRS : 0
+  out.writeUInt16LE(target?.length ?? 0, 126)
   if (target) target.copy(out, INODE_FIXED_BYTES)
   return out
 }
@@ -77,7 +108,7 @@ export function decodeInode(value: Buffer): Inode {
   if (value.length < INODE_FIXED_BYTES || value[0] !== INODE_VERSION) {
     throw new CorruptError('not an inode value', { bytes: value.length, version: value[0] })
   }
-  const targetBytes = value.readUInt16LE(117)
+  const targetBytes = value.readUInt16LE(126)
   return {
     mode: value.readUInt32LE(1),
     nlink: value.readUInt32LE(5),
@@ -93,6 +124,8 @@ export function decodeInode(value: Buffer): Inode {
     generation: value.readDoubleLE(85),
     version: value.readDoubleLE(93),
     timesSetAt: value.readDoubleLE(101),
+    dataThrough: value.readDoubleLE(117),
+    xattrs: ((value[125] as number) & INODE_HAS_XATTRS) !== 0,
     parent: value.readDoubleLE(109) as Ino,
     target:
       targetBytes > 0
@@ -266,31 +299,39 @@ export interface Totals {
   inlineBytes: number
   /** Inode numbers below this were reserved by a committed record; the next block starts here. */
   inoReserved: number
-  /** Last staged write that records of this boot cover, and which boot that was (16 bytes). */
+  /** Last staged write of this boot up to which records cover all. */
   stagedNumber: number
+  /** Last number that was given to a staged write: inodes may name it, so that no later boot gives it again. */
+  stagedGiven: number
+  /** The boot that the staged writes are of (16 bytes). */
   boot: Buffer
 }
 
+const TOTALS_BYTES = 64
+
 export function encodeTotals(totals: Totals): Buffer {
-  const out = Buffer.allocUnsafe(56)
+  const out = Buffer.allocUnsafe(TOTALS_BYTES)
   out.writeDoubleLE(totals.bytes, 0)
   out.writeDoubleLE(totals.inodes, 8)
   out.writeDoubleLE(totals.inlineBytes, 16)
   out.writeDoubleLE(totals.inoReserved, 24)
   out.writeDoubleLE(totals.stagedNumber, 32)
-  totals.boot.copy(out, 40, 0, 16)
+  out.writeDoubleLE(totals.stagedGiven, 40)
+  totals.boot.copy(out, 48, 0, 16)
   return out
 }
 
 export function decodeTotals(value: Buffer): Totals {
-  if (value.length !== 56) throw new CorruptError('not a totals value', { bytes: value.length })
+  if (value.length !== TOTALS_BYTES)
+    throw new CorruptError('not a totals value', { bytes: value.length })
   return {
     bytes: value.readDoubleLE(0),
     inodes: value.readDoubleLE(8),
     inlineBytes: value.readDoubleLE(16),
     inoReserved: value.readDoubleLE(24),
     stagedNumber: value.readDoubleLE(32),
-    boot: Buffer.from(value.subarray(40, 56)),
+    stagedGiven: value.readDoubleLE(40),
+    boot: Buffer.from(value.subarray(48, TOTALS_BYTES)),
   }
 }
 

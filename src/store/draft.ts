@@ -18,8 +18,13 @@ export interface Entries {
   get(key: Buffer): Buffer | null
   range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]>
   floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null
-  /** All extents of a file that overlap [from, to), in order, where they are at hand; null to look them up. */
-  extents?(ino: Ino, from: number, to: number): { offset: number; extent: Extent }[] | null
+  /** The first `countMax` extents of a file that overlap [from, to), in order, where they are at hand; null to look them up. */
+  extents?(
+    ino: Ino,
+    from: number,
+    to: number,
+    countMax: number,
+  ): { offset: number; extent: Extent }[] | null
 }
 
 /**
@@ -35,6 +40,8 @@ export class Draft {
   bytesDelta = 0
   inlineDelta = 0
   inodesDelta = 0
+  /** The record covers every staged write up to this number; null when it covers none, or some alone (dataThrough). */
+  covers: number | null = null
 
   constructor(entries: Entries) {
     this.#entries = entries
@@ -176,7 +183,7 @@ export class ExtentEditor {
     assert(from >= this.#carvedTo && to >= from, 'ranges are carved in ascending order')
     if (from === to) return to
     let count = 0
-    for (const { offset, extent } of this.#overlapping(from, to)) {
+    for (const { offset, extent } of this.#overlapping(from, to, extentsMax + 1)) {
       const end = offset + extent.length
       if (++count > extentsMax) {
         this.#carvedTo = offset
@@ -201,14 +208,18 @@ export class ExtentEditor {
     this.bytesDelta += extent.length
   }
 
-  *#overlapping(from: number, to: number): Generator<{ offset: number; extent: Extent }> {
+  *#overlapping(
+    from: number,
+    to: number,
+    countMax: number,
+  ): Generator<{ offset: number; extent: Extent }> {
     const { entries } = this.#draft
     const remainder = this.#remainder
     if (remainder && remainder.offset + remainder.extent.length > from && remainder.offset < to) {
       this.#remainder = null
       yield remainder
     }
-    const atHand = entries.extents?.(this.#ino, from, to)
+    const atHand = entries.extents?.(this.#ino, from, to, countMax)
     if (atHand) {
       for (const placed of atHand) {
         if (!this.#draft.touches(keys.extentKey(this.#ino, placed.offset))) yield placed

@@ -14,12 +14,19 @@ import {
   type RecordSeq,
 } from '../base/index.ts'
 import type { JournalHead } from '../journal/index.ts'
-import { type Change, decodeChanges, decodeChunkInfo, keys } from '../meta/index.ts'
+import {
+  type Change,
+  decodeChanges,
+  decodeChunkInfo,
+  type Inode,
+  keys,
+  type View,
+} from '../meta/index.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
-import { Intervals } from './intervals.ts'
-import type { LocalVolume } from './local-volume.ts'
+import { type Interval, Intervals } from './intervals.ts'
+import { type LocalVolume, TOUCHED } from './local-volume.ts'
 import { ExtentsAtHand } from './placed-extents.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
@@ -32,6 +39,7 @@ import {
   type Staged,
   StagingReader,
 } from './staging.ts'
+import type { Touched } from './touched.ts'
 
 export interface EngineFigures {
   records: number
@@ -51,9 +59,18 @@ export interface SyncRequest {
 
 interface BatchFile {
   intervals: Intervals
-  end: number
   /** Newest staged write of the file in the batch: its times become the file's. */
   newest: Staged
+}
+
+/** A file of a batch in the draft of its record, and what of its staged writes no record holds yet. */
+interface EditedFile {
+  inode: Inode
+  editor: ExtentEditor
+  intervals: readonly Interval[]
+  /** Staged writes up to this number are in the file already. */
+  through: number
+  end: number
 }
 
 /** Staged writes that one record will cover, and of each file the ranges that survive. */
@@ -61,6 +78,35 @@ interface Batch {
   last: Staged
   bytes: number
   files: Map<Ino, BatchFile>
+}
+
+/** Drafts one record; null when there is nothing to do after all. */
+type Make = (
+  draft: Draft,
+  atHand: ExtentsAtHand,
+) => {
+  /** Staged bytes that `draft.covers` covers. */
+  stagedBytes?: number
+} | null
+
+interface Drafted {
+  draft: Draft
+  more: ReturnType<Make>
+}
+
+/** A record of the engine's own that is in the journal. */
+interface Made {
+  changes: Change[]
+  ends: ChunkEnd[]
+  head: JournalHead
+  covers: number | null
+  stagedBytes: number
+}
+
+function draftOf(view: View, make: Make): Drafted {
+  const atHand = new ExtentsAtHand(view)
+  const draft = new Draft(atHand)
+  return { draft, more: make(draft, atHand) }
 }
 
 /** Chunks that may be on their way to the drives at once: enough to keep a drive busy while the next is sealed. */
@@ -79,8 +125,14 @@ const INTERVALS_SCANNED_MIN = 4
 const EXTENTS_PER_INTERVAL_MAX = 16
 /** Bounds the back-pointer of a chunk (limits.chunkBackPointerBytesMax). */
 const WRITES_PER_BATCH = 8192
-/** The view may be this far behind while nobody asks for a range: more records in one transaction. */
-const FOLLOW_MS = 20
+/**
+ * The view may be this far behind while nobody waits for it: what records change again and again, a directory's inode,
+ * the totals, is then written once for all of them.
+ */
+const FOLLOW_MS = 100
+const FOLLOW_RECORDS = 1000
+/** Between two turns that nobody asked for. */
+const TURN_MS_MIN = 20
 /** Staging keeps its memory this long after the last commit. */
 const IDLE_SEGMENTS_MS = 2000
 const SYNC_MS = 1000
@@ -110,6 +162,7 @@ export class Engine {
   #seenCommittedMs = 0
   #taken = 0
   #takenAt: { segment: number; at: number } | undefined
+  #followedMs = 0
   #commits: Promise<void> = Promise.resolve()
   #syncing: Promise<void> = Promise.resolve()
   /** Sequence of the last record of staged data: what an fsync rests on. */
@@ -216,6 +269,7 @@ export class Engine {
             : reject(new FsError('EIO', 'settle', { volume: this.volume.id })),
       })
     })
+    this.follow()
   }
 
   /** Settles, then ends the engine; the volume is the caller's to close. */
@@ -230,6 +284,7 @@ export class Engine {
   /** What the volume takes; walks the chunk table. */
   figures(): EngineFigures {
     const { volume } = this
+    this.follow()
     const end = Buffer.of(keys.KIND.chunk + 1)
     const drives = new Set<string>()
     const figures = { chunks: 0, storedBytes: 0, liveBytes: 0 }
@@ -258,7 +313,7 @@ export class Engine {
   async #run(): Promise<void> {
     const { shared } = this.volume
     for (;;) {
-      this.follow()
+      this.#followWhenDue()
       const flushed = await this.#flushOnce()
       if (this.#syncs.length > 0) await this.#answerSyncs()
       this.measureSpace()
@@ -311,21 +366,35 @@ export class Engine {
   #nextTurnMs(): number {
     const { shared } = this.volume
     const now = this.#clock.monotonicMs()
-    if (shared.applied < shared.seq) return FOLLOW_MS
+    const follow = this.#followedMs + FOLLOW_MS - now
     const flush = this.#stagedSinceMs + limits.stagingMsMax - now
     const sync = this.#lastSyncMs + SYNC_MS - now
     const staged = shared.stagedNumber > shared.committedNumber
-    return Math.max(FOLLOW_MS, staged ? Math.min(flush, sync) : sync)
+    const waits = [sync]
+    if (staged) waits.push(flush)
+    if (shared.applied < shared.seq) waits.push(follow)
+    return Math.max(TURN_MS_MIN, Math.min(...waits))
+  }
+
+  #followWhenDue(): void {
+    const { shared } = this.volume
+    const behind = shared.seq - shared.applied
+    if (behind === 0) return
+    const due =
+      behind >= FOLLOW_RECORDS ||
+      shared.followWanted > shared.applied ||
+      this.#clock.monotonicMs() - this.#followedMs >= FOLLOW_MS
+    if (due) this.follow()
   }
 
   /** Apply every record the log has by now, in transactions of a bounded number of changes. */
   follow(): void {
-    const { volume } = this
-    const { shared } = volume
+    const { shared } = this.volume
     shared.lock()
-    const until = shared.head
+    const { seq } = shared
     shared.unlock()
-    this.#followTo(until.seq)
+    this.#followTo(seq)
+    this.#followedMs = this.#clock.monotonicMs()
   }
 
   #followTo(seq: number): void {
@@ -393,17 +462,20 @@ export class Engine {
   /** Commits come in the order of the staged writes, whatever put ends first. */
   async #putAndCommit(batch: Batch, before: Promise<void>): Promise<void> {
     this.#putsInFlight++
-    let chunk: SealedChunk | null = null
     try {
-      chunk = await this.#putChunk(batch)
-      await before
-      this.#commitChunk(batch, chunk)
-      chunk = null
+      const chunk = await this.#putChunk(batch)
+      try {
+        await before
+        this.#commitChunk(batch, chunk)
+      } catch (error) {
+        // Nothing was appended, so nobody will name the chunk. After any other failure a record may.
+        if (codeOf(error) === 'ENOSPC') this.#ended.push({ seq: 0, chunk })
+        throw error
+      }
     } finally {
       this.#putsInFlight--
       this.#putDone?.()
       this.#putDone = null
-      if (chunk) this.#ended.push({ seq: 0, chunk })
     }
   }
 
@@ -460,11 +532,10 @@ export class Engine {
       if (++writes > WRITES_PER_BATCH) break
       if (!file) {
         if (files.size >= FILES_PER_BATCH) break
-        file = { intervals: new Intervals(), end: 0, newest: staged }
+        file = { intervals: new Intervals(), newest: staged }
         files.set(staged.ino, file)
       }
       file.intervals.insert(staged)
-      file.end = Math.max(file.end, staged.offset + staged.length)
       file.newest = staged
       bytes += staged.length
       last = staged
@@ -497,61 +568,72 @@ export class Engine {
   }
 
   #commitInline(batch: Batch): void {
-    this.#commitFiles(batch, (_draft, editors) => {
-      for (const [ino, file] of batch.files) {
-        const editor = editors.get(ino)
-        if (editor) putInline(editor, file.intervals, this.#staging)
+    this.#commitFiles(batch, (_draft, files) => {
+      for (const { editor, intervals } of files.values()) {
+        putInline(editor, intervals, this.#staging)
       }
     })
   }
 
   #commitChunk(batch: Batch, chunk: SealedChunk): void {
-    this.#commitFiles(batch, (draft, editors) => {
+    let used = false
+    this.#commitFiles(batch, (draft, files) => {
       draft.addChunk(chunk.id, chunk)
-      let used = false
-      for (const { ino, offset, length, at } of chunk.pieces) {
-        const editor = editors.get(ino)
-        if (!editor) continue
-        used = true
-        editor.carve(offset, offset + length)
-        editor.put(offset, { kind: 'chunk', length, chunk: chunk.id, at })
+      used = files.size > 0
+      let at = 0
+      for (const [ino, { intervals: staged }] of batch.files) {
+        const file = files.get(ino)
+        for (const interval of staged.list) {
+          const length = interval.to - interval.from
+          if (file && interval.staged.number > file.through) {
+            file.editor.carve(interval.from, interval.to)
+            file.editor.put(interval.from, { kind: 'chunk', length, chunk: chunk.id, at })
+          }
+          at += length
+        }
       }
-      // Every file of it was deleted meanwhile: nobody will ever name this chunk.
-      if (!used) this.#ended.push({ seq: this.volume.shared.seq, chunk })
     })
+    // Every file of it was deleted or committed otherwise meanwhile: nobody will ever name this chunk.
+    if (!used) this.#ended.push({ seq: this.volume.shared.seq, chunk })
   }
 
   /** One record for a batch: extents by `place`, sizes, times, and the last staged number it covers. */
   #commitFiles(
     batch: Batch,
-    place: (draft: Draft, editors: ReadonlyMap<Ino, ExtentEditor>) => void,
+    place: (draft: Draft, files: ReadonlyMap<Ino, EditedFile>) => void,
   ): void {
     const { shared } = this.volume
-    this.commit((draft, atHand) => {
-      const editors = new Map<Ino, ExtentEditor>()
-      for (const [ino, { intervals }] of batch.files) {
-        if (!draft.get(keys.inodeKey(ino))) continue
-        editors.set(ino, new ExtentEditor(draft, ino))
-        const { list } = intervals
-        const [first] = list
-        const last = list.at(-1)
-        if (first && last && list.length >= INTERVALS_SCANNED_MIN) {
-          atHand.load(ino, first.from, last.to, list.length * EXTENTS_PER_INTERVAL_MAX)
-        }
-      }
-      place(draft, editors)
-      for (const [ino, editor] of editors) {
-        const { end, newest } = batch.files.get(ino) as BatchFile
+    this.#commitDrafted((draft, atHand) => {
+      const files = new Map<Ino, EditedFile>()
+      for (const [ino, { intervals: staged }] of batch.files) {
         const inode = draft.inode(ino)
-        assert(inode !== null, 'an edited file has an inode')
-        coverStaged(inode, end, newest, editor.bytesDelta)
+        if (!inode) continue
+        const { dataThrough: through } = inode
+        const intervals = staged.list.filter((one) => one.staged.number > through)
+        const [first] = intervals
+        const last = intervals.at(-1)
+        // Deleted, or the thread that answers the kernel has committed these writes itself.
+        if (!first || !last) continue
+        if (intervals.length >= INTERVALS_SCANNED_MIN) {
+          atHand.load(ino, first.from, last.to, intervals.length * EXTENTS_PER_INTERVAL_MAX)
+        }
+        files.set(ino, {
+          inode,
+          editor: new ExtentEditor(draft, ino),
+          intervals,
+          through,
+          end: last.to,
+        })
+      }
+      place(draft, files)
+      for (const [ino, { inode, editor, end }] of files) {
+        coverStaged(inode, end, (batch.files.get(ino) as BatchFile).newest, editor.bytesDelta)
         inode.version = shared.seq + 1
         draft.putInode(ino, inode)
       }
-      return { stagedNumber: batch.last.number }
+      draft.covers = batch.last.number
+      return { stagedBytes: batch.bytes }
     })
-    shared.committedBytes += batch.bytes
-    shared.announceProgress()
     if (batch.last.segment !== this.#stagedSegment) {
       this.#stagedSegment = batch.last.segment
       this.#spares = true
@@ -564,39 +646,85 @@ export class Engine {
     }
   }
 
-  /** Make a record under the lock, over a view with every earlier record applied, and apply it. */
-  commit(
-    make: (
-      draft: Draft,
-      atHand: ExtentsAtHand,
-    ) => { stagedNumber?: number; urgent?: boolean } | null,
-  ): boolean {
+  /**
+   * Make a record under the lock, over a view with every earlier record applied. The view takes it when the lock is given
+   * back: what others append meanwhile has nothing to do with it, or waits (`shared.engineBehind`).
+   */
+  commit(make: Make): boolean {
     const { volume } = this
     const { shared } = volume
     this.follow()
     shared.lock()
+    let made: Made | null
     try {
       this.#followTo(shared.seq)
-      const atHand = new ExtentsAtHand(volume.view)
-      const draft = new Draft(atHand)
-      const more = make(draft, atHand)
-      if (!more) return false
-      const { changes, ends, seq } = volume.append(draft, { urgent: true, ...more })
-      const { head } = shared
-      this.#lastCommit = seq
-      // Whoever waits for the drive waits while the view takes the record, not after.
-      if (this.#syncs.length > 0) this.#startSync(head)
-      volume.view.apply(changes, head)
-      shared.applied = seq
-      for (const chunk of ends) this.#ended.push({ seq, chunk })
-      for (const change of changes) this.#reclaim.note(change)
-      if (more.stagedNumber !== undefined) shared.committedNumber = more.stagedNumber
-      shared.countForeignChange()
+      made = this.#append(draftOf(volume.view, make))
     } finally {
       shared.unlock()
     }
+    if (made) this.#applyOwn(made)
+    return made !== null
+  }
+
+  /**
+   * As `commit`, for large records that may be made twice: drafted without the lock, so that nobody waits for that, and
+   * appended unless somebody changed one of the same inodes or chunks meanwhile.
+   */
+  #commitDrafted(make: Make): void {
+    const { volume } = this
+    const { shared } = volume
+    shared.lock()
+    shared.touchedByOthers.clear()
+    const { seq } = shared
+    shared.unlock()
+    this.#followTo(seq)
+    const drafted = draftOf(volume.view, make)
+    let made: Made | null = null
+    shared.lock()
+    try {
+      made = this.#append(drafted, shared.touchedByOthers)
+    } catch (error) {
+      if (error !== TOUCHED) throw error
+    } finally {
+      shared.unlock()
+    }
+    if (made) this.#applyOwn(made)
+    else this.commit(make)
+  }
+
+  /** Under the lock. @throws TOUCHED */
+  #append({ draft, more }: Drafted, apartFrom?: Touched): Made | null {
+    if (!more) return null
+    const { volume } = this
+    const { shared } = volume
+    const apart = apartFrom ? { apartFrom } : {}
+    const { changes, ends, seq } = volume.append(draft, { urgent: true, ...apart })
+    shared.touchedByEngine.clear()
+    shared.touchedByEngine.add(changes)
+    shared.engineSeq = seq
+    const { stagedBytes = 0 } = more
+    return { changes, ends, head: shared.head, covers: draft.covers, stagedBytes }
+  }
+
+  /** Without the lock: the view takes a record of the engine's own. */
+  #applyOwn({ changes, ends, head, covers, stagedBytes }: Made): void {
+    const { shared, view } = this.volume
+    const { seq } = head
+    this.#lastCommit = seq
+    // Whoever waits for the drive waits while the view takes the record, not after.
+    if (this.#syncs.length > 0) this.#startSync(head)
+    // Records of others that came before it and that it has nothing to do with.
+    this.#followTo((seq - 1) as RecordSeq)
+    view.apply(changes, head)
+    for (const chunk of ends) this.#ended.push({ seq, chunk })
+    for (const change of changes) this.#reclaim.note(change)
+    // In this order: who finds the engine's record applied has also been told to look at everything anew, and then finds
+    // the staged writes that it covers committed.
+    shared.committedBytes += stagedBytes
+    if (covers !== null) shared.committedNumber = covers
+    shared.countForeignChange()
+    shared.applied = seq
     shared.announceProgress()
-    return true
   }
 
   async #answerSyncs(): Promise<void> {

@@ -16,6 +16,11 @@ export class Intervals {
     return this.#list
   }
 
+  /** Bytes that the ranges hold together. */
+  bytes(): number {
+    return this.#list.reduce((sum, { from, to }) => sum + (to - from), 0)
+  }
+
   insert(staged: Staged): void {
     const from = staged.offset
     const to = from + staged.length

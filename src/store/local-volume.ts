@@ -25,6 +25,7 @@ import {
 import { type Change, encodeChanges, encodeTotals, keys, type Totals, View } from '../meta/index.ts'
 import type { ChunkEnd, Draft } from './draft.ts'
 import { SharedVolume, VOLUME_STATE } from './shared.ts'
+import type { Touched } from './touched.ts'
 
 /** Everything a thread needs to open a volume of this node; goes to worker threads by message. */
 export interface VolumeOpening {
@@ -72,6 +73,9 @@ export class KeyHolder {
 }
 
 export type AppendedChange = Change
+
+/** A draft met what it has not seen: it is made again, from what is there then. No fault, so it has no stack. */
+export const TOUCHED = new FsError('EAGAIN', 'append', { message: 'drafted over an older state' })
 
 export interface AppendedRecord {
   ends: ChunkEnd[]
@@ -124,7 +128,7 @@ export class LocalVolume {
     return this.keys.get(epoch).chunk
   }
 
-  /** Totals as the shared state has them; the engine's commit moves stagedNumber. */
+  /** Totals as the shared state has them; a record that covers staged writes moves stagedNumber. */
   totals(): Totals {
     const { shared } = this
     return {
@@ -132,7 +136,8 @@ export class LocalVolume {
       inodes: shared.inodes,
       inlineBytes: shared.inlineBytes,
       inoReserved: shared.inoReserved,
-      stagedNumber: shared.committedNumber,
+      stagedNumber: shared.coveredNumber,
+      stagedGiven: shared.stagedNumber,
       boot: this.#boot,
     }
   }
@@ -156,22 +161,28 @@ export class LocalVolume {
 
   /**
    * Append a draft as one record and move the head. Only under the lock, over a view with every record applied or an
-   * overlay that says the same. Nothing has changed when it throws.
-   * @throws FsError ENOSPC when the drive is full (urgent records may use the headroom), EIO when the copy failed
+   * overlay that says the same, but for what `apartFrom` names. Nothing has changed when it throws.
+   * @throws TOUCHED; FsError ENOSPC when the drive is full (urgent records may use the headroom), EIO when the copy failed
    */
   append(
     draft: Draft,
-    more: { requestId?: RequestId; stagedNumber?: number; urgent?: boolean } = {},
+    more: {
+      requestId?: RequestId
+      urgent?: boolean
+      /** What the record must have nothing to do with: the draft may not have seen it. */
+      apartFrom?: Touched
+    } = {},
   ): AppendedRecord & { changes: AppendedChange[] } {
     const { shared } = this
     if (shared.stopped) throw this.stoppedError()
     if (!more.urgent && !this.hasRoom(1)) throw new FsError('ENOSPC', 'append', {})
     const { changes, begins, ends } = draft.finish()
+    if (more.apartFrom?.meets(changes)) throw TOUCHED
     const totals = this.totals()
     totals.bytes += draft.bytesDelta
     totals.inodes += draft.inodesDelta
     totals.inlineBytes += draft.inlineDelta
-    if (more.stagedNumber !== undefined) totals.stagedNumber = more.stagedNumber
+    if (draft.covers !== null) totals.stagedNumber = draft.covers
     changes.push({ key: keys.totalsKey(), value: encodeTotals(totals) })
     const before = shared.head
     const head = this.journal.append(
@@ -190,6 +201,8 @@ export class LocalVolume {
     shared.usedBytes = totals.bytes
     shared.inodes = totals.inodes
     shared.inlineBytes = totals.inlineBytes
+    if (draft.covers !== null) shared.coveredNumber = draft.covers
+    shared.touchedByOthers.add(changes)
     return { changes, ends, seq: head.seq }
   }
 

@@ -59,6 +59,7 @@ export class ExtentsAtHand implements Entries {
     this.#loaded.set(ino, { from, to, map })
   }
 
+  /** All of them: what is at hand is few enough. */
   extents(ino: Ino, from: number, to: number): PlacedExtent[] | null {
     const loaded = this.#loaded.get(ino)
     if (!loaded || from < loaded.from || to > loaded.to) return null

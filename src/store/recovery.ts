@@ -83,6 +83,8 @@ export function formatVolume(
     generation: epoch,
     version: 1,
     timesSetAt: 0,
+    dataThrough: 0,
+    xattrs: false,
     parent: ROOT_INO,
     target: null,
   })
@@ -281,12 +283,18 @@ function loadTotals(volume: LocalVolume): Totals {
 function takeOverStaging(volume: LocalVolume, totals: Totals, boot: string): number {
   const { shared } = volume
   const { stagingDirectory } = volume.opening
-  shared.committedNumber = totals.stagedNumber
-  shared.stagedNumber = totals.stagedNumber
   if (totals.boot.toString('hex') !== boot) {
+    // Numbers of the boot before may stand in inodes: the next one is above them all.
+    const { stagedGiven } = totals
+    shared.stagedNumber = stagedGiven
+    shared.coveredNumber = stagedGiven
+    shared.committedNumber = stagedGiven
     dropStaging(stagingDirectory)
     return 0
   }
+  shared.stagedNumber = totals.stagedNumber
+  shared.coveredNumber = totals.stagedNumber
+  shared.committedNumber = totals.stagedNumber
   const reader = new StagingReader(stagingDirectory)
   let count = 0
   for (const staged of reader.scan(totals.stagedNumber, Number.POSITIVE_INFINITY)) {
@@ -295,6 +303,12 @@ function takeOverStaging(volume: LocalVolume, totals: Totals, boot: string): num
     count++
   }
   reader.close()
+  // What was given and is not there was committed by a record of one file alone: inodes may name it.
+  if (totals.stagedGiven > shared.stagedNumber) shared.stagedNumber = totals.stagedGiven
+  if (count === 0) {
+    shared.coveredNumber = shared.stagedNumber
+    shared.committedNumber = shared.stagedNumber
+  }
   return count
 }
 

@@ -226,6 +226,8 @@ function emptyInode(volume: LocalVolume, mode: number, now: Timespec): Inode {
     generation: volume.shared.epoch,
     version: volume.shared.seq + 1,
     timesSetAt: 0,
+    dataThrough: 0,
+    xattrs: true,
     parent: 0 as Ino,
     target: null,
   }

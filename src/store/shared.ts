@@ -1,4 +1,5 @@
 import { assert, type Epoch, type Position, type RecordSeq } from '../base/index.ts'
+import { TOUCHED_BYTES, Touched } from './touched.ts'
 
 /** Int32 cells; the rest of the buffer are Float64 cells, exact for whole numbers below 2^53. */
 const LOCK = 0
@@ -28,9 +29,13 @@ const INO_RESERVED = 15
 const FLUSH_WANTED = 16
 const FREE_BYTES = 17
 const TAKEN_NUMBER = 18
+const COVERED_NUMBER = 19
+const ENGINE_SEQ = 20
+const FOLLOW_WANTED = 21
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
-const SHARED_BYTES = CHAIN_AT + 16
+const TOUCHED_AT = CHAIN_AT + 16
+const SHARED_BYTES = TOUCHED_AT + 2 * TOUCHED_BYTES
 
 /** What a volume can do right now; one number so that it is read in one load before each answer. */
 export const VOLUME_STATE = {
@@ -56,6 +61,10 @@ export class SharedVolume {
   readonly #ints: Int32Array
   readonly #floats: Float64Array
   readonly #chain: Uint8Array
+  /** What the engine's record that `engineBehind` speaks of changes. */
+  readonly touchedByEngine: Touched
+  /** What was appended since the engine began to draft a record. */
+  readonly touchedByOthers: Touched
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
     assert(buffer.byteLength === SHARED_BYTES, 'shared volume state has one layout')
@@ -63,6 +72,8 @@ export class SharedVolume {
     this.#ints = new Int32Array(buffer, 0, INT_CELLS)
     this.#floats = new Float64Array(buffer, INT_CELLS * 4, FLOAT_CELLS)
     this.#chain = new Uint8Array(buffer, CHAIN_AT, 16)
+    this.touchedByEngine = new Touched(buffer, TOUCHED_AT)
+    this.touchedByOthers = new Touched(buffer, TOUCHED_AT + TOUCHED_BYTES)
   }
 
   /** The cell in which the journals of all threads note a failed sync (rule 7). */
@@ -157,6 +168,24 @@ export class SharedVolume {
   set applied(seq: number) {
     this.#floats[APPLIED] = seq
   }
+  /** Last record of the engine: it is in the journal, and in the view once `applied` has reached it. */
+  get engineSeq(): number {
+    return this.#floats[ENGINE_SEQ] as number
+  }
+  set engineSeq(seq: number) {
+    this.#floats[ENGINE_SEQ] = seq
+  }
+  /** The view lacks a record of the engine, which nobody else has at hand either. */
+  get engineBehind(): boolean {
+    return this.engineSeq > this.applied
+  }
+  /** Somebody waits for the view to hold the records up to this one. */
+  get followWanted(): number {
+    return this.#floats[FOLLOW_WANTED] as number
+  }
+  set followWanted(seq: number) {
+    this.#floats[FOLLOW_WANTED] = seq
+  }
   get synced(): number {
     return this.#floats[SYNCED] as number
   }
@@ -170,6 +199,14 @@ export class SharedVolume {
   set stagedNumber(number: number) {
     this.#floats[STAGED_NUMBER] = number
   }
+  /** Staged writes up to this number are covered by records. Only under the lock. */
+  get coveredNumber(): number {
+    return this.#floats[COVERED_NUMBER] as number
+  }
+  set coveredNumber(number: number) {
+    this.#floats[COVERED_NUMBER] = number
+  }
+  /** Staged writes up to this number are covered by records that are in the view or in the overlay of who appended them. */
   get committedNumber(): number {
     return this.#floats[COMMITTED_NUMBER] as number
   }

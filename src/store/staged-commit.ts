@@ -1,15 +1,15 @@
 import type { Inode } from '../meta/index.ts'
 import type { ExtentEditor } from './draft.ts'
-import type { Intervals } from './intervals.ts'
+import type { Interval } from './intervals.ts'
 import type { Staged, StagingReader } from './staging.ts'
 
-/** Put a file's staged ranges into a record, the data inside. */
+/** Put a file's staged ranges, in order, into a record, the data inside. */
 export function putInline(
   editor: ExtentEditor,
-  intervals: Intervals,
+  intervals: readonly Interval[],
   staging: StagingReader,
 ): void {
-  for (const { from, to, staged, skip } of intervals.list) {
+  for (const { from, to, staged, skip } of intervals) {
     const data = Buffer.allocUnsafe(to - from)
     staging.read(staged, skip, data, 0, data.length)
     editor.carve(from, to)
@@ -25,6 +25,7 @@ export function putInline(
 export function coverStaged(inode: Inode, end: number, newest: Staged, bytesDelta: number): void {
   inode.size = Math.max(inode.size, end)
   inode.bytes += bytesDelta
+  inode.dataThrough = newest.number
   if (newest.number > inode.timesSetAt) {
     inode.mtime = { sec: newest.sec, nsec: newest.nsec }
     inode.ctime = inode.mtime

@@ -1,2 +1,2 @@
 /** What `make` of a change answers when nothing is to be appended after all. */
-export const ABANDONED = Symbol('abandoned')
+export const ABANDONED: unique symbol = Symbol('abandoned')

@@ -1,5 +1,5 @@
 import { FsError, type Ino } from '../base/index.ts'
-import { encodeXattrs, keys, S_IFDIR, S_IFMT } from '../meta/index.ts'
+import { encodeXattrs, type Inode, keys, S_IFDIR, S_IFMT } from '../meta/index.ts'
 import type { Draft } from '../store/index.ts'
 import type { VolumeFs } from './volume-fs.ts'
 import { find, putXattr } from './xattr-bucket.ts'
@@ -45,7 +45,8 @@ export function modeOfAcl(mode: number, acl: Buffer): number {
 }
 
 /** Keep an access ACL in step with a chmod. */
-export function chmodAcl(fs: VolumeFs, draft: Draft, ino: Ino, mode: number): void {
+export function chmodAcl(fs: VolumeFs, draft: Draft, ino: Ino, { mode, xattrs }: Inode): void {
+  if (!xattrs) return
   const key = keys.xattrKey(ino, fs.hash(ACL_ACCESS))
   const acl = find(draft.get(key), ACL_ACCESS)
   if (!acl) return
@@ -69,10 +70,11 @@ export function inheritAcl(
   fs: VolumeFs,
   draft: Draft,
   parent: Ino,
-  mode: number,
-  umask: number,
+  directory: Inode,
+  { mode, umask }: { mode: number; umask: number },
 ): { mode: number; acls: (ino: Ino) => { key: Buffer; value: Buffer }[] } {
-  const inherited = find(draft.get(keys.xattrKey(parent, fs.hash(ACL_DEFAULT))), ACL_DEFAULT)
+  const inherited =
+    directory.xattrs && find(draft.get(keys.xattrKey(parent, fs.hash(ACL_DEFAULT))), ACL_DEFAULT)
   if (!inherited) return { mode: mode & ~umask, acls: noAcls }
   const entries = decode(inherited)
   const group = entries.some((entry) => entry.tag === MASK) ? MASK : GROUP_OBJ

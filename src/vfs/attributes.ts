@@ -35,7 +35,7 @@ export function setattr(
     const now = fs.now()
     if (change.mode !== undefined) {
       inode.mode = (inode.mode & S_IFMT) | (change.mode & ~S_IFMT)
-      chmodAcl(fs, draft, ino, inode.mode)
+      chmodAcl(fs, draft, ino, inode)
     }
     if (change.uid !== undefined || change.gid !== undefined) {
       inode.uid = change.uid ?? inode.uid
@@ -82,7 +82,7 @@ function truncate(fs: VolumeFs, ino: Ino, size: number): void {
  */
 export function punch(fs: VolumeFs, ino: Ino, from: number, to: number, size?: number): void {
   for (let at = from; at < to; ) {
-    at = fs.changeSettled(
+    at = fs.change(
       null,
       (draft) => {
         const editor = new ExtentEditor(draft, ino)
@@ -93,6 +93,7 @@ export function punch(fs: VolumeFs, ino: Ino, from: number, to: number, size?: n
         fs.putInode(draft, ino, inode)
         return reached
       },
+      undefined,
       true,
     )
     fs.extents.forget(ino)

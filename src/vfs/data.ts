@@ -158,13 +158,19 @@ function reserve(fs: VolumeFs, ino: Ino, offset: number, length: number): void {
     fs.world.wakeEngine()
     throw new FsError('ENOSPC', 'write', { volume: fs.volume.name, message: 'the drives are full' })
   }
+  reserveQuota(fs, 'write', ino, offset, length)
+}
+
+/** @throws FsError ENOSPC when the bytes of a range that no extent covers yet do not fit the volume */
+function reserveQuota(fs: VolumeFs, op: string, ino: Ino, offset: number, length: number): void {
+  const { shared } = fs.volume
+  const staged = shared.stagedBytes - shared.committedBytes
   if (shared.usedBytes + staged + length <= shared.sizeBytes) return
+  // What is staged may cover the same range, or what is there already: exact once it is committed.
   fs.flushThrough(shared.stagedNumber)
   if (shared.usedBytes + uncovered(fs, ino, offset, length) > shared.sizeBytes) {
-    throw new FsError('ENOSPC', 'write', {
-      volume: fs.volume.name,
-      message: `volume ${fs.volume.name} is full`,
-    })
+    const { name } = fs.volume
+    throw new FsError('ENOSPC', op, { volume: name, message: `volume ${name} is full` })
   }
 }
 
@@ -213,12 +219,8 @@ export function fallocate(
 }
 
 function fillHoles(fs: VolumeFs, ino: Ino, offset: number, end: number, keep: boolean): void {
-  const { shared } = fs.volume
-  fs.flushThrough(shared.stagedNumber)
-  if (shared.usedBytes + uncovered(fs, ino, offset, end - offset) > shared.sizeBytes) {
-    throw new FsError('ENOSPC', 'fallocate', { volume: fs.volume.name })
-  }
-  fs.changeSettled(null, (draft) => {
+  reserveQuota(fs, 'fallocate', ino, offset, end - offset)
+  fs.change(null, (draft) => {
     const editor = new ExtentEditor(draft, ino)
     let at = offset
     for (const { offset: start, extent } of fs.extents.overlapping(ino, offset, end)) {
@@ -274,18 +276,15 @@ export function copyFileRange(
   let count = Math.min(length, source.size - from.offset)
   if (count <= 0) return 0
   if (to.offset + count > limits.fileBytesMax) throw new FsError('EFBIG', 'copy_file_range', {})
-  const { shared } = fs.volume
-  fs.flushThrough(shared.stagedNumber)
-  const extents = fs.extents.overlapping(from.ino, from.offset, from.offset + count)
-  const cut = extents[EXTENTS_COPIED_MAX]
-  if (cut) {
-    extents.length = EXTENTS_COPIED_MAX
-    count = cut.offset - from.offset
-  }
-  if (shared.usedBytes + uncovered(fs, to.ino, to.offset, count) > shared.sizeBytes) {
-    throw new FsError('ENOSPC', 'copy_file_range', { volume: fs.volume.name })
-  }
-  fs.changeSettled(request, (draft) => {
+  reserveQuota(fs, 'copy_file_range', to.ino, to.offset, count)
+  fs.change(request, (draft) => {
+    // Under the lock: the engine may be moving them to another chunk.
+    const extents = fs.extents.overlapping(from.ino, from.offset, from.offset + count)
+    const cut = extents[EXTENTS_COPIED_MAX]
+    if (cut) {
+      extents.length = EXTENTS_COPIED_MAX
+      count = cut.offset - from.offset
+    }
     const editor = new ExtentEditor(draft, to.ino)
     if (editor.carve(to.offset, to.offset + count, EXTENTS_COPIED_MAX) < to.offset + count) {
       throw new FsError('EOPNOTSUPP', 'copy_file_range', {

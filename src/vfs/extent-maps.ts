@@ -1,4 +1,4 @@
-import type { Ino } from '../base/index.ts'
+import { type Ino, limits } from '../base/index.ts'
 import { type Change, decodeExtent, keys } from '../meta/index.ts'
 import { firstFrom, overlappingPart, type PlacedExtent } from '../store/index.ts'
 import type { Overlay } from './overlay.ts'
@@ -52,15 +52,10 @@ export class ExtentMaps {
     const known = this.#maps.get(ino)
     if (known) return known
     if (this.#large.has(ino)) return null
-    const start = keys.startOfIno(keys.KIND.extent, ino)
-    this.#overlay.settle(start)
-    const map: PlacedExtent[] = []
-    for (const [key, value] of this.#overlay.range(start, keys.endOfIno(keys.KIND.extent, ino))) {
-      if (map.length === EXTENTS_MAX) {
-        this.#large.add(ino)
-        return null
-      }
-      map.push({ offset: keys.offsetOfKey(key), extent: decodeExtent(value) })
+    const map = this.#overlay.extents(ino, 0, limits.fileBytesMax, EXTENTS_MAX + 1)
+    if (map.length > EXTENTS_MAX) {
+      this.#large.add(ino)
+      return null
     }
     if (this.#maps.size >= FILES_MAX) this.#maps.clear()
     this.#maps.set(ino, map)

@@ -92,13 +92,14 @@ function newInode(
   directory: Inode,
   creation: Creation,
 ): Ino {
-  const ino = fs.newIno()
+  const ino = fs.volume.newIno()
   const type = creation.mode & S_IFMT
   const isDirectory = type === S_IFDIR
   const { mode, acls } =
     type === S_IFLNK
       ? { mode: creation.mode, acls: noAcls }
-      : inheritAcl(fs, draft, parent, creation.mode, creation.umask)
+      : inheritAcl(fs, draft, parent, directory, creation)
+  const inherited = acls(ino)
   const setgid = (directory.mode & S_ISGID) !== 0
   const now = fs.now()
   fs.putInode(draft, ino, {
@@ -116,10 +117,12 @@ function newInode(
     generation: fs.volume.shared.epoch,
     version: 0,
     timesSetAt: 0,
+    dataThrough: 0,
+    xattrs: inherited.length > 0,
     parent: isDirectory ? parent : (0 as Ino),
     target: creation.target ? Buffer.from(creation.target) : null,
   })
-  for (const { key, value } of acls(ino)) draft.put(key, value)
+  for (const { key, value } of inherited) draft.put(key, value)
   draft.inodesDelta++
   return ino
 }

@@ -1,4 +1,4 @@
-import type { Ino } from '../base/index.ts'
+import { assert, type Ino } from '../base/index.ts'
 import { decodeExtent, type Extent, keys } from '../meta/index.ts'
 import type { AppendedChange, Entries, LocalVolume, PlacedExtent } from '../store/index.ts'
 
@@ -26,6 +26,8 @@ export class Overlay implements Entries {
   /** Pending extents by file and offset; null where one was taken away. */
   readonly #extents = new Map<Ino, Map<number, { extent: Extent | null; seq: number }>>()
   #pruneAt = PRUNE_AT
+  /** This thread has the volume's lock: who waits for the engine then waits for ever. */
+  underLock = false
 
   constructor(volume: LocalVolume, wakeEngine: () => void) {
     this.#volume = volume
@@ -41,10 +43,10 @@ export class Overlay implements Entries {
   }
 
   /**
-   * Extents of a file that overlap [from, to), in order: the view's, with those that this thread changed since. Waits for
-   * nobody. What an extent was cut into is pending with it, so that one look before `from` is enough.
+   * The first `countMax` extents of a file that overlap [from, to), in order: the view's, with those that this thread
+   * changed since. Waits for nobody. What an extent was cut into is pending with it, so that one look before `from` is enough.
    */
-  extents(ino: Ino, from: number, to: number): PlacedExtent[] {
+  extents(ino: Ino, from: number, to: number, countMax = Number.POSITIVE_INFINITY): PlacedExtent[] {
     const changed = this.#extents.get(ino)
     const found: PlacedExtent[] = []
     const take = ([key, value]: [Buffer, Buffer]) => {
@@ -56,14 +58,19 @@ export class Overlay implements Entries {
     const before = this.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
     if (before) take(before)
     const end = keys.extentKey(ino, to)
-    for (const entry of this.range(keys.extentKey(ino, from + 1), end)) take(entry)
+    for (const entry of this.range(keys.extentKey(ino, from + 1), end)) {
+      if (found.length >= countMax) break
+      take(entry)
+    }
     if (!changed) return found
     for (const [offset, { extent: placed }] of changed) {
       if (placed && offset < to && offset + placed.length > from) {
         found.push({ offset, extent: placed })
       }
     }
-    return found.sort((x, y) => x.offset - y.offset)
+    found.sort((x, y) => x.offset - y.offset)
+    if (found.length > countMax) found.length = countMax
+    return found
   }
 
   range(start: Buffer, end: Buffer): Iterable<[key: Buffer, value: Buffer]> {
@@ -137,9 +144,8 @@ export class Overlay implements Entries {
     this.prune()
   }
 
-  /** Everything this thread appended is in the view when this returns. */
+  /** Everything is in the view when this returns. */
   settleAll(): void {
-    if (this.#pending.size === 0) return
     this.waitApplied(this.#volume.shared.seq)
     this.prune()
   }
@@ -147,6 +153,8 @@ export class Overlay implements Entries {
   waitApplied(seq: number): void {
     const { shared } = this.#volume
     if (shared.applied >= seq) return
+    assert(!this.underLock, 'nobody waits for the engine under the lock')
+    if (seq > shared.followWanted) shared.followWanted = seq
     this.#wakeEngine()
     shared.waitForProgress(() => shared.applied >= seq || shared.stopped)
     if (shared.applied < seq) throw this.#volume.stoppedError()

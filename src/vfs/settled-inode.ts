@@ -1,5 +1,5 @@
 import type { Ino } from '../base/index.ts'
-import type { Inode } from '../meta/index.ts'
+import { copyInode, type Inode } from '../meta/index.ts'
 import type { VolumeFs } from './volume-fs.ts'
 
 const S_ISUID = 0o4000
@@ -8,8 +8,14 @@ const S_IXGRP = 0o010
 
 /** A copy of the inode with the times of what is staged, which from now on leaves the times alone. */
 export function settledInode(fs: VolumeFs, ino: Ino): Inode {
-  const { mtime, ctime } = fs.attributes(ino)
-  return { ...fs.inode(ino), mtime, ctime, timesSetAt: fs.volume.shared.stagedNumber }
+  const inode = copyInode(fs.inode(ino))
+  const staged = fs.staged.get(ino)
+  if (staged && staged.last.number > inode.timesSetAt) {
+    inode.mtime = { sec: staged.last.sec, nsec: staged.last.nsec }
+    inode.ctime = inode.mtime
+  }
+  inode.timesSetAt = fs.volume.shared.stagedNumber
+  return inode
 }
 
 /** What the kernel's should_remove_suid does: setgid without group execute is mandatory locking and stays. */

@@ -34,7 +34,7 @@ import {
   VOLUME_STATE,
 } from '../store/index.ts'
 import { ABANDONED } from './abandoned.ts'
-import { commitStagedInline } from './commit-inline.ts'
+import { commitStaged } from './commit-staged.ts'
 import { ExtentMaps } from './extent-maps.ts'
 import { Overlay } from './overlay.ts'
 import { StagedFiles } from './staged-files.ts'
@@ -71,6 +71,7 @@ export interface VolumeFsWorld {
 }
 
 const O_ACCMODE = 3
+const ENGINE_BEHIND = Symbol('engine behind')
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
 /** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
@@ -119,7 +120,8 @@ export class VolumeFs {
   #takeOver(): void {
     const { shared } = this.volume
     for (const staged of this.staging.scan(shared.committedNumber, shared.stagedNumber)) {
-      if (this.overlay.get(keys.inodeKey(staged.ino))) this.staged.add(staged)
+      const inode = this.find(staged.ino)
+      if (inode && staged.number > inode.dataThrough) this.staged.add(staged)
     }
     // The engine began before this thread and may have committed it already.
     const newest = this.staging.newest()
@@ -237,7 +239,6 @@ export class VolumeFs {
     make: (draft: Draft) => T,
     answered: (result: T) => Ino = () => 0 as Ino,
     urgent = false,
-    stagedNumber?: number,
   ): T {
     const { shared } = this.volume
     if (!this.writes) throw new FsError('EROFS', 'change', { volume: this.volume.name })
@@ -245,8 +246,25 @@ export class VolumeFs {
       if (shared.state === VOLUME_STATE.readOnly) throw new FsError('EROFS', 'change', {})
       throw this.volume.stoppedError()
     }
-    this.overlay.throttle()
+    for (;;) {
+      this.overlay.throttle()
+      const result = this.#tryChange(request, make, answered, urgent)
+      if (result !== ENGINE_BEHIND) return result
+      this.overlay.waitApplied(shared.engineSeq)
+    }
+  }
+
+  /** @returns ENGINE_BEHIND when it may rest on what a record of the engine, not in the view yet, has changed */
+  #tryChange<T>(
+    request: Request | null,
+    make: (draft: Draft) => T,
+    answered: (result: T) => Ino,
+    urgent: boolean,
+  ): T | typeof ENGINE_BEHIND {
+    const { shared } = this.volume
     shared.lock()
+    this.overlay.underLock = true
+    const behind = shared.engineBehind
     try {
       if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
       const draft = new Draft(this.overlay)
@@ -258,35 +276,27 @@ export class VolumeFs {
       }
       const { changes, seq } = this.volume.append(draft, {
         urgent,
-        ...(stagedNumber === undefined ? {} : { stagedNumber }),
+        ...(behind ? { apartFrom: shared.touchedByEngine } : {}),
         ...(request ? { requestId: { mount: this.world.mount, ...request } } : {}),
       })
       this.overlay.add(changes, seq)
       for (const change of changes) this.extents.note(change)
-      if (stagedNumber !== undefined) {
+      if (draft.covers !== null) {
         // Before the lock is let go: from then on the engine may claim what is staged.
-        shared.committedNumber = stagedNumber
+        shared.committedNumber = draft.covers
         shared.committedBytes = shared.stagedBytes
       }
       return result
     } catch (error) {
       this.#inodes.clear()
+      // Refused over a view that lacks something, be it for TOUCHED or for another reason: not to be believed.
+      if (behind) return ENGINE_BEHIND
       throw error
     } finally {
+      this.overlay.underLock = false
       shared.unlock()
       this.wakeEngine()
     }
-  }
-
-  /** As `change`, for drafts that read ranges: with everything applied first. */
-  changeSettled<T>(request: Request | null, make: (draft: Draft) => T, urgent = false): T {
-    for (;;) {
-      this.overlay.settleAll()
-      const { shared } = this.volume
-      if (shared.applied >= shared.seq) break
-      this.overlay.waitApplied(shared.seq)
-    }
-    return this.change(request, make, undefined, urgent)
   }
 
   /** The stored answer of a request that the kernel sends again; null when it was never executed. */
@@ -329,30 +339,22 @@ export class VolumeFs {
     else draft.delete(key)
   }
 
-  /** A number never given before. Only inside `change`: the totals of the record reserve the block. */
-  newIno(): Ino {
-    const { shared } = this.volume
-    const ino = shared.inoNext
-    shared.inoNext = ino + 1
-    if (ino >= shared.inoReserved) shared.inoReserved = ino + limits.inoBlock
-    return ino as Ino
-  }
-
-  /** Commit what is staged of one file (and all staged before it), so that a change can rest on it. */
+  /** Commit what is staged of one file, so that a change can rest on it. */
   flush(ino: Ino): void {
     const staged = this.staged.get(ino)
-    if (staged && !commitStagedInline(this)) this.flushThrough(staged.last.number)
+    if (staged && !commitStaged(this, ino)) this.flushThrough(staged.last.number)
   }
 
   /**
-   * fsync by this thread, where that is quicker than waking the engine: little is staged and the drive is fast.
+   * fsync of one file by this thread, where that is quicker than waking the engine: little of it is staged and the drive
+   * is fast.
    * @returns false when the engine has to do it
    * @throws FsError EIO when the drive failed: the copy has left (rule 7)
    */
-  syncHere(): boolean {
+  syncHere(ino: Ino): boolean {
     const { shared } = this.volume
     if (!this.writes || this.#syncs.slow()) return false
-    if (shared.stagedNumber > shared.committedNumber && !commitStagedInline(this)) return false
+    if (this.staged.get(ino) && !commitStaged(this, ino)) return false
     shared.lock()
     const { head } = shared
     shared.unlock()
@@ -362,6 +364,12 @@ export class VolumeFs {
     return true
   }
 
+  /** Number of the last staged write of a file, 0 when none is staged. */
+  stagedThrough(ino: Ino): number {
+    return this.staged.get(ino)?.last.number ?? 0
+  }
+
+  /** Commit all that is staged up to a number, whosever it is. */
   flushThrough(number: number): void {
     const { shared } = this.volume
     if (shared.committedNumber < number) {

@@ -21,6 +21,7 @@ const NO_SUCH_ATTRIBUTE = new FsError('ENODATA', 'getxattr')
 
 /** @throws FsError ENODATA */
 export function getxattr(fs: VolumeFs, ino: Ino, name: Buffer): Buffer {
+  if (!fs.inode(ino).xattrs) throw NO_SUCH_ATTRIBUTE
   const value = fs.overlay.get(keys.xattrKey(ino, fs.hash(name)))
   const found = value && find(value, name)
   if (!found) throw NO_SUCH_ATTRIBUTE
@@ -29,7 +30,7 @@ export function getxattr(fs: VolumeFs, ino: Ino, name: Buffer): Buffer {
 
 /** @param trusted whether the caller may see trusted.*: who has CAP_SYS_ADMIN */
 export function listxattr(fs: VolumeFs, ino: Ino, trusted: boolean): Buffer {
-  fs.inode(ino)
+  if (!fs.inode(ino).xattrs) return Buffer.alloc(0)
   const start = keys.startOfIno(keys.KIND.xattr, ino)
   fs.overlay.settle(start)
   const names: Buffer[] = []
@@ -79,6 +80,7 @@ export function setxattr(
     }
     if (kept.length > 0) draft.put(key, encodeXattrs(kept))
     else draft.delete(key)
+    inode.xattrs = true
     inode.ctime = fs.now()
     fs.putInode(draft, ino, inode)
   })
@@ -98,6 +100,7 @@ export function removexattr(fs: VolumeFs, request: Request, ino: Ino, name: Buff
 
 /** File capabilities do not survive a write or a change of owner. */
 export function dropCapability(fs: VolumeFs, draft: Draft, ino: Ino): void {
+  if (!fs.inode(ino).xattrs) return
   const key = keys.xattrKey(ino, fs.hash(CAPABILITY))
   const bucket = bucketOf(draft.get(key))
   if (!bucket.some((old) => old.name.equals(CAPABILITY))) return

@@ -217,6 +217,8 @@ export class VolumeWorld {
         generation: 1,
         version: 1,
         timesSetAt: 0,
+        dataThrough: 0,
+        xattrs: false,
         parent: directory ? parent : (0 as Ino),
         target: null,
       })
