@@ -1,5 +1,4 @@
 import { type ChunkId, type Clock, CorruptError, type RecordSeq } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
 import { scan } from '../journal/index.ts'
 import type { Engine } from './engine.ts'
 import { isNamed, type UnnamedChunk, unnamedChunks } from './fsck-chunks.ts'
@@ -67,7 +66,7 @@ async function endedBy(
   const upTo = volume.shared.synced as RecordSeq
   let count = 0
   try {
-    for (const { header } of scan(systemDisk, journalDirectory, id, null, null, { upTo })) {
+    for (const { header } of scan(volume.disk, journalDirectory, id, null, null, { upTo })) {
       for (const chunk of header.ends) if (chunks.has(chunk)) ended.add(chunk)
       if (++count % RECORDS_PER_TURN === 0) await turn(work)
     }
