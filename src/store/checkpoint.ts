@@ -153,6 +153,8 @@ export class Checkpoints {
     const newest = await this.#dump()
     const before = this.#manifest
     const manifest: Manifest = { newest, previous: alone ? null : (before?.newest ?? null) }
+    // Taken at a durable place (design §4): behind a log that a cut in power left shorter, nothing can go on from it.
+    await volume.journal.syncAsync(newest.head)
     writeManifest(volume, manifest)
     this.#manifest = manifest
     this.problem = null
