@@ -17,7 +17,7 @@ import {
 } from './fsck-words.ts'
 import { viewDamage } from './lmdb-file.ts'
 import { LocalVolume, type VolumeOpening } from './local-volume.ts'
-import { fillView, markViewClean, replay, viewIsWhole } from './recovery.ts'
+import { dropCleanMark, fillView, markViewClean, replay, viewIsWhole } from './recovery.ts'
 import type { Finding, Work } from './work.ts'
 
 /** What fsck found of a volume that is not open. */
@@ -210,6 +210,7 @@ class ClosedFsck {
     const { disk } = this.#volume
     disk.mkdir(journalDirectory)
     const begun = beginAnew(disk, journalDirectory, id, head)
+    dropCleanMark(this.#opening, disk)
     this.#volume.view.apply([], begun.head)
     markViewClean(this.#opening, disk)
     this.#result.mended = true

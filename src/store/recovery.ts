@@ -120,6 +120,8 @@ export function recoverVolume(
     }
     let why: unknown = 'the view is ahead of the log'
     try {
+      markBoot(opening)
+      dropCleanMark(opening, disk)
       const volume = new LocalVolume(opening, disk)
       const head = volume.view.head()
       if (head && holdsHead(disk, opening.journalDirectory, opening.id, head)) {
@@ -187,7 +189,6 @@ function takeUp(volume: LocalVolume, head: AppliedHead, epoch: Epoch, rebuilt: b
     assert(end !== null, 'replay leaves a head')
     volume.journal.truncateTo(end)
     markBoot(opening)
-    rmSync(join(opening.viewDirectory, CLEAN_FILE), { force: true })
     shared.setHead({ ...end, epoch })
     shared.applied = end.seq
     const totals = loadTotals(volume)
@@ -240,6 +241,14 @@ export function markViewClean(opening: VolumeOpening, disk: Disk = systemDisk): 
   disk.fdatasync(handle)
   disk.close(handle)
   disk.replaceFile(join(opening.viewDirectory, CLEAN_FILE), Buffer.from(opening.boot))
+}
+
+/** Durably, before the view is written: a cut in power may leave any of its pages old and the mark standing. */
+export function dropCleanMark(opening: VolumeOpening, disk: Disk): void {
+  const mark = join(opening.viewDirectory, CLEAN_FILE)
+  if (!disk.exists(mark)) return
+  disk.unlink(mark)
+  disk.fsyncDirectory(opening.viewDirectory)
 }
 
 /** Written in this boot, or synced at an orderly end: then the file is what LMDB left. */
