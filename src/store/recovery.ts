@@ -46,6 +46,8 @@ export interface RootAttributes {
   now: Timespec
 }
 
+/** Writes that may be staged and not yet committed: each has a byte at least, and one is let in at the bound. */
+const STAGED_WRITES_MAX = limits.stagingBytesMax + limits.fuseRequestBytesMax
 const BOOT_FILE = 'boot'
 const CLEAN_FILE = 'clean'
 
@@ -297,9 +299,12 @@ function loadTotals(volume: LocalVolume): Totals {
 function takeOverStaging(volume: LocalVolume, totals: Totals, boot: string): number {
   const { shared } = volume
   const { stagingDirectory } = volume.opening
-  shared.committedNumber = totals.stagedNumber
-  shared.stagedNumber = totals.stagedNumber
-  if (totals.boot.toString('hex') !== boot) {
+  const otherBoot = totals.boot.toString('hex') !== boot
+  // Inodes may name writes that went with their boot (timesSetAt): a number given again would not move their times.
+  const first = totals.stagedNumber + (otherBoot ? STAGED_WRITES_MAX : 0)
+  shared.committedNumber = first
+  shared.stagedNumber = first
+  if (otherBoot) {
     dropStaging(stagingDirectory)
     return 0
   }
