@@ -52,11 +52,24 @@ export interface ChunkFiles {
   moveAside(directory: string, name: string, toDirectory: string): string
 }
 
-/** Chunk files on any Disk, a simulated one too. What is asynchronous blocks here as well. */
+/** Chunk files on any Disk, a simulated one too: the fdatasync of `write` is asynchronous, the rest blocks. */
 export function chunkFilesOn(disk: Disk): ChunkFiles {
   const files: ChunkFiles = {
     async write(directory, name, bytes, length) {
-      files.writeSync(directory, name, bytes, length)
+      const path = join(directory, name)
+      const handle = disk.open(path, 'createNew')
+      try {
+        try {
+          disk.write(handle, bytes, 0, length, 0)
+          await disk.fdatasyncAsync(handle)
+        } finally {
+          disk.close(handle)
+        }
+        disk.fsyncDirectory(directory)
+      } catch (error) {
+        removeQuietly(disk, path)
+        throw error
+      }
     },
 
     writeSync(directory, name, bytes, length) {
@@ -126,6 +139,11 @@ export function chunkFilesOn(disk: Disk): ChunkFiles {
     },
   }
   return files
+}
+
+/** Chunk files of a Disk: the machine's own way for the machine's disk. */
+export function chunkFilesOf(disk: Disk): ChunkFiles {
+  return disk === systemDisk ? systemChunkFiles : chunkFilesOn(disk)
 }
 
 /** The first error is the one to report; a file that stays is unnamed and swept later. */

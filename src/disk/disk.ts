@@ -26,7 +26,9 @@ export interface Disk {
   /** Writes all `len` bytes at file offset `pos`, or throws; what was written before the failure stays written. */
   write(handle: DiskHandle, from: Uint8Array, fromAt: number, len: number, pos: number): void
   fdatasync(handle: DiskHandle): void
-  /** The same on the thread pool. The handle must stay open until it settles. */
+  /**
+   * The same on the thread pool, for what was written before the call. The handle must stay open until it settles.
+   */
   fdatasyncAsync(handle: DiskHandle): Promise<void>
   truncate(handle: DiskHandle, bytes: number): void
   /** Bytes in the file as it is now, whoever wrote them. */
@@ -57,6 +59,8 @@ export interface Disk {
   /** Bytes an unprivileged writer may still take on the filesystem of the path. */
   freeBytes(path: string): number
   totalBytes(path: string): number
+  /** The same number for two paths on one filesystem (st_dev). */
+  device(path: string): number
 }
 
 /** Largest file readFile takes by default: settings and labels, not data. */

@@ -27,11 +27,13 @@ type FileNode = {
   now: Content
   /** Content that survives a power cut. */
   synced: Content
-  /** Writes and truncates since the last sync, in order; a copy of the bytes, null for a truncate. */
-  pending: { at: number; bytes: Buffer | null }[]
+  /** Writes and truncates since the last sync, in order. */
+  pending: Pending[]
   /** Its bytes count as used: false once it has no name. */
   counted: boolean
 }
+/** A copy of the bytes written; null for a truncate. */
+type Pending = { at: number; bytes: Buffer | null }
 type DirectoryNode = { kind: 'directory'; now: Map<string, Node>; synced: Map<string, Node> }
 type Node = FileNode | DirectoryNode
 type Content = { bytes: Buffer; length: number }
@@ -52,6 +54,8 @@ export class SimulatedDisk implements Disk {
   readonly #failures = new Map<DiskOp, { code: ErrnoCode; after: number; times: number }>()
   #changes: NameChange[] = []
   #nextHandle = 3
+  /** Calls that may still change or sync something; the power is off at 0, and it stays on while this is infinite. */
+  #callsLeft = Number.POSITIVE_INFINITY
   #capacityBytes: number
   #usedBytes = 0
 
@@ -70,12 +74,25 @@ export class SimulatedDisk implements Disk {
   }
 
   /**
+   * Lets so many further calls change or sync something; at the next one the power goes off, before it does anything.
+   * Then every call but `close` throws EIO, as no program is there to see, until `powerCut`.
+   */
+  powerOffAfter(calls: number): void {
+    this.#callsLeft = calls
+  }
+
+  get off(): boolean {
+    return this.#callsLeft < 0
+  }
+
+  /**
    * The machine goes off and comes back: every handle is dead, what was synced is there, and of the rest a part:
    * per file nothing, all, the first writes with the last one torn, or any sectors out of order; of names any changes.
    */
   powerCut(random: Random): void {
     this.#handles.clear()
     this.#failures.clear()
+    this.#callsLeft = Number.POSITIVE_INFINITY
     const keep = below(random, 4)
     const prefix = below(random, this.#changes.length + 1)
     this.#changes.forEach((change, i) => {
@@ -102,7 +119,7 @@ export class SimulatedDisk implements Disk {
   }
 
   close(handle: DiskHandle): void {
-    this.#node(handle, 'close')
+    if (!this.off) this.#node(handle, 'close')
     this.#handles.delete(handle)
   }
 
@@ -118,6 +135,7 @@ export class SimulatedDisk implements Disk {
     const node = this.#node(handle, 'write')
     if (this.#handles.get(handle)?.mode === 'read')
       throw new FsError('EIO', 'write', { handle, mode: 'read' })
+    this.#spend('write')
     const failure = this.#failureOf('write')
     const growth = Math.max(0, pos + len - node.now.length)
     const free = this.#capacityBytes - this.#usedBytes
@@ -134,26 +152,33 @@ export class SimulatedDisk implements Disk {
 
   fdatasync(handle: DiskHandle): void {
     const node = this.#node(handle, 'fdatasync')
-    const failure = this.#failureOf('fdatasync')
-    if (failure) {
-      // As Linux does: the pages count as clean from now on and never reach the drive unless written again.
-      node.pending = []
-      throw new FsError(failure, 'fdatasync', { handle })
-    }
-    for (const { at, bytes } of node.pending) {
-      if (bytes) overwrite(node.synced, at, bytes)
-      else cut(node.synced, at)
-    }
-    node.pending = []
+    this.#sync(handle, node, node.pending)
   }
 
+  /** Takes a turn of the event loop, and then syncs what was written before the call and nothing else. */
   async fdatasyncAsync(handle: DiskHandle): Promise<void> {
-    this.fdatasync(handle)
+    const wanted = [...this.#node(handle, 'fdatasync').pending]
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#sync(handle, this.#node(handle, 'fdatasync'), wanted)
+  }
+
+  #sync(handle: DiskHandle, node: FileNode, wanted: readonly Pending[]): void {
+    this.#spend('fdatasync')
+    const failure = this.#failureOf('fdatasync')
+    // Another sync may have been quicker with some of it.
+    const left = new Set(node.pending)
+    const now = wanted.filter((one) => left.has(one))
+    const synced = new Set(now)
+    node.pending = node.pending.filter((one) => !synced.has(one))
+    // As Linux does: the pages count as clean from now on and never reach the drive unless written again.
+    if (failure) throw new FsError(failure, 'fdatasync', { handle })
+    for (const { at, bytes } of now) replay(node.synced, at, bytes)
   }
 
   truncate(handle: DiskHandle, bytes: number): void {
     this.#mayFail('truncate')
     const node = this.#node(handle, 'truncate')
+    this.#spend('truncate')
     if (node.counted) this.#usedBytes += bytes - node.now.length
     cut(node.now, bytes)
     node.pending.push({ at: bytes, bytes: null })
@@ -244,6 +269,7 @@ export class SimulatedDisk implements Disk {
 
   fsyncDirectory(path: string): void {
     this.#mayFail('fsyncDirectory')
+    this.#spend('fsyncDirectory')
     const directory = this.#directory(path, 'fsyncDirectory')
     this.#changes = this.#changes.filter((change) => {
       if (change.sets?.directory !== directory && change.deletes?.directory !== directory)
@@ -259,6 +285,10 @@ export class SimulatedDisk implements Disk {
 
   totalBytes(_path: string): number {
     return this.#capacityBytes
+  }
+
+  device(_path: string): number {
+    return 1
   }
 
   #createFile(path: string): FileNode {
@@ -285,6 +315,7 @@ export class SimulatedDisk implements Disk {
   }
 
   #change(change: NameChange): void {
+    this.#spend('names')
     applyNames(change, 'now')
     this.#changes.push(change)
   }
@@ -305,7 +336,18 @@ export class SimulatedDisk implements Disk {
     }
   }
 
+  /** One call that changes or syncs something. */
+  #spend(op: string): void {
+    this.#callsLeft--
+    this.#refuseOff(op)
+  }
+
+  #refuseOff(op: string): void {
+    if (this.off) throw new FsError('EIO', op, { message: `${op}: the power is off` })
+  }
+
   #find(path: string): Node | null {
+    this.#refuseOff('find')
     let at: Node | undefined = this.#root
     for (const name of path.split('/')) {
       if (name === '') continue
@@ -323,6 +365,7 @@ export class SimulatedDisk implements Disk {
   }
 
   #node(handle: DiskHandle, op: string): FileNode {
+    this.#refuseOff(op)
     const open = this.#handles.get(handle)
     if (!open)
       throw new FsError('EIO', op, { handle, message: `${op}: handle ${handle} is not open` })

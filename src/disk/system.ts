@@ -210,6 +210,14 @@ export const systemDisk: Disk = {
     const { blocks, bsize } = statfs(path)
     return blocks * bsize
   },
+
+  device(path) {
+    try {
+      return fs.statSync(path).dev
+    } catch (error) {
+      throw diskError(error, 'device', { path })
+    }
+  },
 }
 
 function describe(stat: fs.Stats): DiskStat {

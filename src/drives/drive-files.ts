@@ -1,9 +1,12 @@
 import { existsSync, readdirSync, readFileSync, statfsSync, statSync } from 'node:fs'
 
-/** What a drive reads of the machine. Drives write nothing themselves but their label (LabelDisk). */
+/**
+ * What a drive reads of the machine; room disk's `Disk` is one. Drives write nothing themselves but their label
+ * (LabelDisk).
+ */
 export interface DriveFiles {
   exists(path: string): boolean
-  readText(path: string): string
+  readFile(path: string): Buffer
   /** Names in a directory. */
   list(path: string): string[]
   /** Bytes an unprivileged writer may still take on the filesystem of the path. */
@@ -16,7 +19,7 @@ export interface DriveFiles {
 /** Errors are those of node:fs; the callers put them into words. */
 export const systemDriveFiles: DriveFiles = {
   exists: (path) => existsSync(path),
-  readText: (path) => readFileSync(path, 'utf8'),
+  readFile: (path) => readFileSync(path),
   list: (path) => readdirSync(path),
   freeBytes(path) {
     const space = statfsSync(path)

@@ -121,7 +121,7 @@ function readLabel(dir: string, files: DriveFiles): DriveLabel {
   const path = join(dir, LABEL_NAME)
   let text: string
   try {
-    text = files.readText(path)
+    text = files.readFile(path).toString()
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw driveError('drive.open', path, error)
     const there = existsDirectory(dir, files)

@@ -18,7 +18,6 @@ import {
   type RecordSeq,
 } from '../base/index.ts'
 import { openBlob, sealBlob } from '../crypto/index.ts'
-import { systemDisk } from '../disk/index.ts'
 import { firstHead, holdsHead } from '../journal/index.ts'
 import { type AppliedHead, type Change, keys } from '../meta/index.ts'
 import { putPieces } from './chunk-pieces.ts'
@@ -92,14 +91,15 @@ export class Checkpoints {
 
   /** Why the view could not be made anew from the newest checkpoint and the journal, null when it could. */
   #gap(): string | null {
-    const { journalDirectory, id } = this.#volume.opening
+    const { disk, opening } = this.#volume
+    const { journalDirectory, id } = opening
     const newest = this.#manifest?.newest
     try {
       if (newest) {
-        if (holdsHead(systemDisk, journalDirectory, id, newest.head)) return null
+        if (holdsHead(disk, journalDirectory, id, newest.head)) return null
         return 'the journal does not go on where it ends'
       }
-      const first = firstHead(systemDisk, journalDirectory, id)
+      const first = firstHead(disk, journalDirectory, id)
       return first?.seq === 0 ? null : 'there is none, and the journal does not begin at the start'
     } catch (error) {
       // A damaged file header: the journal's own check tells it.
@@ -153,6 +153,8 @@ export class Checkpoints {
     const newest = await this.#dump()
     const before = this.#manifest
     const manifest: Manifest = { newest, previous: alone ? null : (before?.newest ?? null) }
+    // Taken at a durable place (design §4): behind a log that a cut in power left shorter, nothing can go on from it.
+    await volume.journal.syncAsync(newest.head)
     writeManifest(volume, manifest)
     this.#manifest = manifest
     this.problem = null
@@ -287,13 +289,13 @@ function writeManifest(volume: LocalVolume, manifest: Manifest): void {
   const ad = Buffer.from(volume.id, 'hex')
   const sealed = sealBlob(volume.keys.get(epoch).journal, encodeManifest(manifest), ad)
   const bytes = new ByteWriter().u8(MANIFEST_VERSION).u32(epoch).bytes(sealed).finish()
-  systemDisk.replaceFile(manifestPath(volume), bytes)
+  volume.disk.replaceFile(manifestPath(volume), bytes)
 }
 
 export function readManifest(volume: LocalVolume): Manifest | null {
   const path = manifestPath(volume)
-  if (!systemDisk.exists(path)) return null
-  const reader = new ByteReader(systemDisk.readFile(path))
+  if (!volume.disk.exists(path)) return null
+  const reader = new ByteReader(volume.disk.readFile(path))
   const version = reader.u8()
   if (version > MANIFEST_VERSION) {
     throw new FsError('ENOTSUP', 'checkpoint', {

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs'
 import { type ChunkId, CorruptError, codeOf, messageOf, ProtocolError } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import { type Disk, systemDisk } from '../disk/index.ts'
 import { beginAnew } from '../journal/index.ts'
 import { readManifest } from './checkpoint.ts'
 import { checkChunks, lostRanges } from './fsck-chunks.ts'
@@ -17,7 +17,7 @@ import {
 } from './fsck-words.ts'
 import { viewDamage } from './lmdb-file.ts'
 import { LocalVolume, type VolumeOpening } from './local-volume.ts'
-import { fillView, markViewClean, replay, viewIsWhole } from './recovery.ts'
+import { dropCleanMark, fillView, markViewClean, replay, viewIsWhole } from './recovery.ts'
 import type { Finding, Work } from './work.ts'
 
 /** What fsck found of a volume that is not open. */
@@ -39,8 +39,9 @@ export async function fsckClosed(
   opening: VolumeOpening,
   repair: boolean,
   work: Work,
+  disk: Disk = systemDisk,
 ): Promise<ClosedCheck> {
-  const closed = new ClosedFsck(opening, repair, work)
+  const closed = new ClosedFsck(opening, repair, work, disk)
   try {
     return await closed.run()
   } finally {
@@ -61,11 +62,11 @@ class ClosedFsck {
     mended: false,
   }
 
-  constructor(opening: VolumeOpening, repair: boolean, work: Work) {
+  constructor(opening: VolumeOpening, repair: boolean, work: Work, disk: Disk) {
     this.#opening = opening
     this.#repair = repair
     this.#work = work
-    const trusted = viewIsWhole(opening)
+    const trusted = viewIsWhole(opening, disk)
     const damage = trusted ? viewDamage(opening.viewDirectory) : null
     if (damage)
       this.#add(
@@ -76,7 +77,7 @@ class ClosedFsck {
     this.#whole = trusted && !damage
     const viewDirectory = this.#whole ? opening.viewDirectory : `${opening.viewDirectory}.fsck`
     if (!this.#whole) rmSync(viewDirectory, { recursive: true, force: true })
-    this.#volume = new LocalVolume({ ...opening, viewDirectory })
+    this.#volume = new LocalVolume({ ...opening, viewDirectory }, disk)
   }
 
   async run(): Promise<ClosedCheck> {
@@ -96,8 +97,8 @@ class ClosedFsck {
   }
 
   async #journal(): Promise<JournalCheck> {
-    const { sealer } = this.#volume
-    const journal = await checkJournal(this.#opening, sealer, null, this.#work, (bytes) =>
+    const { disk, sealer } = this.#volume
+    const journal = await checkJournal(disk, this.#opening, sealer, null, this.#work, (bytes) =>
       this.#work.progress(bytes, null, `${this.#opening.name}: journal`),
     )
     this.#result.checked.records = journal.records
@@ -206,10 +207,12 @@ class ClosedFsck {
     }
     if (!this.#repair)
       return `weft fsck ${name} --repair begins a new journal behind the view, which has all of it`
-    systemDisk.mkdir(journalDirectory)
-    const begun = beginAnew(systemDisk, journalDirectory, id, head)
+    const { disk } = this.#volume
+    disk.mkdir(journalDirectory)
+    const begun = beginAnew(disk, journalDirectory, id, head)
+    dropCleanMark(this.#opening, disk)
     this.#volume.view.apply([], begun.head)
-    markViewClean(this.#opening)
+    markViewClean(this.#opening, disk)
     this.#result.mended = true
     return null
   }

@@ -1,5 +1,5 @@
 import { CorruptError, codeOf, type RecordSeq } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import type { Disk } from '../disk/index.ts'
 import {
   firstHead,
   type JournalHead,
@@ -39,6 +39,7 @@ const BYTES_PER_TURN = 1024 * 1024
  * @param end where the log ends, of a volume in use; null reads to the end of what is there
  */
 export async function checkJournal(
+  disk: Disk,
   opening: Pick<VolumeOpening, 'id' | 'journalDirectory'>,
   sealer: RecordSealer,
   end: JournalHead | null,
@@ -50,21 +51,21 @@ export async function checkJournal(
   const options: ScanOptions = end ? { upTo: end.seq as RecordSeq, confirmed: end.seq } : {}
   let head: JournalHead | null = null
   try {
-    head = firstHead(systemDisk, journalDirectory, id)
+    head = firstHead(disk, journalDirectory, id)
     if (!head) {
       found.damage.push({ file: 0, offset: 0, seq: 1, lastSeq: null, sign: 'missing' })
       return found
     }
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error
-    head = goOn(opening, found, error, 1)
+    head = goOn(disk, opening, found, error, 1)
   }
   let sinceTurn = 0
   let resumed = found.damage.length > 0
   while (head) {
     let last: JournalHead = head
     try {
-      for (const record of scan(systemDisk, journalDirectory, id, head, sealer, {
+      for (const record of scan(disk, journalDirectory, id, head, sealer, {
         ...options,
         resumed,
       })) {
@@ -82,7 +83,7 @@ export async function checkJournal(
       return found
     } catch (error) {
       if (!(error instanceof CorruptError) && codeOf(error) !== 'ENOKEY') throw error
-      head = goOn(opening, found, error, last.seq + 1, last)
+      head = goOn(disk, opening, found, error, last.seq + 1, last)
       resumed = true
       if (end && head && head.seq >= end.seq) return found
     }
@@ -92,6 +93,7 @@ export async function checkJournal(
 
 /** Notes damage and finds where the log is whole again. */
 function goOn(
+  disk: Disk,
   { id, journalDirectory }: Pick<VolumeOpening, 'id' | 'journalDirectory'>,
   found: JournalCheck,
   error: unknown,
@@ -101,7 +103,7 @@ function goOn(
   const subject = error instanceof CorruptError ? error.subject : {}
   const file = Number(subject.file ?? last?.file ?? 0)
   const offset = Number(subject.offset ?? last?.offset ?? 0)
-  const resumed = resumeAfter(systemDisk, journalDirectory, id, { file, offset })
+  const resumed = resumeAfter(disk, journalDirectory, id, { file, offset })
   const told = typeof subject.sign === 'string' ? subject.sign : 'header'
   const sign = codeOf(error) === 'ENOKEY' ? 'key' : told
   // A record whose checksum holds and whose seal does not is whole to the search, and lost all the same.

@@ -123,7 +123,8 @@ class Fsck {
     const release = await checkpoints.hold()
     try {
       const { head } = volume.shared
-      const journal = await checkJournal(volume.opening, volume.sealer, head, this.#work, (bytes) =>
+      const { disk, opening, sealer } = volume
+      const journal = await checkJournal(disk, opening, sealer, head, this.#work, (bytes) =>
         this.#progress(bytes, 'journal'),
       )
       this.#result.checked.records = journal.records

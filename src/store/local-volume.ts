@@ -12,7 +12,7 @@ import {
 } from '../base/index.ts'
 import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
 import { type ExportedKeys, openBlob, sealBlob, VolumeKeys } from '../crypto/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import { chunkFilesOf, type Disk, systemDisk } from '../disk/index.ts'
 import { type Drive, openDrive } from '../drives/index.ts'
 import {
   Journal,
@@ -90,6 +90,8 @@ export class LocalVolume {
   readonly opening: VolumeOpening
   readonly shared: SharedVolume
   readonly keys: KeyHolder
+  /** Where journal, checkpoints and chunks lie. The view and the staged writes are not on it. */
+  readonly disk: Disk
   readonly drives: readonly Drive[]
   readonly view: View
   readonly journal: Journal
@@ -97,28 +99,31 @@ export class LocalVolume {
   readonly chunks: ChunkStore
   readonly #boot: Buffer
 
-  constructor(opening: VolumeOpening, drives?: readonly Drive[]) {
+  constructor(opening: VolumeOpening, disk: Disk = systemDisk) {
     this.opening = opening
+    this.disk = disk
     this.id = opening.id
     this.number = opening.number
     this.name = opening.name
     this.#boot = Buffer.from(opening.boot, 'hex')
     this.shared = new SharedVolume(opening.shared)
     this.keys = new KeyHolder(opening.keys)
-    this.drives = drives ?? opening.driveDirectories.map((directory) => openDrive(directory))
+    this.drives = opening.driveDirectories.map((directory) =>
+      openDrive(directory, {}, { files: disk }),
+    )
     this.view = new View(opening.viewDirectory, this.keys)
     this.sealer = {
       seal: (epoch, plain, ad) => sealBlob(this.keys.get(epoch).journal, plain, ad),
       open: (epoch, sealed, ad) => openBlob(this.keys.get(epoch).journal, sealed, ad),
     }
     this.journal = new Journal({
-      disk: systemDisk,
+      disk,
       directory: opening.journalDirectory,
       volumeId: opening.id,
       sealer: this.sealer,
       poison: this.shared.poison,
     })
-    this.chunks = new ChunkStore(this.drives)
+    this.chunks = new ChunkStore(this.drives, { files: chunkFilesOf(disk) })
     this.reader = { volume: opening.id, keyOf: (epoch) => this.chunkKey(epoch) }
   }
 
@@ -218,7 +223,7 @@ export class LocalVolume {
   /** Records behind `head` up to `seq`, whose bodies may be used until the next one. */
   records(head: JournalHead, seq: RecordSeq): Generator<ScannedRecord> {
     const { journalDirectory, id } = this.opening
-    return scan(systemDisk, journalDirectory, id, head, this.sealer, { upTo: seq })
+    return scan(this.disk, journalDirectory, id, head, this.sealer, { upTo: seq })
   }
 
   /** Why nothing can be done with the volume now. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   AssertionError,
@@ -12,7 +12,7 @@ import {
   ROOT_INO,
   type Timespec,
 } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import { type Disk, systemDisk } from '../disk/index.ts'
 import { createJournal, firstHead, holdsHead, scan } from '../journal/index.ts'
 import {
   type AppliedHead,
@@ -54,13 +54,14 @@ export function formatVolume(
   opening: VolumeOpening,
   epoch: Epoch,
   root: RootAttributes,
+  disk: Disk = systemDisk,
 ): LocalVolume {
   rmSync(opening.viewDirectory, { recursive: true, force: true })
-  const head = createJournal(systemDisk, opening.journalDirectory, opening.id)
-  const volume = new LocalVolume(opening)
+  const head = createJournal(disk, opening.journalDirectory, opening.id)
+  const volume = new LocalVolume(opening, disk)
   const { shared } = volume
   dropStaging(opening.stagingDirectory)
-  writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
+  markBoot(opening)
   volume.view.apply([], head)
   shared.setHead({ ...head, epoch })
   shared.inoNext = ROOT_INO + 1
@@ -108,21 +109,24 @@ export function recoverVolume(
   epoch: Epoch,
   log: Log,
   checkView = false,
+  disk: Disk = systemDisk,
 ): Recovered {
   const spare = { ...opening, keys: { ...opening.keys, bytes: opening.keys.bytes.slice(0) } }
   try {
-    putBack(opening)
-    if (!viewIsWhole(opening)) return rebuild(opening, epoch)
+    putBack(opening, disk)
+    if (!viewIsWhole(opening, disk)) return rebuild(opening, epoch, disk)
     const damage = checkView ? viewDamage(opening.viewDirectory) : null
     if (damage) {
       log.error({ op: 'recover', volume: opening.id, damage }, 'the view is damaged; rebuilt')
-      return rebuild(opening, epoch)
+      return rebuild(opening, epoch, disk)
     }
     let why: unknown = 'the view is ahead of the log'
     try {
-      const volume = new LocalVolume(opening)
+      markBoot(opening)
+      dropCleanMark(opening, disk)
+      const volume = new LocalVolume(opening, disk)
       const head = volume.view.head()
-      if (head && holdsHead(systemDisk, opening.journalDirectory, opening.id, head)) {
+      if (head && holdsHead(disk, opening.journalDirectory, opening.id, head)) {
         return takeUp(volume, head, epoch, false)
       }
       letGo(volume)
@@ -133,7 +137,7 @@ export function recoverVolume(
     }
     log.warn({ op: 'recover', volume: opening.id, why: messageOf(why) }, 'the view is rebuilt')
     try {
-      return rebuild(spare, epoch)
+      return rebuild(spare, epoch, disk)
     } catch (error) {
       throw why instanceof Error ? why : error
     }
@@ -143,19 +147,19 @@ export function recoverVolume(
 }
 
 /** From checkpoint and journal. @throws as recoverVolume, and the view is then what it was */
-function rebuild(opening: VolumeOpening, epoch: Epoch): Recovered {
+function rebuild(opening: VolumeOpening, epoch: Epoch, disk: Disk): Recovered {
   const { viewDirectory } = opening
   if (existsSync(viewDirectory)) renameSync(viewDirectory, asideOf(opening))
   let volume: LocalVolume | null = null
   try {
-    volume = new LocalVolume(opening)
+    volume = new LocalVolume(opening, disk)
     const found = takeUp(volume, fillView(volume), epoch, true)
     rmSync(asideOf(opening), { recursive: true, force: true })
     return found
   } catch (error) {
     if (volume) letGo(volume)
     rmSync(viewDirectory, { recursive: true, force: true })
-    putBack(opening)
+    putBack(opening, disk)
     throw error
   }
 }
@@ -164,7 +168,7 @@ function rebuild(opening: VolumeOpening, epoch: Epoch): Recovered {
 export function fillView(volume: LocalVolume): AppliedHead {
   const { journalDirectory, id } = volume.opening
   if (!loadCheckpoint(volume)) {
-    const first = firstHead(systemDisk, journalDirectory, id)
+    const first = firstHead(volume.disk, journalDirectory, id)
     if (!first) throw new CorruptError('volume has no journal', { volume: id })
     if (first.seq !== 0) {
       throw new CorruptError('journal begins behind the start and there is no checkpoint', {
@@ -186,8 +190,7 @@ function takeUp(volume: LocalVolume, head: AppliedHead, epoch: Epoch, rebuilt: b
     const end = volume.view.head()
     assert(end !== null, 'replay leaves a head')
     volume.journal.truncateTo(end)
-    writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
-    rmSync(join(opening.viewDirectory, CLEAN_FILE), { force: true })
+    markBoot(opening)
     shared.setHead({ ...end, epoch })
     shared.applied = end.seq
     const totals = loadTotals(volume)
@@ -217,10 +220,10 @@ function asideOf(opening: VolumeOpening): string {
 }
 
 /** A rebuild did not reach its end, in this life or the one before: the view is what it was. */
-function putBack(opening: VolumeOpening): void {
+function putBack(opening: VolumeOpening, disk: Disk): void {
   const aside = asideOf(opening)
   if (!existsSync(aside)) return
-  if (viewIsWhole(opening)) {
+  if (viewIsWhole(opening, disk)) {
     rmSync(aside, { recursive: true, force: true })
     return
   }
@@ -228,21 +231,34 @@ function putBack(opening: VolumeOpening): void {
   renameSync(aside, opening.viewDirectory)
 }
 
+/** What this boot has in memory of the view's file is what LMDB left. Not synced: another boot never trusts it. */
+function markBoot(opening: VolumeOpening): void {
+  writeFileSync(join(opening.viewDirectory, BOOT_FILE), opening.boot)
+}
+
 /** The view is on stable storage: the next boot may use it. After the engine has stopped. */
-export function markViewClean(opening: VolumeOpening): void {
+export function markViewClean(opening: VolumeOpening, disk: Disk = systemDisk): void {
   const data = join(opening.viewDirectory, 'data.mdb')
-  const handle = systemDisk.open(data, 'write')
-  systemDisk.fdatasync(handle)
-  systemDisk.close(handle)
-  systemDisk.replaceFile(join(opening.viewDirectory, CLEAN_FILE), Buffer.from(opening.boot))
+  const handle = disk.open(data, 'write')
+  disk.fdatasync(handle)
+  disk.close(handle)
+  disk.replaceFile(join(opening.viewDirectory, CLEAN_FILE), Buffer.from(opening.boot))
+}
+
+/** Durably, before the view is written: a cut in power may leave any of its pages old and the mark standing. */
+export function dropCleanMark(opening: VolumeOpening, disk: Disk): void {
+  const mark = join(opening.viewDirectory, CLEAN_FILE)
+  if (!disk.exists(mark)) return
+  disk.unlink(mark)
+  disk.fsyncDirectory(opening.viewDirectory)
 }
 
 /** Written in this boot, or synced at an orderly end: then the file is what LMDB left. */
-export function viewIsWhole(opening: VolumeOpening): boolean {
+export function viewIsWhole(opening: VolumeOpening, disk: Disk): boolean {
   const at = (name: string) => join(opening.viewDirectory, name)
   if (!LocalVolume.hasView(opening.viewDirectory)) return false
-  if (existsSync(at(CLEAN_FILE))) return true
-  return existsSync(at(BOOT_FILE)) && readFileSync(at(BOOT_FILE), 'utf8') === opening.boot
+  if (disk.exists(at(CLEAN_FILE))) return true
+  return disk.exists(at(BOOT_FILE)) && disk.readFile(at(BOOT_FILE)).toString() === opening.boot
 }
 
 /** Applies every record behind `from`. @returns how many */
@@ -251,7 +267,7 @@ export function replay(volume: LocalVolume, from: AppliedHead): number {
   let head: AppliedHead = from
   let pending = new Map<string, Change>()
   const { journalDirectory, id } = volume.opening
-  for (const record of scan(systemDisk, journalDirectory, id, from, volume.sealer)) {
+  for (const record of scan(volume.disk, journalDirectory, id, from, volume.sealer)) {
     assert(record.body !== null, 'the owner holds the keys')
     for (const change of decodeChanges(record.body))
       pending.set(change.key.toString('latin1'), change)

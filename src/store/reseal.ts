@@ -8,7 +8,6 @@ import {
   type Random,
   type RecordSeq,
 } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
 import { scan } from '../journal/index.ts'
 import { type ChunkInfo, decodeChunkInfo, keys } from '../meta/index.ts'
 import type { Engine } from './engine.ts'
@@ -211,7 +210,7 @@ async function renewLog(engine: Engine, keepFrom: KeyEpoch, work: Work): Promise
   const release = await checkpoints.hold()
   try {
     let count = 0
-    for (const { header } of scan(systemDisk, journalDirectory, id, null, null, { upTo })) {
+    for (const { header } of scan(volume.disk, journalDirectory, id, null, null, { upTo })) {
       if (header.keyEpoch < keepFrom) {
         throw new FsError('EAGAIN', 'reseal', {
           message: `record ${header.seq} is still sealed with key epoch ${header.keyEpoch}; the old keys stay`,

@@ -1,4 +1,3 @@
-import { systemDisk } from '../disk/index.ts'
 import { firstHead, type JournalHead, scan } from '../journal/index.ts'
 import { type Change, decodeChanges } from '../meta/index.ts'
 import { checkpointValues } from './checkpoint.ts'
@@ -25,9 +24,9 @@ export async function restoreValues(
     const { id, journalDirectory } = volume.opening
     const logged = checkpointValues(volume, wanted)
     const values = logged?.values ?? new Map<string, Buffer | null>()
-    let head: JournalHead | null = logged?.head ?? firstHead(systemDisk, journalDirectory, id)
+    let head: JournalHead | null = logged?.head ?? firstHead(volume.disk, journalDirectory, id)
     const read = function* (from: JournalHead | null, upTo: JournalHead) {
-      for (const record of scan(systemDisk, journalDirectory, id, from, volume.sealer, {
+      for (const record of scan(volume.disk, journalDirectory, id, from, volume.sealer, {
         upTo: upTo.seq,
       })) {
         for (const { key, value } of decodeChanges(record.body as Buffer)) {

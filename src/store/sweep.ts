@@ -1,5 +1,4 @@
-import { type ChunkId, type Clock, CorruptError, type RecordSeq } from '../base/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import { type ChunkId, type Clock, CorruptError, codeOf, type RecordSeq } from '../base/index.ts'
 import { scan } from '../journal/index.ts'
 import type { Engine } from './engine.ts'
 import { isNamed, type UnnamedChunk, unnamedChunks } from './fsck-chunks.ts'
@@ -30,7 +29,10 @@ export async function sweep(engines: readonly Engine[], clock: Clock, work: Work
     const { sec } = clock.now()
     const swept: Swept = { deleted: [], resting: [] }
     const young: UnnamedChunk[] = []
-    for (const chunk of await unnamedChunks(namers, work)) {
+    const unnamed = await unnamedChunks(namers, work)
+    const stable = await stableVolumes(namers.map(({ volume }) => volume))
+    for (const chunk of unnamed) {
+      if (!stable.has(chunk.volume)) continue
       const writtenMs = chunk.volume.chunks.writtenMs(chunk.id, chunk.drive) ?? 0
       if (sec * 1000 - writtenMs >= REST_MS) await remove(chunk, swept)
       else young.push(chunk)
@@ -47,6 +49,28 @@ export async function sweep(engines: readonly Engine[], clock: Clock, work: Work
   } finally {
     for (const release of releases) release()
   }
+}
+
+/**
+ * The volumes whose log is on stable storage up to now. The record that dropped the last use of a chunk may be a moment
+ * old: lost in a cut of power, it would leave a file without its bytes.
+ */
+async function stableVolumes(volumes: readonly LocalVolume[]): Promise<Set<LocalVolume>> {
+  const stable = new Set<LocalVolume>()
+  for (const volume of volumes) {
+    const { shared } = volume
+    shared.lock()
+    const { head } = shared
+    shared.unlock()
+    try {
+      await volume.journal.syncAsync(head)
+      stable.add(volume)
+    } catch (error) {
+      // Its engine meets the same error, stops the volume and says so; nothing of it is deleted.
+      if (codeOf(error) !== 'EIO') throw error
+    }
+  }
+  return stable
 }
 
 async function remove(chunk: UnnamedChunk, swept: Swept): Promise<void> {
@@ -67,7 +91,7 @@ async function endedBy(
   const upTo = volume.shared.synced as RecordSeq
   let count = 0
   try {
-    for (const { header } of scan(systemDisk, journalDirectory, id, null, null, { upTo })) {
+    for (const { header } of scan(volume.disk, journalDirectory, id, null, null, { upTo })) {
       for (const chunk of header.ends) if (chunks.has(chunk)) ended.add(chunk)
       if (++count % RECORDS_PER_TURN === 0) await turn(work)
     }

@@ -4,34 +4,23 @@ import { type ChunkId, codeOf, type NodeId } from '../../src/base/index.ts'
 import { ChunkStore } from '../../src/chunks/index.ts'
 import { newSecret } from '../../src/crypto/index.ts'
 import { chunkFilesOn, SimulatedDisk } from '../../src/disk/index.ts'
-import { type DriveFiles, initDrive, openDrive } from '../../src/drives/index.ts'
+import { initDrive, openDrive } from '../../src/drives/index.ts'
 import { randomBytesOf, seededRandom, volume } from './world.ts'
 
 const nodeId = 'a1'.repeat(16) as NodeId
 const dir = '/das0'
-
-function driveFilesOn(disk: SimulatedDisk): DriveFiles {
-  return {
-    exists: (path) => disk.exists(path),
-    readText: (path) => disk.readFile(path).toString(),
-    list: (path) => disk.list(path),
-    freeBytes: () => 2 ** 40,
-    totalBytes: () => 2 ** 40,
-    device: () => 1,
-  }
-}
 
 /** One node's chunks on a simulated disk, through several cuts of power. */
 function makeNode(seed: number) {
   const random = seededRandom(seed)
   const bytes = (count: number) => randomBytesOf(random, count)
   const disk = new SimulatedDisk()
-  const files = driveFilesOn(disk)
   const key = newSecret(32)
   const seal = { volume, keyEpoch: 1, epoch: 1, key } as Parameters<ChunkStore['putSync']>[1]
   const reader = { volume, keyOf: () => key }
-  const start = () => new ChunkStore([openDrive(dir, {}, { files })], { files: chunkFilesOn(disk) })
-  return { random, bytes, disk, files, seal, reader, start }
+  const start = () =>
+    new ChunkStore([openDrive(dir, {}, { files: disk })], { files: chunkFilesOn(disk) })
+  return { random, bytes, disk, seal, reader, start }
 }
 
 test('a chunk whose put returned is whole after the power is cut, by many seeds', () => {
@@ -39,8 +28,8 @@ test('a chunk whose put returned is whole after the power is cut, by many seeds'
   let torn = 0
   for (let seed = 1; seed <= 150; seed++) {
     const node = makeNode(seed)
-    const { random, bytes, disk, files } = node
-    const drive = initDrive(dir, { class: 2, nodeId }, disk, { files })
+    const { random, bytes, disk } = node
+    const drive = initDrive(dir, { class: 2, nodeId }, disk, { files: disk })
     const promised = new Map<ChunkId, Buffer>()
     for (let life = 0; life < 3; life++) {
       const store = node.start()
@@ -78,8 +67,8 @@ test('a chunk whose put returned is whole after the power is cut, by many seeds'
 
 test('a cut in the middle of moving aside leaves the chunk in one place, whole', () => {
   for (let seed = 1; seed <= 60; seed++) {
-    const { bytes, disk, files, seal, start } = makeNode(seed)
-    const drive = initDrive(dir, { class: 2, nodeId }, disk, { files })
+    const { bytes, disk, seal, start } = makeNode(seed)
+    const drive = initDrive(dir, { class: 2, nodeId }, disk, { files: disk })
     const store = start()
     const id = bytes(16).toString('hex') as ChunkId
     store.putSync(id, seal, bytes(5000), 5000, Buffer.alloc(0))

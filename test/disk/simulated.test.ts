@@ -149,6 +149,59 @@ test('what a failed sync had to write never reaches the drive', () => {
   assert.is(disk.readFile('/a').length, 0)
 })
 
+test('an fdatasyncAsync makes durable what was written before it, when it has returned and not sooner', async () => {
+  const seen = new Set<string>()
+  for (let seed = 0; seed < 100; seed++) {
+    const disk = new SimulatedDisk()
+    put(disk, '/a', 'old')
+    disk.fsyncDirectory('/')
+    const handle = disk.open('/a', 'write')
+    const before = disk.fdatasyncAsync(handle)
+    put(disk, '/a', 'new')
+    if (seed % 2 === 0) await before
+    disk.powerCut(seeded(seed))
+    const found = disk.readFile('/a').toString().replaceAll('\0', '0')
+    seen.add(`${seed % 2 === 0 ? 'awaited' : 'early'} ${found}`)
+    if (seed % 2 === 0) continue
+    await before.then(
+      () => assert.unreachable('it never returns'),
+      () => null,
+    )
+  }
+  assert.equal([...seen].sort(), [
+    'awaited new',
+    'awaited old',
+    'early ',
+    'early 000',
+    'early new',
+    'early old',
+  ])
+})
+
+test('the power goes off at the call asked for: nothing is changed, synced or read any more', () => {
+  const disk = new SimulatedDisk()
+  put(disk, '/a', 'x')
+  disk.fsyncDirectory('/')
+  disk.powerOffAfter(1)
+  const handle = disk.open('/a', 'write')
+  disk.write(handle, Buffer.from('y'), 0, 1, 0)
+  assert.not(disk.off)
+  assert.is(
+    codeOfThrown(() => disk.fdatasync(handle)),
+    'EIO',
+  )
+  assert.ok(disk.off)
+  assert.is(
+    codeOfThrown(() => disk.readFile('/a')),
+    'EIO',
+  )
+  disk.close(handle)
+  disk.powerCut(seeded(1))
+  assert.not(disk.off)
+  put(disk, '/a', 'z')
+  assert.is(disk.readFile('/a').toString(), 'z')
+})
+
 test('handles are dead after a power cut', () => {
   const disk = new SimulatedDisk()
   const handle = disk.open('/a', 'create')
