@@ -40,9 +40,13 @@ export interface JournalOptions {
   readonly sealer: RecordSealer | null
   /** One element, shared by the Journals of all threads: a sync that failed in one stops all (design §6.7). */
   readonly poison?: Int32Array
+  /** Three elements, shared as `poison` is: how far the newest file is written (WRITTEN). */
+  readonly written?: Float64Array
   /** Newest durable checkpoint, asked for when a file is begun. */
   readonly checkpoint?: () => ChunkId | null
   readonly fileBytesMax?: number
+  /** Zeros written behind the newest record, at most 256 KiB. */
+  readonly aheadBytes?: number
 }
 
 export interface JournalFile {
@@ -57,6 +61,13 @@ type OpenFile = {
   syncs: number
   retired: boolean
 }
+
+/**
+ * Of the newest file: its number, the end of what was written of records, the end of the zeros behind that. A sync of
+ * space that is there already has no new size and no new blocks to store: it is half as long (measured).
+ */
+const WRITTEN = { file: 0, end: 1, zeroEnd: 2 } as const
+const zeros = Buffer.alloc(256 * 1024)
 
 /** Records up to this size go through a buffer that is kept. */
 const keptBufferBytes = 256 * 1024
@@ -96,8 +107,10 @@ export class Journal {
   readonly #volume: Buffer
   readonly #sealer: RecordSealer | null
   readonly #poison: Int32Array
+  readonly #written: Float64Array
   readonly #checkpoint: () => ChunkId | null
   readonly #fileBytesMax: number
+  readonly #aheadBytes: number
   #open: OpenFile | null = null
   #buffer = Buffer.allocUnsafe(16 * 1024)
 
@@ -108,8 +121,10 @@ export class Journal {
     this.#volume = Buffer.from(options.volumeId, 'hex')
     this.#sealer = options.sealer
     this.#poison = options.poison ?? new Int32Array(1)
+    this.#written = options.written ?? new Float64Array(3)
     this.#checkpoint = options.checkpoint ?? (() => null)
     this.#fileBytesMax = options.fileBytesMax ?? limits.journalFileBytesMax
+    this.#aheadBytes = Math.min(options.aheadBytes ?? zeros.length, zeros.length)
   }
 
   /** Whether a sync has failed, here or in a thread that shares `poison`. */
@@ -209,6 +224,7 @@ export class Journal {
     const { handle } = this.#fileAt(head.file)
     this.#disk.truncate(handle, head.offset)
     this.#fdatasync(handle)
+    this.#noteWritten(head.file, head.offset, head.offset)
   }
 
   /**
@@ -266,17 +282,46 @@ export class Journal {
     const file = full ? this.#beginNext(head) : head.file
     const offset = full ? fileHeaderBytes : head.offset
     const { handle } = this.#fileAt(file)
-    const size = this.#disk.size(handle)
-    if (size !== offset) this.#cutTo(handle, size, file, offset, head)
+    const written = this.#written
+    // Another life of the thread, or what a transaction that was not committed left behind.
+    if (written[WRITTEN.file] !== file || written[WRITTEN.end] !== offset) {
+      const size = this.#disk.size(handle)
+      if (size !== offset) this.#cutTo(handle, size, file, offset, head)
+      this.#noteWritten(file, offset, offset)
+    }
+    const end = offset + bytes
+    // Before it is: whatever becomes of it, the next append knows that something may stand there.
+    written[WRITTEN.end] = end
     try {
       this.#disk.write(handle, record, 0, bytes, offset)
     } catch (error) {
       this.#tryTruncate(handle, offset)
       throw error
     }
+    if (end > (written[WRITTEN.zeroEnd] as number)) this.#writeAhead(handle, end)
     const chain = Buffer.allocUnsafe(chainBytes)
     record.copy(chain, 0, bytes - chainBytes, bytes)
     return { epoch, seq: (head.seq + 1) as JournalHead['seq'], chain, file, offset: offset + bytes }
+  }
+
+  #noteWritten(file: number, end: number, zeroEnd: number): void {
+    this.#written[WRITTEN.file] = file
+    this.#written[WRITTEN.end] = end
+    this.#written[WRITTEN.zeroEnd] = zeroEnd
+  }
+
+  #writeAhead(handle: DiskHandle, end: number): void {
+    this.#written[WRITTEN.zeroEnd] = end
+    const bytes = Math.min(this.#aheadBytes, this.#fileBytesMax - end)
+    if (bytes <= 0) return
+    try {
+      this.#disk.write(handle, zeros, 0, bytes, end)
+    } catch (error) {
+      // The record is there; room for the next is not needed yet, and a full drive says so when it is.
+      if (codeOf(error) !== 'ENOSPC') throw error
+      return
+    }
+    this.#written[WRITTEN.zeroEnd] = end + bytes
   }
 
   /** Cuts, durably, records of a transaction that was not committed. */
@@ -326,6 +371,7 @@ export class Journal {
     }
     this.#retire()
     this.#open = { file, handle, syncs: 0, retired: false }
+    this.#noteWritten(file, fileHeaderBytes, fileHeaderBytes)
     this.#fdatasync(handle)
     try {
       this.#disk.fsyncDirectory(this.#directory)

@@ -122,6 +122,7 @@ export class LocalVolume {
       volumeId: opening.id,
       sealer: this.sealer,
       poison: this.shared.poison,
+      written: this.shared.journalWritten,
     })
     this.chunks = new ChunkStore(this.drives, { files: chunkFilesOf(disk) })
     this.reader = { volume: opening.id, keyOf: (epoch) => this.chunkKey(epoch) }

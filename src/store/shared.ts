@@ -32,6 +32,7 @@ const TAKEN_NUMBER = 18
 const COVERED_NUMBER = 19
 const ENGINE_SEQ = 20
 const FOLLOW_WANTED = 21
+const WRITTEN = 22
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
@@ -79,6 +80,11 @@ export class SharedVolume {
   /** The cell in which the journals of all threads note a failed sync (rule 7). */
   get poison(): Int32Array {
     return this.#ints.subarray(POISON, POISON + 1)
+  }
+
+  /** Where the journals of all threads note how far the newest file is written. */
+  get journalWritten(): Float64Array {
+    return this.#floats.subarray(WRITTEN, WRITTEN + 3)
   }
 
   lock(): void {

@@ -14,7 +14,14 @@ function makeDiskWorld(sealer: RecordSealer) {
   const directory = join(root, 'deep', 'journal')
   const volumeId = newId<VolumeId>(systemRandom)
   const first = createJournal(systemDisk, directory, volumeId)
-  const options = { disk: systemDisk, directory, volumeId, sealer, fileBytesMax: 20_000 }
+  const options = {
+    disk: systemDisk,
+    directory,
+    volumeId,
+    sealer,
+    fileBytesMax: 20_000,
+    written: new Float64Array(3),
+  }
   const hands = [new Journal(options), new Journal(options)] as const
   return {
     directory,

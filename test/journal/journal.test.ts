@@ -16,31 +16,36 @@ import {
   volumeId,
 } from './world.ts'
 
+/** Without and with zeros written behind the newest record. */
+const AHEADS = [0, 700]
+
 test('records come back in order, over many files, from the start and from any head', () => {
-  const { journal, first, scanAll } = makeWorld(2000)
-  const heads: JournalHead[] = [first]
-  const bodies: string[] = []
-  for (let i = 0; i < 60; i++) {
-    bodies.push(`record ${i} `.repeat(1 + (i % 7)))
-    const before = heads[i] as JournalHead
-    heads.push(
-      journal.append(before, fields(confirmedAt(before)), Buffer.from(bodies[i] as string)),
+  for (const ahead of AHEADS) {
+    const { journal, first, scanAll } = makeWorld(2000, ahead)
+    const heads: JournalHead[] = [first]
+    const bodies: string[] = []
+    for (let i = 0; i < 60; i++) {
+      bodies.push(`record ${i} `.repeat(1 + (i % 7)))
+      const before = heads[i] as JournalHead
+      heads.push(
+        journal.append(before, fields(confirmedAt(before)), Buffer.from(bodies[i] as string)),
+      )
+    }
+    const end = heads[60] as JournalHead
+    assert.ok(end.file > 5, `rotated to file ${end.file}`)
+    assert.is(end.seq, 60)
+    assert.equal(scanAll(), { bodies, end })
+    for (let i = 0; i <= 60; i++) {
+      assert.equal(scanAll(heads[i]), { bodies: bodies.slice(i), end }, `from head ${i}`)
+    }
+    const files = journal.files()
+    assert.is(files.length, end.file)
+    for (const { bytes } of files) assert.ok(bytes <= 2000)
+    assert.is(
+      journal.bytes(),
+      files.reduce((sum, { bytes }) => sum + bytes, 0),
     )
   }
-  const end = heads[60] as JournalHead
-  assert.ok(end.file > 5, `rotated to file ${end.file}`)
-  assert.is(end.seq, 60)
-  assert.equal(scanAll(), { bodies, end })
-  for (let i = 0; i <= 60; i++) {
-    assert.equal(scanAll(heads[i]), { bodies: bodies.slice(i), end }, `from head ${i}`)
-  }
-  const files = journal.files()
-  assert.is(files.length, end.file)
-  for (const { bytes } of files) assert.ok(bytes <= 2000)
-  assert.is(
-    journal.bytes(),
-    files.reduce((sum, { bytes }) => sum + bytes, 0),
-  )
 })
 
 test('a file begun by a newer epoch before its first record follows all the same', () => {
@@ -92,47 +97,53 @@ test('a record names as many chunks as the limit says', () => {
 })
 
 test('two hands append in turn and each follows the other over rotations', () => {
-  const { hand, first, scanAll } = makeWorld(1500)
-  const hands = [hand(), hand()]
-  let head = first
-  for (let i = 0; i < 40; i++) {
-    // Runs of different lengths, so that each hand also sees files it did not begin.
-    const turn = hands[i % 5 < 3 ? 0 : 1] as (typeof hands)[0]
-    head = turn.append(head, fields(), Buffer.from(`${i}`))
-    if (i % 4 === 0) turn.sync(head)
+  for (const ahead of AHEADS) {
+    const { hand, first, scanAll } = makeWorld(1500, ahead)
+    const hands = [hand(), hand()]
+    let head = first
+    for (let i = 0; i < 40; i++) {
+      // Runs of different lengths, so that each hand also sees files it did not begin.
+      const turn = hands[i % 5 < 3 ? 0 : 1] as (typeof hands)[0]
+      head = turn.append(head, fields(), Buffer.from(`${i}`))
+      if (i % 4 === 0) turn.sync(head)
+    }
+    const { bodies, end } = scanAll()
+    assert.equal(
+      bodies,
+      Array.from({ length: 40 }, (_, i) => `${i}`),
+    )
+    assert.equal(end, head)
   }
-  const { bodies, end } = scanAll()
-  assert.equal(
-    bodies,
-    Array.from({ length: 40 }, (_, i) => `${i}`),
-  )
-  assert.equal(end, head)
 })
 
 test('records of a transaction that was not committed are cut by the next append', () => {
-  const { hand, first, scanAll } = makeWorld()
-  const [a, b] = [hand(), hand()]
-  const kept = a.append(first, fields(), Buffer.from('kept'))
-  let lost = a.append(kept, fields(), Buffer.from('dropped, and longer than what comes'))
-  for (let i = 0; i < 5; i++) lost = a.append(lost, fields(), Buffer.from('dropped too'))
-  const end = b.append(kept, fields(), Buffer.from('new'))
-  assert.equal(scanAll(), { bodies: ['kept', 'new'], end })
-  const next = a.append(end, fields(), Buffer.from('by the first again'))
-  assert.equal(scanAll(), { bodies: ['kept', 'new', 'by the first again'], end: next })
+  for (const ahead of AHEADS) {
+    const { hand, first, scanAll } = makeWorld(64 * 1024, ahead)
+    const [a, b] = [hand(), hand()]
+    const kept = a.append(first, fields(), Buffer.from('kept'))
+    let lost = a.append(kept, fields(), Buffer.from('dropped, and longer than what comes'))
+    for (let i = 0; i < 5; i++) lost = a.append(lost, fields(), Buffer.from('dropped too'))
+    const end = b.append(kept, fields(), Buffer.from('new'))
+    assert.equal(scanAll(), { bodies: ['kept', 'new'], end })
+    const next = a.append(end, fields(), Buffer.from('by the first again'))
+    assert.equal(scanAll(), { bodies: ['kept', 'new', 'by the first again'], end: next })
+  }
 })
 
 test('files begun by a transaction that was not committed do not look like a loss', () => {
-  for (let dropped = 1; dropped < 30; dropped++) {
-    const { hand, first, scanAll } = makeWorld(1200)
-    const [a, b] = [hand(), hand()]
-    let head = a.append(first, fields(), Buffer.from('kept'))
-    let lost = head
-    for (let i = 0; i < dropped; i++) lost = a.append(lost, fields(), Buffer.alloc(150, 'd'))
-    const bodies = ['kept']
-    for (let i = 0; i < 12; i++) {
-      head = (i % 2 ? a : b).append(head, fields(), Buffer.from(`new ${i}`))
-      bodies.push(`new ${i}`)
-      assert.equal(scanAll(), { bodies, end: head }, `${dropped} dropped, ${i} new`)
+  for (const ahead of AHEADS) {
+    for (let dropped = 1; dropped < 30; dropped++) {
+      const { hand, first, scanAll } = makeWorld(1200, ahead)
+      const [a, b] = [hand(), hand()]
+      let head = a.append(first, fields(), Buffer.from('kept'))
+      let lost = head
+      for (let i = 0; i < dropped; i++) lost = a.append(lost, fields(), Buffer.alloc(150, 'd'))
+      const bodies = ['kept']
+      for (let i = 0; i < 12; i++) {
+        head = (i % 2 ? a : b).append(head, fields(), Buffer.from(`new ${i}`))
+        bodies.push(`new ${i}`)
+        assert.equal(scanAll(), { bodies, end: head }, `${dropped} dropped, ${i} new`)
+      }
     }
   }
 })
@@ -261,28 +272,30 @@ test('a failed sync of the file being closed stops the rotation', () => {
 })
 
 test('cutting goes to a head the log holds, over files, for all hands, and is durable', () => {
-  for (const keep of [19, 15, 8, 3, 0]) {
-    const { disk, hand, first, scanAll } = makeWorld(1200)
-    const [a, b] = [hand(), hand()]
-    const heads = [first]
-    for (let i = 0; i < 20; i++) {
-      heads.push((i % 3 ? a : b).append(heads[i] as JournalHead, fields(), Buffer.from(`${i}`)))
+  for (const ahead of AHEADS) {
+    for (const keep of [19, 15, 8, 3, 0]) {
+      const { disk, hand, first, scanAll } = makeWorld(1200, ahead)
+      const [a, b] = [hand(), hand()]
+      const heads = [first]
+      for (let i = 0; i < 20; i++) {
+        heads.push((i % 3 ? a : b).append(heads[i] as JournalHead, fields(), Buffer.from(`${i}`)))
+      }
+      a.sync(heads[20] as JournalHead)
+      const head = heads[keep] as JournalHead
+      a.truncateTo(head)
+      assert.is(scanAll().end.seq, keep)
+      let grown = head
+      for (let i = 0; i < 20; i++) {
+        grown = (i % 2 ? a : b).append(grown, fields({ epoch: 2 as Epoch }), Buffer.from('new'))
+      }
+      assert.equal(scanAll().end, grown)
+      disk.powerCut(seeded(keep))
+      const after = scanAll(null, { confirmed: keep as RecordSeq })
+      assert.equal(
+        new Set(after.bodies.slice(keep)),
+        new Set(after.bodies.length > keep ? ['new'] : []),
+      )
     }
-    a.sync(heads[20] as JournalHead)
-    const head = heads[keep] as JournalHead
-    a.truncateTo(head)
-    assert.is(scanAll().end.seq, keep)
-    let grown = head
-    for (let i = 0; i < 20; i++) {
-      grown = (i % 2 ? a : b).append(grown, fields({ epoch: 2 as Epoch }), Buffer.from('new'))
-    }
-    assert.equal(scanAll().end, grown)
-    disk.powerCut(seeded(keep))
-    const after = scanAll(null, { confirmed: keep as RecordSeq })
-    assert.equal(
-      new Set(after.bodies.slice(keep)),
-      new Set(after.bodies.length > keep ? ['new'] : []),
-    )
   }
 })
 
@@ -384,6 +397,27 @@ test('a blind copy takes the same bytes, checked, over its own rotations, and ca
     nameOfThrown(() => blind.append(copy, fields(), Buffer.from('x'))),
     'AssertionError',
   )
+})
+
+test('zeros lie behind the newest record, the file does not grow while they last, and a full disk does without', () => {
+  const { disk, journal, first, scanAll } = makeWorld(64 * 1024, 4096)
+  let head = journal.append(first, fields(), Buffer.from('first'))
+  const bytes = head.offset + 4096
+  assert.is(disk.stat(pathOf(1))?.bytes, bytes)
+  for (let i = 0; i < 10; i++) head = journal.append(head, fields(), Buffer.from(`${i}`))
+  assert.is(disk.stat(pathOf(1))?.bytes, bytes)
+  assert.equal(scanAll().end, head)
+  disk.resize(disk.totalBytes('/') - disk.freeBytes('/'))
+  let appended = 0
+  const full = nameOfThrown(() => {
+    for (;;) {
+      head = journal.append(head, fields(), Buffer.alloc(100))
+      appended++
+    }
+  })
+  assert.is(full, 'FsError ENOSPC')
+  assert.ok(appended > 8, `${appended} records fit into the zeros`)
+  assert.equal(scanAll().end, head)
 })
 
 test.run()

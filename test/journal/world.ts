@@ -66,11 +66,22 @@ export interface World {
   scanAll(from?: JournalHead | null, options?: ScanOptions): { bodies: string[]; end: JournalHead }
 }
 
-export function makeWorld(fileBytesMax = 64 * 1024): World {
+/** @param aheadBytes zeros behind the newest record; none where a test counts bytes */
+export function makeWorld(fileBytesMax = 64 * 1024, aheadBytes = 0): World {
   const disk = new SimulatedDisk()
+  const written = new Float64Array(3)
   const first = createJournal(disk, directory, volumeId)
   const hand = (options: Partial<JournalOptions> = {}) =>
-    new Journal({ disk, directory, volumeId, sealer: plainSealer, fileBytesMax, ...options })
+    new Journal({
+      disk,
+      directory,
+      volumeId,
+      sealer: plainSealer,
+      fileBytesMax,
+      aheadBytes,
+      written,
+      ...options,
+    })
   return {
     disk,
     first,
