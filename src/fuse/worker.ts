@@ -1,4 +1,5 @@
-import { readSync } from 'node:fs'
+import { readlinkSync, readSync } from 'node:fs'
+import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import {
   AssertionError,
@@ -31,6 +32,9 @@ import type {
   ToWorker,
   WorkerStart,
 } from './worker-protocol.ts'
+
+/** nice(2) value of a mount's thread. */
+const NICE = -10
 
 /**
  * The thread of one mount: blocks in read on /dev/fuse, acts, answers, reads again. Messages of the main thread are
@@ -362,4 +366,19 @@ function wantedFlags(exclusive: boolean, ownLocks: boolean): { flags: number; fl
   return { flags: flags >>> 0, flags2: flags2 >>> 0 }
 }
 
+/**
+ * Before the engine's thread and other programs when both cores are busy: every caller waits for this one. Where we are
+ * not root, it is one among others.
+ */
+function takePrecedence(): void {
+  const thread = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
+  try {
+    setPriority(thread, NICE)
+  } catch (error) {
+    const { code = '' } = (error as { info?: { code?: string } }).info ?? {}
+    if (code !== 'EACCES' && code !== 'EPERM') throw error
+  }
+}
+
+takePrecedence()
 new MountWorker(workerData as WorkerStart, openLog(2).child({ room: 'fuse' })).run()

@@ -1,5 +1,6 @@
 import { assert, FsError, type Ino, limits } from '../base/index.ts'
 import {
+  copyInode,
   type Dirent,
   decodeDirents,
   type Inode,
@@ -75,7 +76,8 @@ export function tmpfile(
     request,
     (draft) => {
       const ino = newInode(fs, draft, caller, parent, linkableDirectory(fs, parent), creation)
-      const inode = { ...fs.inode(ino), nlink: 0 }
+      const inode = copyInode(fs.inode(ino))
+      inode.nlink = 0
       fs.putInode(draft, ino, inode)
       makeOrphan(fs, draft, ino)
       return { ...inode, ino }
@@ -146,7 +148,10 @@ export function link(
       fs.putEntry(draft, parent, { ino, type: (inode.mode & S_IFMT) >>> 12, name })
       touchDirectory(fs, draft, parent, directory, 1, 0)
       if (inode.nlink === 0) keepOrphan(fs, draft, ino)
-      fs.putInode(draft, ino, { ...inode, nlink: inode.nlink + 1, ctime: fs.now() })
+      const linked = copyInode(inode)
+      linked.nlink++
+      linked.ctime = fs.now()
+      fs.putInode(draft, ino, linked)
       return fs.attributes(ino)
     },
     (attributes) => attributes.ino,
@@ -231,12 +236,10 @@ export function rename(
       const directory = fs.directory(from.parent)
       touchDirectory(fs, draft, from.parent, directory, -replaced, -replacedDirectory)
     }
-    const inode = fs.inode(source.ino)
-    fs.putInode(draft, source.ino, {
-      ...inode,
-      ctime: fs.now(),
-      parent: isDirectory ? to.parent : inode.parent,
-    })
+    const inode = copyInode(fs.inode(source.ino))
+    inode.ctime = fs.now()
+    if (isDirectory) inode.parent = to.parent
+    fs.putInode(draft, source.ino, inode)
   })
 }
 
@@ -279,10 +282,10 @@ function exchange(
     [source, to.parent],
     [target, from.parent],
   ] as const) {
-    const inode = fs.inode(entry.ino)
-    const isDirectory = entry.type === S_IFDIR >>> 12
-    const newParent = isDirectory ? parent : inode.parent
-    fs.putInode(draft, entry.ino, { ...inode, ctime: now, parent: newParent })
+    const inode = copyInode(fs.inode(entry.ino))
+    inode.ctime = now
+    if (entry.type === S_IFDIR >>> 12) inode.parent = parent
+    fs.putInode(draft, entry.ino, inode)
   }
 }
 
@@ -383,24 +386,28 @@ function touchDirectory(
   subdirectories: number,
 ): void {
   const now = fs.now()
-  fs.putInode(draft, ino, {
-    ...directory,
-    size: directory.size + entries,
-    nlink: directory.nlink + subdirectories,
-    mtime: now,
-    ctime: now,
-  })
+  const touched = copyInode(directory)
+  touched.size += entries
+  touched.nlink += subdirectories
+  touched.mtime = now
+  touched.ctime = now
+  fs.putInode(draft, ino, touched)
 }
 
 function dropLink(fs: VolumeFs, draft: Draft, ino: Ino): void {
-  const inode = fs.inode(ino)
+  const inode = copyInode(fs.inode(ino))
   assert(inode.nlink > 0, 'a named inode has links')
-  fs.putInode(draft, ino, { ...inode, nlink: inode.nlink - 1, ctime: fs.now() })
-  if (inode.nlink === 1) makeOrphan(fs, draft, ino)
+  inode.nlink--
+  inode.ctime = fs.now()
+  fs.putInode(draft, ino, inode)
+  if (inode.nlink === 0) makeOrphan(fs, draft, ino)
 }
 
 function dropDirectory(fs: VolumeFs, draft: Draft, ino: Ino): void {
-  fs.putInode(draft, ino, { ...fs.inode(ino), nlink: 0, ctime: fs.now() })
+  const inode = copyInode(fs.inode(ino))
+  inode.nlink = 0
+  inode.ctime = fs.now()
+  fs.putInode(draft, ino, inode)
   makeOrphan(fs, draft, ino)
 }
 

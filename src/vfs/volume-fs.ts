@@ -74,8 +74,17 @@ const O_ACCMODE = 3
 const ENGINE_BEHIND = Symbol('engine behind')
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
+/** Names whose places are kept: a look-up is mostly followed by a change of the same name. */
+const PLACES_MAX = 4096
 /** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
 const OPENED_MAX = 65_536
+
+/** Where a name stands or would stand: the key of its bucket, and who else is in that. */
+interface NamePlace {
+  key: Buffer
+  entry: Dirent | null
+  others: Dirent[]
+}
 
 /**
  * One volume as POSIX sees it, in the thread that answers one mount. It orders the volume's changes: each is checked,
@@ -97,12 +106,14 @@ export class VolumeFs {
   readonly writes: boolean
   readonly #writer: StagingWriter | null
   readonly #inodes = new Map<Ino, Inode>()
+  readonly #places = new Map<string, NamePlace>()
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
   readonly #syncs: SyncTimes
   readonly #opened = new Set<Ino>()
   #openForWriting = 0
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
+  #caughtUpTo = -1
 
   constructor(volume: LocalVolume, world: VolumeFsWorld, writes: boolean) {
     this.volume = volume
@@ -141,7 +152,17 @@ export class VolumeFs {
   enter(): void {
     const { shared } = this.volume
     if (shared.state !== VOLUME_STATE.open) this.#refuse()
-    if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
+    if (!this.writes) this.#catchUp()
+    else if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
+  }
+
+  /** Another mount orders the changes: what it was answered before this request began is seen by this one. */
+  #catchUp(): void {
+    const { seq, foreignChanges } = this.volume.shared
+    if (seq === this.#caughtUpTo && foreignChanges === this.#foreignSeen) return
+    this.overlay.waitApplied(seq)
+    this.#refresh()
+    this.#caughtUpTo = seq
   }
 
   /** The view moved on since this request began: a chunk that cannot be read may be one that was given back. */
@@ -155,6 +176,7 @@ export class VolumeFs {
     const { committedNumber } = shared
     this.overlay.prune()
     this.#inodes.clear()
+    this.#places.clear()
     this.extents.clear()
     this.staged.dropThrough(committedNumber)
   }
@@ -223,10 +245,28 @@ export class VolumeFs {
   /** The entry of a name, null when there is none. @throws FsError ENAMETOOLONG */
   entry(parent: Ino, name: Buffer): Dirent | null {
     if (name.length > limits.nameBytesMax) throw new FsError('ENAMETOOLONG', 'lookup', { parent })
-    const value = this.overlay.get(keys.direntKey(parent, this.hash(name)))
-    if (!value) return null
-    for (const entry of decodeDirents(value)) if (entry.name.equals(name)) return entry
-    return null
+    return this.#place(parent, name).entry
+  }
+
+  #place(parent: Ino, name: Buffer): NamePlace {
+    const known = `${parent}/${name.toString('latin1')}`
+    let place = this.#places.get(known)
+    if (place) return place
+    place = this.#readPlace(keys.direntKey(parent, this.hash(name)), name)
+    if (this.#places.size >= PLACES_MAX) this.#places.clear()
+    this.#places.set(known, place)
+    return place
+  }
+
+  #readPlace(key: Buffer, name: Buffer): NamePlace {
+    const place: NamePlace = { key, entry: null, others: [] }
+    const value = this.overlay.get(key)
+    if (!value) return place
+    for (const entry of decodeDirents(value)) {
+      if (entry.name.equals(name)) place.entry = entry
+      else place.others.push(entry)
+    }
+    return place
   }
 
   /**
@@ -324,19 +364,25 @@ export class VolumeFs {
   }
 
   putEntry(draft: Draft, parent: Ino, entry: Dirent): void {
-    const key = keys.direntKey(parent, this.hash(entry.name))
-    const value = draft.get(key)
-    const bucket = value ? decodeDirents(value).filter((old) => !old.name.equals(entry.name)) : []
-    draft.put(key, encodeDirents([...bucket, entry]))
+    const { key, others } = this.#takePlace(draft, parent, entry.name)
+    draft.put(key, encodeDirents([...others, entry]))
   }
 
   removeEntry(draft: Draft, parent: Ino, name: Buffer): void {
-    const key = keys.direntKey(parent, this.hash(name))
-    const value = draft.get(key)
-    if (!value) throw new CorruptError('directory entry vanished', { parent })
-    const bucket = decodeDirents(value).filter((old) => !old.name.equals(name))
-    if (bucket.length > 0) draft.put(key, encodeDirents(bucket))
+    const { key, entry, others } = this.#takePlace(draft, parent, name)
+    if (!entry) throw new CorruptError('directory entry vanished', { parent })
+    if (others.length > 0) draft.put(key, encodeDirents(others))
     else draft.delete(key)
+  }
+
+  /** A name's place as the draft has it, about to be changed: it is looked up anew afterwards. */
+  #takePlace(draft: Draft, parent: Ino, name: Buffer): NamePlace {
+    const place = this.#place(parent, name)
+    this.#places.delete(`${parent}/${name.toString('latin1')}`)
+    if (!draft.touches(place.key)) return place
+    const bucket = decodeDirents(draft.get(place.key) ?? Buffer.alloc(0))
+    const others = bucket.filter((one) => !one.name.equals(name))
+    return { ...place, entry: bucket.find((one) => one.name.equals(name)) ?? null, others }
   }
 
   /** Commit what is staged of one file, so that a change can rest on it. */

@@ -1,5 +1,15 @@
 import { spawn } from 'node:child_process'
-import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -57,6 +67,24 @@ test('a volume with a file open for writing in the namespace is attached by forc
     }
     await w.weft('detach', point)
     await w.weft('attach', 'shared', point)
+  } finally {
+    await w.close()
+  }
+})
+
+test('names made and removed on an exclusive mount are seen at once through the namespace', async () => {
+  const w = await startNode()
+  try {
+    const there = await w.volume('shared', '--size', '64M')
+    const point = w.mkdir('exclusive')
+    await w.weft('attach', 'shared', point)
+    for (let round = 0; round < 20; round += 1) {
+      mkdirSync(join(point, `made-${round}`))
+      assert.ok(readdirSync(there).includes(`made-${round}`), `round ${round}: listed`)
+      assert.ok(existsSync(join(there, `made-${round}`)), `round ${round}: found`)
+      rmdirSync(join(point, `made-${round}`))
+      assert.is(existsSync(join(there, `made-${round}`)), false, `round ${round}: gone`)
+    }
   } finally {
     await w.close()
   }
