@@ -12,7 +12,7 @@ export const fuseBufferBytes = fuseRequestBytesMax + 64 * KIB
 /** Plain bytes in one chunk: large enough to stream, small enough to rewrite. */
 export const chunkBytesMax = 4 * MIB
 /** Plain bytes sealed as one page of a chunk; the unit a random read unseals. */
-export const chunkPageBytes = 16 * KIB
+export const chunkPageBytes = 8 * KIB
 /** Back-pointers of one chunk (volume, inodes, offsets) before sealing: ten thousand extents at 24 bytes. */
 export const chunkBackPointerBytesMax = 256 * KIB
 /** Dirty data up to this travels inside the journal record, so that a database commit is one write. */

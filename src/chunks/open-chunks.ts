@@ -32,7 +32,7 @@ export interface OpenChunk {
 }
 
 /** Header and tag table of a chunk with pages of the usual size, in one read. */
-const FRONT_BYTES = 2 * BLOCK_BYTES
+const FRONT_BYTES = 3 * BLOCK_BYTES
 
 /** Descriptors of chunks, least recently used closed first. One per ChunkStore, so one per thread. */
 export class OpenChunks {
