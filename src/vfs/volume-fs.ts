@@ -152,6 +152,9 @@ export class VolumeFs {
   enter(): void {
     const { shared } = this.volume
     if (shared.state !== VOLUME_STATE.open) this.#refuse()
+    // Here and nowhere else: a change in the making has its new inodes in the cache alone.
+    if (this.#inodes.size >= INODES_CACHED_MAX) this.#inodes.clear()
+    if (this.#places.size >= PLACES_MAX) this.#places.clear()
     if (!this.writes) this.#catchUp()
     else if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
   }
@@ -253,7 +256,6 @@ export class VolumeFs {
     let place = this.#places.get(known)
     if (place) return place
     place = this.#readPlace(keys.direntKey(parent, this.hash(name)), name)
-    if (this.#places.size >= PLACES_MAX) this.#places.clear()
     this.#places.set(known, place)
     return place
   }
@@ -484,7 +486,6 @@ export class VolumeFs {
   }
 
   #cache(ino: Ino, inode: Inode): void {
-    if (this.#inodes.size >= INODES_CACHED_MAX) this.#inodes.clear()
     this.#inodes.set(ino, inode)
   }
 }
