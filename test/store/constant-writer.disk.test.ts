@@ -1,38 +1,25 @@
 // deadline: 240 s
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Ino, limits, ROOT_INO } from '../../src/base/index.ts'
 import { StagingWriter, stagedHeaderBytes } from '../../src/store/index.ts'
+import { onSmallDrive } from '../support/small-drive.ts'
 import { clock, VolumeWorld } from './volume-world.ts'
 
 const MIB = 1024 * 1024
 const PAGE = 4096
 const DRIVE_BYTES = 384 * MIB
 
-/** Needs root: a tmpfs is the drive, and holds view and staging besides. */
+/** The drive holds view and staging besides. */
 async function withSmallDrive(work: (world: VolumeWorld) => Promise<void>): Promise<void> {
-  const outside = tmpdir()
-  const root = mkdtempSync(join(outside, 'weft-small-'))
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${DRIVE_BYTES}`, 'weft-test', root])
-  if (mount.status !== 0) throw new Error(`mount tmpfs: ${mount.stderr}`)
-  try {
-    process.env.TMPDIR = root
+  await onSmallDrive(DRIVE_BYTES, async () => {
     const world = await VolumeWorld.open()
     try {
       await work(world)
     } finally {
       await world.end()
     }
-  } finally {
-    process.env.TMPDIR = outside
-    const unmount = spawnSync('umount', [root])
-    if (unmount.status !== 0) spawnSync('umount', ['-l', root])
-    rmSync(root, { recursive: true })
-  }
+  })
 }
 
 /** Stages writes as the thread that answers the kernel does, and never lets the engine come to an end of them. */

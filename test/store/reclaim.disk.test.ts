@@ -1,4 +1,6 @@
 // deadline: 240 s
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
@@ -16,6 +18,7 @@ import { ExtentEditor } from '../../src/store/index.ts'
 import type { Commit } from '../../src/store/move-extents.ts'
 import { Reclaim } from '../../src/store/reclaim.ts'
 import { until } from '../support/node-world.ts'
+import { onSmallDrive } from '../support/small-drive.ts'
 import { VolumeWorld } from './volume-world.ts'
 
 const KIB = 1024
@@ -363,6 +366,56 @@ test('short of room nothing is put together; sparse chunks are rewritten beside 
     assert.ok(rewritten > 0)
     assert.ok(world.read(ino, 0, bytes.length).equals(bytes))
     assert.equal((await world.fsck()).findings, [])
+  } finally {
+    await world.end()
+  }
+})
+
+test('a drive without room ends it with nothing half done', async () => {
+  await onSmallDrive(96 * MIB, async (path) => {
+    const world = await VolumeWorld.open()
+    try {
+      const { ino, bytes } = await scatter(world, 'f', 8, 4 * BATCH)
+      const before = world.extents(ino).length
+      const [drive] = world.volume.drives
+      if (!drive) throw new Error('no drive')
+      const ballast = join(path, 'ballast')
+      writeFileSync(ballast, Buffer.alloc(drive.freeBytes() - drive.headroomBytes() - MIB))
+      const reclaim = reclaimOf(world)
+      // As if somebody had filled the drive since it was asked.
+      world.volume.shared.freeBytes = 2 * limits.gatherFreeBytesMin
+      const files = [...world.volume.chunks.list(drive.id)].length
+      const commit: Commit = (make) => world.engine.commit(make)
+      for (let n = 0; n < 3; n++) await reclaim.pass(commit, always)
+      assert.is(world.extents(ino).length, before)
+      assert.is([...world.volume.chunks.list(drive.id)].length, files)
+      rmSync(ballast)
+      while (await reclaim.pass(commit, always)) reclaim.survey()
+      assert.is(world.extents(ino).length, 2)
+      assert.ok(world.read(ino, 0, bytes.length).equals(bytes))
+      assert.equal((await world.fsck()).findings, [])
+    } finally {
+      await world.end()
+    }
+  })
+})
+
+test('a volume closed in the middle of it is whole, and it goes on after the next start', async () => {
+  const world = await VolumeWorld.open()
+  try {
+    const { ino, bytes } = await scatter(world, 'f', 32, 12 * BATCH)
+    const before = world.extents(ino).length
+    world.engine.wake()
+    await until('the first part is done', () => world.extents(ino).length < before)
+    await world.close()
+    world.reopen()
+    const between = world.extents(ino).length
+    assert.ok(between > 1000, 'not all of it is done')
+    assert.ok(world.read(ino, 0, bytes.length).equals(bytes))
+    assert.equal((await world.fsck()).findings, [])
+    world.engine.wake()
+    await until('all of it is done', () => world.extents(ino).length === 8)
+    assert.ok(world.read(ino, 0, bytes.length).equals(bytes))
   } finally {
     await world.end()
   }
