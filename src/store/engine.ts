@@ -810,6 +810,8 @@ export class Engine {
       this.volume.measureSpace()
       return shared.freeBytes < limits.dryFreeBytes
     }
+    // Who waits for an fsync waits for no pass while there is room.
+    if (!dry() && this.#syncs.length > 0) return
     for (let passes = 1; passes <= PASSES_WHEN_DRY; passes++) {
       const found = this.#reclaim.pressing && (await this.#passBesideWriters())
       if (!dry()) return
