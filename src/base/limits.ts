@@ -44,6 +44,14 @@ export const inoBits = 40
 export const inoBlock = 4096
 /** Free bytes a drive keeps for deletes, journal and checkpoints when writers already get ENOSPC. */
 export const driveHeadroomBytes = 64 * MIB
+/** Space is won back, and files are put together, when nobody has staged or changed anything for so long. */
+export const reclaimQuietMs = 300
+/** Below this, free beyond the headroom, scattered files stay as they are: the new bytes are there before the old ones go. */
+export const gatherFreeBytesMin = 1024 * MIB
+/** Below this, free beyond the headroom, space is won back beside writers too. */
+export const shortFreeBytes = 256 * MIB
+/** Below this, what is staged waits until space was won back: it is more than staging and chunks on their way take. */
+export const dryFreeBytes = 64 * MIB
 
 /** Coordinator: etcd refuses requests above 1.5 MiB and 128 operations; ours stays below on every engine. */
 export const coordinatorKeyBytesMax = 512
@@ -74,6 +82,8 @@ assert(chunkBytesMax % chunkPageBytes === 0, 'a full chunk is whole pages')
 assert(inlineBytesMax < recordBytesMax, 'inline data fits a record')
 assert(recordBytesMax < journalFileBytesMax, 'a record fits a journal file')
 assert(fuseBufferBytes >= fuseRequestBytesMax + 4096, 'a request buffer holds body and headers')
+assert(dryFreeBytes >= stagingBytesMax + 8 * chunkBytesMax, 'what was accepted finds room')
+assert(dryFreeBytes < shortFreeBytes && shortFreeBytes < gatherFreeBytesMin, 'room ends by steps')
 assert(fileBytesMax <= Number.MAX_SAFE_INTEGER, 'every file offset is an exact number')
 assert(volumeBytesMax <= Number.MAX_SAFE_INTEGER, 'every quota is an exact number')
 assert(volumeBytesDefault <= volumeBytesMax, 'the default size is allowed')

@@ -77,6 +77,11 @@ export class View {
     }
   }
 
+  /** Keys alone, as `range`: no value is looked at. */
+  *keys(start: Buffer, end: Buffer): Generator<Buffer> {
+    for (const key of this.#db.getKeys({ start, end, snapshot: false })) yield key
+  }
+
   /** As `range`, without the entries whose value does not open. */
   *readable(start: Buffer, end: Buffer): Generator<[key: Buffer, value: Buffer]> {
     for (const { key, value } of this.#db.getRange({ start, end, snapshot: false })) {

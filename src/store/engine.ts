@@ -28,6 +28,7 @@ import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
 import { type Interval, Intervals } from './intervals.ts'
 import { type LocalVolume, TOUCHED } from './local-volume.ts'
 import { ExtentsAtHand } from './placed-extents.ts'
+import { Quiet } from './quiet.ts'
 import { Reclaim } from './reclaim.ts'
 import { VOLUME_STATE } from './shared.ts'
 import { coverStaged, putInline } from './staged-commit.ts'
@@ -135,6 +136,12 @@ const FOLLOW_RECORDS = 1000
 const TURN_MS_MIN = 20
 /** Staging keeps its memory this long after the last commit. */
 const IDLE_SEGMENTS_MS = 2000
+/** Ended chunks deleted beside writers in one turn: more than one turn ends, mostly. */
+const ENDED_PER_TURN = 8
+/** A pass of reclaim beside writers ends soon after this. */
+const PASS_BESIDE_WRITERS_MS = 20
+/** Passes before the next batch when the drives are nearly full: each writes a chunk at most. */
+const PASSES_WHEN_DRY = 8
 const SYNC_MS = 1000
 
 /**
@@ -169,7 +176,8 @@ export class Engine {
   #lastCommit = 0
   #putsInFlight = 0
   #putDone: (() => void) | null = null
-  #running = false
+  readonly #quiet: Quiet
+  #running: Promise<void> | null = null
   #again = false
   #stopped = false
   #noSpaceUntilMs = 0
@@ -186,8 +194,9 @@ export class Engine {
     this.#random = world.random
     this.#staging = new StagingReader(volume.opening.stagingDirectory)
     this.#checkpoints = new Checkpoints(volume, world)
-    this.#reclaim = new Reclaim(volume, world.random)
+    this.#reclaim = new Reclaim(volume, world)
     this.#reclaim.survey()
+    this.#quiet = new Quiet(volume.shared, world.clock)
     this.#taken = volume.shared.committedNumber
     this.#lastSyncMs = this.#clock.monotonicMs()
     this.measureSpace()
@@ -217,13 +226,12 @@ export class Engine {
       this.#again = true
       return
     }
-    this.#running = true
     this.#cancelTimer?.()
     this.#cancelTimer = null
-    this.#run()
+    this.#running = this.#run()
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
-        this.#running = false
+        this.#running = null
         if (this.#again) {
           this.#again = false
           this.wake()
@@ -276,6 +284,8 @@ export class Engine {
   async stop(): Promise<void> {
     await this.settle()
     this.#stopped = true
+    // Reclaim may be in the middle of a pass.
+    await this.#running
     this.#cancelTimer?.()
     this.#staging.close()
     dropStaging(this.volume.opening.stagingDirectory)
@@ -319,10 +329,12 @@ export class Engine {
       this.measureSpace()
       const now = this.#clock.monotonicMs()
       if (now - this.#lastSyncMs >= SYNC_MS && shared.synced < shared.seq) await this.#syncJournal()
-      if (this.#syncs.length > 0 || flushed) continue
-      await this.#deleteEnded()
+      await this.#makeRoom()
       this.#checkpoints.maybeTake((make) => this.commit(make))
-      if (this.#idleEnough() && (await this.#reclaim.pass((make) => this.commit(make)))) continue
+      if (this.#stopped) return
+      if (this.#syncs.length > 0 || flushed) continue
+      await this.#deleteEnded(Number.POSITIVE_INFINITY)
+      if (this.#idleEnough() && (await this.#passWhenQuiet())) continue
       break
     }
     const busy =
@@ -331,8 +343,15 @@ export class Engine {
       shared.synced < shared.seq ||
       this.#ended.length > 0
     if (!busy) {
-      const waitMs = this.#dropIdleSegments()
-      if (waitMs > 0) this.#cancelTimer = this.#clock.after(waitMs, () => this.wake())
+      const idleMs = this.#dropIdleSegments()
+      const reclaimMs = this.#reclaim.waitMs(this.#quiet.ms())
+      const waitMs = Math.min(
+        idleMs || Number.POSITIVE_INFINITY,
+        reclaimMs ?? Number.POSITIVE_INFINITY,
+      )
+      if (waitMs < Number.POSITIVE_INFINITY) {
+        this.#cancelTimer = this.#clock.after(waitMs, () => this.wake())
+      }
       shared.engineSleeps()
       if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
         shared.takeEngineSleeps()
@@ -773,15 +792,57 @@ export class Engine {
     this.#syncing.catch(() => {})
   }
 
-  async #deleteEnded(): Promise<void> {
+  async #deleteEnded(countMax: number): Promise<void> {
     const { shared } = this.volume
-    while (this.#ended.length > 0 && (this.#ended[0] as { seq: number }).seq <= shared.synced) {
-      const { chunk } = this.#ended.shift() as { chunk: ChunkEnd }
-      await this.volume.chunks.delete(chunk.id, chunk.drive)
+    for (let left = countMax; left > 0; left--) {
+      const [first] = this.#ended
+      if (!first || first.seq > shared.synced) return
+      this.#ended.shift()
+      await this.volume.chunks.delete(first.chunk.id, first.chunk.drive)
     }
   }
 
-  /** User I/O first: space is won back when nothing waits to be committed. */
+  /** Beside writers that never pause: what is dead goes, a little each turn, and more when room is short. */
+  async #makeRoom(): Promise<void> {
+    const { shared } = this.volume
+    await this.#deleteEnded(ENDED_PER_TURN)
+    const dry = () => {
+      this.volume.measureSpace()
+      return shared.freeBytes < limits.dryFreeBytes
+    }
+    // Who waits for an fsync waits for no pass while there is room.
+    if (!dry() && this.#syncs.length > 0) return
+    for (let passes = 1; passes <= PASSES_WHEN_DRY; passes++) {
+      const found = this.#reclaim.pressing && (await this.#passBesideWriters())
+      if (!dry()) return
+      if (this.#ended.length > 0) {
+        if (shared.synced < shared.seq) await this.#syncJournal()
+        await this.#deleteEnded(Number.POSITIVE_INFINITY)
+      }
+      if (!found || !dry()) return
+    }
+  }
+
+  async #passBesideWriters(): Promise<boolean> {
+    const until = this.#clock.monotonicMs() + PASS_BESIDE_WRITERS_MS
+    return await this.#reclaim.pass((make) => this.#quiet.except(() => this.commit(make)), {
+      quiet: false,
+      goOn: async () => this.#clock.monotonicMs() < until,
+    })
+  }
+
+  async #passWhenQuiet(): Promise<boolean> {
+    const quiet = () => this.#quiet.ms() >= limits.reclaimQuietMs
+    return await this.#reclaim.pass((make) => this.#quiet.except(() => this.commit(make)), {
+      quiet: quiet(),
+      goOn: async () => {
+        await new Promise((resolve) => setImmediate(resolve))
+        return quiet() && this.#syncs.length === 0 && !this.#stopped
+      },
+    })
+  }
+
+  /** User I/O first: nothing waits to be committed. */
   #idleEnough(): boolean {
     const { shared } = this.volume
     return shared.stagedNumber === this.#taken && this.#putsInFlight === 0

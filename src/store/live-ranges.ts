@@ -225,11 +225,19 @@ export function* overlapping(
   from: number,
   to: number,
 ): Generator<{ offset: number; extent: Extent }> {
-  const before = entries.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
-  if (before) {
-    const offset = keys.offsetOfKey(before[0])
-    const extent = decodeExtent(before[1])
-    if (offset + extent.length > from) yield { offset, extent }
+  // Most often one begins there: a third of the price of a search.
+  const value = entries.get(keys.extentKey(ino, from))
+  if (value) {
+    const extent = decodeExtent(value)
+    yield { offset: from, extent }
+    if (from + extent.length >= to) return
+  } else {
+    const before = entries.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
+    if (before) {
+      const offset = keys.offsetOfKey(before[0])
+      const extent = decodeExtent(before[1])
+      if (offset + extent.length > from) yield { offset, extent }
+    }
   }
   for (const [key, value] of entries.range(
     keys.extentKey(ino, from + 1),

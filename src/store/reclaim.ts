@@ -1,79 +1,127 @@
 import {
   type ChunkId,
+  type Clock,
   CorruptError,
   codeOf,
-  type Ino,
   limits,
-  newId,
   type Random,
 } from '../base/index.ts'
-import {
-  type Change,
-  type ChunkInfo,
-  decodeChunkInfo,
-  decodeExtent,
-  type Extent,
-  keys,
-} from '../meta/index.ts'
-import { type ChunkPiece, putPieces } from './chunk-pieces.ts'
-import { type Draft, ExtentEditor } from './draft.ts'
-import { rangesByBackPointer } from './live-ranges.ts'
+import { type Change, type ChunkInfo, decodeChunkInfo, decodeExtent, keys } from '../meta/index.ts'
+import { ChunkUses } from './chunk-uses.ts'
+import { gatherRegion } from './gather.ts'
 import type { LocalVolume } from './local-volume.ts'
+import {
+  type Commit,
+  type Moved,
+  moveExtents,
+  UnreadableChunk,
+  wholeMoved,
+} from './move-extents.ts'
+import { Scattered } from './scattered.ts'
 
 /** Inline bytes from which packing them into a chunk is worth the write. */
 const INLINE_PACKED_MIN = 1024 * 1024
+/** So many make the view large: they are packed beside writers too. */
+const INLINE_PRESSING = 64 * 1024 * 1024
 const EXTENTS_PER_PASS = 4096
+/** Dead bytes that are worth a new chunk for what lives beside them. */
+const DEAD_BYTES_MIN = limits.inlineBytesMax
+/** What waits for room is looked at again after so long. */
+const ROOM_MS = 30_000
 
-type Commit = (make: (draft: Draft) => object) => boolean
-
-/** A live range on its way to a new chunk, and what it was when it was read. */
-interface Moved extends ChunkPiece {
-  was: Extent
+export interface PassOptions {
+  /** Nobody has changed anything for limits.reclaimQuietMs. */
+  quiet: boolean
+  /** Asked every few milliseconds; false when the pass is to end soon. */
+  goOn: () => Promise<boolean>
 }
 
 /**
- * Gives back dead space: chunks whose live bytes fell below half are rewritten, many inline extents become a chunk.
- * A rewrite names what it read and moves only extents that are still that (design §5).
+ * Gives back dead space and puts scattered files together: chunks whose live bytes fell below half are rewritten, many
+ * inline extents become a chunk, small extents of a file that lie side by side become one. What is moved names what it
+ * was when it was read, and only extents that are still that are moved (design §5).
  */
 export class Reclaim {
   readonly #volume: LocalVolume
   readonly #random: Random
   readonly #sparse = new Set<ChunkId>()
-  /**
-   * Left alone: chunks with live ranges that their back-pointers do not name (shared by copy_file_range), and damaged
-   * ones, which fsck deals with.
-   */
-  readonly #shared = new Set<ChunkId>()
+  readonly #uses: ChunkUses
+  readonly #scattered: Scattered
 
-  constructor(volume: LocalVolume, random: Random) {
+  constructor(volume: LocalVolume, world: { clock: Clock; random: Random }) {
     this.#volume = volume
-    this.#random = random
+    this.#random = world.random
+    this.#uses = new ChunkUses(volume)
+    this.#scattered = new Scattered(world.clock)
   }
 
-  /** Every change that is applied passes here. */
+  /** Every change that is applied passes here. Hot. */
   note(change: Change): void {
-    if (change.key[0] !== keys.KIND.chunk) return
-    const id = keys.chunkOfKey(change.key)
-    if (change.value && isSparse(decodeChunkInfo(change.value))) this.#sparse.add(id)
-    else this.#sparse.delete(id)
-    if (!change.value) this.#shared.delete(id)
+    if (change.key[0] === keys.KIND.chunk) this.#noteChunk(change)
+    else this.#scattered.note(change)
   }
 
-  /** Look at all chunks once, after the volume was opened. */
+  #noteChunk({ key, value }: Change): void {
+    const id = keys.chunkOfKey(key)
+    const info = value ? decodeChunkInfo(value) : null
+    this.#uses.note(id, info)
+    if (info && isSparse(info) && !this.#uses.isLeft(id)) this.#sparse.add(id)
+    else this.#sparse.delete(id)
+  }
+
+  /** Look at all chunks once, after the volume was opened. Files are looked at when it is quiet. */
   survey(): void {
     const { view } = this.#volume
     const end = Buffer.of(keys.KIND.chunk + 1)
     for (const [key, value] of view.range(Buffer.of(keys.KIND.chunk), end)) {
-      this.note({ key, value })
+      this.#noteChunk({ key, value })
     }
   }
 
-  /** One pass: rewrite at most one chunk's worth. True when something was moved. */
-  async pass(commit: Commit): Promise<boolean> {
+  /** There is work that cannot wait until nobody writes. */
+  get pressing(): boolean {
+    const { inlineBytes, freeBytes } = this.#volume.shared
+    if (inlineBytes >= INLINE_PRESSING) return true
+    return freeBytes < limits.shortFreeBytes && this.#sparse.size > 0
+  }
+
+  /**
+   * Milliseconds until another pass may find something to do; null when none will before the next change.
+   * @param quietMs since the last change of others; when that was quiet, a pass has just found nothing
+   */
+  waitMs(quietMs: number): number | null {
+    const scattered = this.#scattered
+    const rest = scattered.restMs()
+    if (quietMs >= limits.reclaimQuietMs) {
+      if (rest === null && !scattered.surveying) return null
+      return rest ? rest : ROOM_MS
+    }
+    const waiting =
+      rest !== null ||
+      scattered.surveying ||
+      this.#sparse.size > 0 ||
+      this.#volume.shared.inlineBytes >= INLINE_PACKED_MIN
+    return waiting ? limits.reclaimQuietMs - quietMs : null
+  }
+
+  /**
+   * One pass: at most one chunk is written. Beside writers only what cannot wait for their end.
+   * @returns whether something was done, so that another pass may find more
+   */
+  async pass(commit: Commit, { quiet, goOn }: PassOptions): Promise<boolean> {
+    const { inlineBytes, freeBytes } = this.#volume.shared
+    const packed = quiet ? INLINE_PACKED_MIN : INLINE_PRESSING
     try {
-      const { inlineBytes } = this.#volume.shared
-      if (inlineBytes >= INLINE_PACKED_MIN) return await this.#packInline(commit)
-      return await this.#rewriteSparse(commit)
+      if (inlineBytes >= packed && (await this.#packInline(commit))) return true
+      if (freeBytes < limits.shortFreeBytes && (await this.#rewriteSparse(commit, goOn)))
+        return true
+      if (!quiet) return false
+      // Before the sparse chunks: most of those of a scattered file end by it, and need not be rewritten.
+      if (freeBytes >= limits.gatherFreeBytesMin) {
+        const gathered = await this.#gather(commit, goOn)
+        if (gathered !== null) return gathered
+      }
+      return await this.#rewriteSparse(commit, goOn)
     } catch (error) {
       // No room even in the headroom: what is deleted next makes some, and what is sparse is looked at again.
       if (codeOf(error) === 'ENOSPC') return false
@@ -81,51 +129,69 @@ export class Reclaim {
     }
   }
 
-  async #rewriteSparse(commit: Commit): Promise<boolean> {
+  /** @returns null when no file is scattered, false when it was told to stop */
+  async #gather(commit: Commit, goOn: () => Promise<boolean>): Promise<boolean | null> {
+    const region = this.#scattered.take()
+    if (!region) {
+      if (!this.#scattered.surveying) return null
+      this.#scattered.survey(this.#volume.view)
+      return true
+    }
+    let whole = true
+    const goOnWhole = async () => {
+      whole = await goOn()
+      return whole
+    }
+    try {
+      await gatherRegion(this.#volume, this.#random, this.#uses, commit, region, goOnWhole)
+    } catch (error) {
+      // Damaged values of the view are fsck's to tell.
+      if (error instanceof CorruptError) return true
+      whole = false
+      if (!(error instanceof UnreadableChunk)) throw error
+      this.#uses.leave(error.chunk)
+      return true
+    } finally {
+      if (!whole) this.#scattered.putBack(region)
+    }
+    return whole
+  }
+
+  async #rewriteSparse(commit: Commit, goOn: () => Promise<boolean>): Promise<boolean> {
     const taken: ChunkId[] = []
     const moved: Moved[] = []
     let bytes = 0
+    let dead = 0
     for (const id of this.#sparse) {
       const value = this.#volume.view.get(keys.chunkKey(id))
-      if (!value || this.#shared.has(id)) {
+      if (!value || this.#uses.isLeft(id)) {
         this.#sparse.delete(id)
         continue
       }
       const info = decodeChunkInfo(value)
       if (bytes + info.liveBytes > limits.chunkBytesMax) break
       if (moved.length > EXTENTS_PER_PASS) break
-      taken.push(id)
+      if (dead >= DEAD_BYTES_MIN && !(await goOn())) break
       this.#sparse.delete(id)
-      const live = this.#liveRanges(id, info)
-      if (!live) {
-        taken.pop()
-        continue
-      }
-      bytes += live.reduce((sum, range) => sum + range.length, 0)
-      moved.push(...live)
+      const live = this.#uses.liveExtents(id, info)
+      if (!live) continue
+      taken.push(id)
+      bytes += info.liveBytes
+      dead += info.plainBytes - info.liveBytes
+      for (const one of live) moved.push(one)
     }
-    // A lone small chunk is not worth a new one.
-    if (moved.length === 0 || (taken.length < 2 && bytes < limits.inlineBytesMax)) return false
     try {
-      await this.#move(moved, bytes, commit)
+      if (moved.length === 0 || dead < DEAD_BYTES_MIN) return false
+      moved.sort((a, b) => a.ino - b.ino || a.offset - b.offset)
+      await moveExtents(this.#volume, this.#random, commit, moved, { urgent: true })
+      taken.length = 0
+      return true
     } catch (error) {
-      for (const id of taken) if (!this.#shared.has(id)) this.#sparse.add(id)
-      throw error
-    }
-    return true
-  }
-
-  /** What of a chunk is still named, by its own back-pointer; null when it is damaged. */
-  #liveRanges(id: ChunkId, info: ChunkInfo): Moved[] | null {
-    try {
-      const ranges = rangesByBackPointer(this.#volume, id, info.drive)
-      const found = ranges.reduce((sum, { was }) => sum + was.length, 0)
-      if (found < info.liveBytes) this.#shared.add(id)
-      return ranges.map(({ ino, offset, was }) => ({ ino, offset, length: was.length, at: 0, was }))
-    } catch (error) {
-      if (!(error instanceof CorruptError)) throw error
-      this.#shared.add(id)
-      return null
+      if (!(error instanceof UnreadableChunk)) throw error
+      this.#uses.leave(error.chunk)
+      return true
+    } finally {
+      for (const id of taken) if (!this.#uses.isLeft(id)) this.#sparse.add(id)
     }
   }
 
@@ -141,66 +207,14 @@ export class Reclaim {
       const extent = value ? decodeExtent(value) : null
       if (extent?.kind !== 'inline') continue
       if (bytes + extent.length > limits.chunkBytesMax || moved.length >= EXTENTS_PER_PASS) break
-      moved.push({ ino, offset, length: extent.length, at: 0, was: extent })
+      moved.push(wholeMoved(ino, offset, extent))
       bytes += extent.length
     }
     if (moved.length === 0) return false
-    await this.#move(moved, bytes, commit)
-    return true
-  }
-
-  async #move(moved: Moved[], bytes: number, commit: Commit): Promise<void> {
-    const volume = this.#volume
-    moved.sort((a, b) => a.ino - b.ino || a.offset - b.offset)
-    const plain = Buffer.allocUnsafe(bytes)
-    let at = 0
-    for (const range of moved) {
-      range.at = at
-      const { was, length } = range
-      if (was.kind === 'inline') was.data.copy(plain, at)
-      else if (was.kind === 'chunk') {
-        const value = volume.view.get(keys.chunkKey(was.chunk))
-        if (!value) return
-        const { drive } = decodeChunkInfo(value)
-        try {
-          volume.chunks.readSync(was.chunk, drive, volume.reader, was.at, length, plain, at)
-        } catch (error) {
-          if (!(error instanceof CorruptError)) throw error
-          // What shares the pass with it is found sparse again by the next change, or at the next start.
-          this.#shared.add(was.chunk)
-          return
-        }
-      }
-      at += length
-    }
-    const chunk = await putPieces(volume, newId<ChunkId>(this.#random), plain, at, moved, true)
-    let used = false
-    commit((draft) => {
-      draft.addChunk(chunk.id, chunk)
-      let editing = 0 as Ino
-      let editor = new ExtentEditor(draft, editing)
-      for (const { ino, offset, length, at, was } of moved) {
-        const value = draft.entries.get(keys.extentKey(ino, offset))
-        if (!value || !same(decodeExtent(value), was)) continue
-        if (editing !== ino) editor = new ExtentEditor(draft, ino)
-        editing = ino
-        editor.carve(offset, offset + length)
-        editor.put(offset, { kind: 'chunk', length, chunk: chunk.id, at })
-        used = true
-      }
-      return {}
-    })
-    if (!used) await volume.chunks.delete(chunk.id, chunk.drive)
+    return await moveExtents(this.#volume, this.#random, commit, moved, { urgent: true })
   }
 }
 
 function isSparse(info: ChunkInfo): boolean {
   return info.liveBytes < info.plainBytes / 2
-}
-
-function same(a: Extent, b: Extent): boolean {
-  if (a.kind === 'chunk' && b.kind === 'chunk') {
-    return a.chunk === b.chunk && a.at === b.at && a.length === b.length
-  }
-  return a.kind === 'inline' && b.kind === 'inline' && a.data.equals(b.data)
 }
