@@ -276,7 +276,7 @@ test('a flipped bit loses its page alone: the rest goes to a new chunk, the dama
     const found = damage(await world.fsck())
     assert.is(found.length, 1)
     assert.is(found[0]?.path, '/dir/f')
-    assert.match(found[0]?.what ?? '', /16384 bytes \(32768 to 49151\) are lost and answer EIO/)
+    assert.match(found[0]?.what ?? '', /8192 bytes \(32768 to 40959\) are lost and answer EIO/)
     const repaired = await world.fsck(true)
     assert.equal(
       damage(repaired).map(({ outcome }) => outcome),
