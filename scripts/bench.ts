@@ -2,38 +2,47 @@
  * fsbench on the plain drive, on gocryptfs, and on weft's two kinds of mount, interleaved in one sitting: figures are only good side
  * by side. Every store is XFS on a loop device in memory, so that the programs are measured and not the one shared disk. Also the
  * floor: how fast weft looks up a missing name, beside a C loop that does nothing else. The table goes into docs/bench.md.
- *
- * weft is driven through its CLI alone. Everything stands under one directory and one name prefix, and is taken away at the end;
- * what a killed run left is taken away at the next start.
+ * With --growth other work: see bench-growth.ts. weft is driven through its CLI alone.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { cpus, release, totalmem } from 'node:os'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join, relative, resolve } from 'node:path'
+import { growth } from './bench-growth.ts'
+import {
+  base,
+  daemonPid,
+  inMemory,
+  inPlace,
+  makeDrive,
+  memoryStore,
+  nodeUp,
+  ourMounts,
+  python,
+  root,
+  run,
+  UsageError,
+  weft,
+} from './bench-place.ts'
+import { cell, markdown, placeInDocs, printed, ratio, sitting, writeDocs } from './bench-text.ts'
 
 const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
-  --rounds N   rounds of which the median counts (default 3)
-  --quick      one round of less work; to see that it runs, not to compare
-  --only       of plain, gocryptfs, weft (both mounts), namespace, exclusive
-  --no-write   leave docs/bench.md alone; --quick and --only do so too`
+       bench --growth [--files N] [--scattered SIZE] [--store DIR] [--no-write]
+  --rounds N        rounds of which the median counts (default 3), after one to warm up that does not
+  --quick           one round of less work, none to warm up; to see that it runs, not to compare
+  --only            of plain, gocryptfs, weft (both mounts), namespace, exclusive
+  --no-write        leave docs/bench.md alone; --quick, --only, --files and --scattered do so too
+  --growth          a directory of many files, memory, and a file after random writes: weft beside itself
+  --files N         in that directory (default 1,000,000; at least 20,000)
+  --scattered SIZE  of that file, as in 64M (default 1G)
+  --store DIR       where the drive's image lies (default /dev/shm); it grows to four times --scattered`
 
-const root = resolve(import.meta.dirname, '../..')
-const weftProgram = join(root, 'dist/main.js')
-const base = '/tmp/weft-bench'
-const drivePrefix = '/dev/shm/weft-bench-'
-const home = join(base, 'drive-weft/home')
+const MARKER = 'scripts/bench'
 const driveBytes = 4 * 1024 * 1024 * 1024
 /** About what a source release has; shared/bench was measured with 2,365. */
 const tarEntriesMax = 2300
 const tarFileBytesMax = 64 * 1024
+const filesMin = 20_000
 
 /** One row: fsbench's key, its name for people, unit, and the ratio to gocryptfs that issue 2 asks of each mount. */
 interface Row {
@@ -123,19 +132,34 @@ interface Options {
   quick: boolean
   write: boolean
   contenders: readonly Contender[]
+  growth: boolean
+  files: number
+  scatteredBytes: number
+  store: string
 }
 
-class UsageError extends Error {}
+/** What --growth takes and the other does not, and the other way round. */
+const GROWTH_ONLY = ['--files', '--scattered', '--store']
+const ROUNDS_ONLY = ['--rounds', '--quick', '--only']
 
 function parse(args: readonly string[]): Options {
-  const options: Options = { rounds: 3, quick: false, write: true, contenders: CONTENDERS }
+  const options: Options = {
+    rounds: 3,
+    quick: false,
+    write: true,
+    contenders: CONTENDERS,
+    growth: args.includes('--growth'),
+    files: 1_000_000,
+    scatteredBytes: 2 ** 30,
+    store: memoryStore,
+  }
+  const misplaced = args.find((arg) => (options.growth ? ROUNDS_ONLY : GROWTH_ONLY).includes(arg))
+  if (misplaced)
+    throw new UsageError(`${misplaced} is ${options.growth ? 'not for' : 'only for'} --growth`)
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]
-    if (arg === '--rounds') {
-      options.rounds = Number(args[++i])
-      if (!Number.isInteger(options.rounds) || options.rounds < 1)
-        throw new UsageError('--rounds needs a whole number above 0')
-    } else if (arg === '--quick') {
+    if (arg === '--rounds') options.rounds = wholeNumber(arg, args[++i], 1)
+    else if (arg === '--quick') {
       options.quick = true
       options.rounds = 1
       options.write = false
@@ -148,47 +172,42 @@ function parse(args: readonly string[]): Options {
       if (names.length === 0 || !names.every(isContender))
         throw new UsageError(`--only knows ${CONTENDERS.join(', ')} and weft`)
       options.write = false
-    } else throw new UsageError(`unknown option ${arg}`)
+    } else if (arg === '--files') {
+      options.files = wholeNumber(arg, args[++i], filesMin)
+      options.write = false
+    } else if (arg === '--scattered') {
+      options.scatteredBytes = sizeOf(arg, args[++i])
+      options.write = false
+    } else if (arg === '--store') {
+      const dir = args[++i] ?? ''
+      if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
+        throw new UsageError(`--store needs a directory: ${dir}`)
+      options.store = resolve(dir)
+    } else if (arg !== '--growth') throw new UsageError(`unknown option ${arg}`)
   }
   return options
 }
 
-/** @throws with what the command printed */
-function run(command: string, ...args: readonly string[]): string {
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
-    encoding: 'utf8',
-    timeout: 120_000,
-    env: { ...process.env, WEFT_BENCH: '1' },
-  })
-  if (status !== 0)
-    throw new Error(
-      `${command} ${args.join(' ')}: ${error?.message ?? stderr.trim() ?? `exit ${status}`}`,
-    )
-  return stdout
+function wholeNumber(option: string, text: string | undefined, least: number): number {
+  if (!/^\d+$/.test(text ?? '') || Number(text) < least)
+    throw new UsageError(`${option} needs a whole number of at least ${least}`)
+  return Number(text)
 }
 
-const weft = (...args: readonly string[]) =>
-  run(process.execPath, weftProgram, '--home', home, ...args)
-
-function drive(name: string): string {
-  const image = `${drivePrefix}${name}`
-  const dir = join(base, `drive-${name}`)
-  mkdirSync(dir, { recursive: true })
-  run('truncate', '-s', String(driveBytes), image)
-  const device = run('losetup', '-f', '--show', image).trim()
-  run('mkfs.xfs', '-q', '-f', device)
-  // discard: what is deleted gives memory back.
-  run('mount', '-o', 'discard', device, dir)
-  return dir
+/** `64M` or `1G` in bytes. */
+function sizeOf(option: string, text: string | undefined): number {
+  const [, count, unit] = /^(\d+)([MG])$/.exec(text ?? '') ?? []
+  if (!count || Number(count) === 0) throw new UsageError(`${option} needs a size as in 64M or 1G`)
+  return Number(count) * (unit === 'G' ? 2 ** 30 : 2 ** 20)
 }
 
 /** Brings one contender up. @returns the directory to work in */
 function bringUp(name: Contender): string {
   switch (name) {
     case 'plain':
-      return drive('plain')
+      return makeDrive('plain', driveBytes)
     case 'gocryptfs': {
-      const cipher = join(drive('gocryptfs'), 'cipher')
+      const cipher = join(makeDrive('gocryptfs', driveBytes), 'cipher')
       const dir = join(base, 'gocryptfs')
       mkdirSync(cipher)
       mkdirSync(dir)
@@ -197,7 +216,7 @@ function bringUp(name: Contender): string {
       return dir
     }
     case 'namespace': {
-      nodeUp()
+      nodeUp(driveBytes)
       const dir = join(base, 'namespace')
       mkdirSync(dir)
       weft('volume', 'create', 'bench-namespace', '--size', '20G')
@@ -205,7 +224,7 @@ function bringUp(name: Contender): string {
       return join(dir, 'bench-namespace')
     }
     case 'exclusive': {
-      nodeUp()
+      nodeUp(driveBytes)
       const dir = join(base, 'exclusive')
       mkdirSync(dir)
       weft('volume', 'create', 'bench', '--size', '20G')
@@ -215,54 +234,6 @@ function bringUp(name: Contender): string {
     default:
       return name satisfies never
   }
-}
-
-function nodeUp(): void {
-  if (existsSync(home)) return
-  drive('weft')
-  mkdirSync(home, { mode: 0o700 })
-  weft('up')
-}
-
-/** Mounts below our directory, innermost first. */
-function ourMounts(): string[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .map((line) => line.split(' ')[4] ?? '')
-    .filter((point) => point.startsWith(`${base}/`))
-    .reverse()
-}
-
-function attempt(what: () => unknown): void {
-  try {
-    what()
-  } catch (error) {
-    console.log(`  while cleaning: ${error instanceof Error ? error.message : String(error)}`)
-  }
-}
-
-/** Takes away all that stands, whichever run it is from. */
-function tearDown(): void {
-  if (existsSync(home)) attempt(() => weft('down'))
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-    if (Number(pid) === process.pid) continue
-    try {
-      if (readFileSync(`/proc/${pid}/environ`, 'latin1').includes('WEFT_BENCH=1\0'))
-        process.kill(Number(pid), 'SIGKILL')
-    } catch {
-      // gone, or a kernel thread
-    }
-  }
-  for (const point of ourMounts()) attempt(() => run('umount', '-l', point))
-  for (const line of run('losetup', '-nO', 'NAME,BACK-FILE').split('\n')) {
-    const [device, file] = line.trim().split(/\s+/)
-    if (device && file?.startsWith(drivePrefix)) attempt(() => run('losetup', '-d', device))
-  }
-  for (const name of readdirSync('/dev/shm'))
-    if (join('/dev/shm', name).startsWith(drivePrefix)) rmSync(join('/dev/shm', name))
-  // A directory that could not be unmounted must not be emptied through its mount.
-  if (ourMounts().length === 0) rmSync(base, { recursive: true, force: true })
-  else console.log(`  still mounted: ${ourMounts().join(' ')}`)
 }
 
 /** A tar of small source files of our own packages: the same for everybody who has the same lockfile. */
@@ -286,8 +257,8 @@ function makeTar(): string {
     }
   }
   walk(from)
-  const list = `${drivePrefix}list`
-  const tar = `${drivePrefix}tree.tar`
+  const list = inMemory('list')
+  const tar = inMemory('tree.tar')
   writeFileSync(list, entries.join('\n'))
   run('tar', 'cf', tar, '-C', from, '--no-recursion', '-T', list)
   return tar
@@ -295,24 +266,11 @@ function makeTar(): string {
 
 type Figures = Record<string, number>
 
-function fsbench(dir: string, name: Contender, tar: string, quick: boolean): Promise<Figures> {
+async function fsbench(dir: string, name: Contender, tar: string, quick: boolean) {
   const sizes = quick ? { SIZE_MB: '64', FILES: '800' } : {}
-  const child = spawn('/usr/bin/python3', [join(root, 'scripts/fsbench.py'), dir, name], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, ...sizes, TAR: tar, WEFT_BENCH: '1' },
-  })
-  return new Promise((done, fail) => {
-    let text = ''
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
-      text += piece
-    })
-    child.on('error', fail)
-    child.on('close', (code) => {
-      if (code !== 0) return fail(new Error(`fsbench on ${name} ended with ${code}`))
-      const { label: _, ...figures } = JSON.parse(text) as Figures & { label: unknown }
-      done(figures)
-    })
-  })
+  const answer = await python('fsbench.py', [dir, name], { ...sizes, TAR: tar })
+  const { label: _, ...figures } = answer as Figures & { label: unknown }
+  return figures as Figures
 }
 
 interface Floor {
@@ -357,37 +315,10 @@ function statMissing(program: string, dir: string, serverPid: number, count: num
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  const high = sorted[middle] ?? Number.NaN
-  return sorted.length % 2 === 1 ? high : (high + (sorted[middle - 1] ?? high)) / 2
-}
-
 type Series = Partial<Record<Contender | 'floor', Figures[]>>
 
 const valuesOf = (series: Series, name: Contender | 'floor', key: string): number[] =>
   (series[name] ?? []).map((figures) => figures[key]).filter((value) => value !== undefined)
-
-function cell(values: readonly number[]): string {
-  if (values.length === 0) return ''
-  const text = Math.round(median(values)).toLocaleString('en')
-  return values.length === 1
-    ? text
-    : `${text} (${Math.round(Math.min(...values)).toLocaleString('en')}–${Math.round(Math.max(...values)).toLocaleString('en')})`
-}
-
-/** Ratio of medians with its target: `1.23 ≥ 1 ✓`. */
-function ratio(
-  values: readonly number[],
-  against: readonly number[],
-  target: number | undefined,
-): string {
-  if (values.length === 0 || against.length === 0) return ''
-  const got = median(values) / median(against)
-  const text = got >= 10 ? got.toFixed(0) : got.toFixed(2)
-  return target === undefined ? text : `${text} ≥ ${target} ${got >= target ? '✓' : '✗'}`
-}
 
 const KEY_MISSING = 'stat_missing_per_s'
 
@@ -422,116 +353,51 @@ function floorLine(series: Series): string {
   return `stat of a missing name, client and server on a CPU each: weft namespace ${cell(ours)}/s, C loop ${cell(floor)}/s, ratio ${ratio(ours, floor, FLOOR_TARGET)}`
 }
 
-function printed(lines: readonly string[][]): string {
-  const widths = (lines[0] ?? []).map((_, column) =>
-    Math.max(...lines.map((line) => line[column]?.length ?? 0)),
-  )
-  return lines
-    .map((line) =>
-      line
-        .map((text, i) => (i === 0 ? text.padEnd(widths[i] ?? 0) : text.padStart(widths[i] ?? 0)))
-        .join('  '),
-    )
-    .join('\n')
+async function rounds(options: Options): Promise<void> {
+  const tar = makeTar()
+  const dirs = new Map(options.contenders.map((name) => [name, bringUp(name)]))
+  const series: Series = {}
+  const floor = dirs.has('namespace') ? await raiseFloor() : undefined
+  const keep = (name: Contender | 'floor', figures: Figures) => {
+    const all = series[name] ?? []
+    all.push(figures)
+    series[name] = all
+  }
+  // Round 0 warms up: memory that nobody had yet, code that is not compiled, files that have to grow.
+  for (let round = options.quick ? 1 : 0; round <= options.rounds; round++) {
+    for (const [name, dir] of dirs) {
+      const which = round === 0 ? 'to warm up' : `${round} of ${options.rounds}`
+      console.log(`round ${which}: ${name}`)
+      const figures = await fsbench(dir, name, tar, options.quick)
+      if (floor && name === 'namespace') {
+        const count = options.quick ? 5000 : 30_000
+        figures[KEY_MISSING] = statMissing(floor.program, dir, daemonPid(), count)
+        const rate = statMissing(floor.program, floor.dir, floor.server.pid ?? 0, count)
+        if (round > 0) keep('floor', { [KEY_MISSING]: rate })
+      }
+      if (round > 0) keep(name, figures)
+    }
+  }
+  const lines = table(series)
+  const foot = [floorLine(series), roundsLine(options)]
+  console.log(`\n${[printed(lines), ...foot].join('\n\n')}`)
+  if (!options.write) return
+  const gocryptfs = run('gocryptfs', '-version').split(/[;\n]/)[0]?.trim() ?? 'gocryptfs'
+  writeDocs(MARKER, [sitting(gocryptfs), markdown(lines), ...foot])
 }
 
-function markdown(lines: readonly string[][]): string {
-  const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
-  const [head = [], ...body] = lines
-  return [row(head), row(head.map((_, i) => (i === 0 ? '---' : '---:'))), ...body.map(row)].join(
-    '\n',
-  )
-}
-
-function sitting(rounds: number): string {
-  const git = (...args: readonly string[]) =>
-    execFileSync('git', ['-C', root, ...args], { encoding: 'utf8' }).trim()
-  const changed = git('status', '--porcelain', '--untracked-files=no') === '' ? '' : ' with changes'
-  return [
-    `${new Date().toISOString().slice(0, 16).replace('T', ' ')} UTC`,
-    `commit ${git('rev-parse', '--short', 'HEAD')}${changed}`,
-    `${cpus().length} × ${cpus()[0]?.model.trim() ?? 'unknown CPU'}`,
-    `${Math.round(totalmem() / 2 ** 30)} GiB`,
-    `Linux ${release()}`,
-    `Node ${process.version}`,
-    run('gocryptfs', '-version').split(/[;\n]/)[0]?.trim() ?? 'gocryptfs',
-    `median of ${rounds} rounds (min–max)`,
-  ].join(' · ')
-}
-
-const BEGIN = '<!-- scripts/bench writes below -->'
-const END = '<!-- scripts/bench writes above -->'
-
-function writeDocs(lines: readonly string[][], floor: string, rounds: number): void {
-  const path = join(root, 'docs/bench.md')
-  const old = existsSync(path)
-    ? readFileSync(path, 'utf8')
-    : `# How fast\n\nMeasured by \`scripts/bench\`; figures are only good side by side, from one machine in one sitting.\n\n${BEGIN}\n${END}\n`
-  const from = old.indexOf(BEGIN)
-  const to = old.indexOf(END)
-  if (from < 0 || to < from) throw new Error(`${path} has lost its markers: ${BEGIN} … ${END}`)
-  const text = [sitting(rounds), markdown(lines), floor].filter((part) => part !== '').join('\n\n')
-  writeFileSync(path, `${old.slice(0, from + BEGIN.length)}\n\n${text}\n\n${old.slice(to)}`)
-  console.log(`\nwritten to ${relative(root, path)}`)
+function roundsLine({ rounds, quick }: Options): string {
+  const counted = rounds === 1 ? 'One round' : `Median of ${rounds} rounds (min–max)`
+  return quick
+    ? `${counted}, none before to warm up.`
+    : `${counted}, after one round of every system to warm up, which is not counted.`
 }
 
 async function main(): Promise<void> {
   const options = parse(process.argv.slice(2))
-  if (process.getuid?.() !== 0)
-    throw new UsageError('bench needs root: it makes drives, mounts them and drops caches')
-  refuseSecondRun()
-  tearDown()
-  mkdirSync(base, { recursive: true })
-  writeFileSync(`${base}.pid`, String(process.pid))
-  const stop = () => {
-    tearDown()
-    rmSync(`${base}.pid`, { force: true })
-    process.exit(130)
-  }
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
-  try {
-    const tar = makeTar()
-    const dirs = new Map(options.contenders.map((name) => [name, bringUp(name)]))
-    const series: Series = {}
-    const floor = dirs.has('namespace') ? await raiseFloor() : undefined
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const [name, dir] of dirs) {
-        console.log(`round ${round} of ${options.rounds}: ${name}`)
-        const figures = await fsbench(dir, name, tar, options.quick)
-        if (floor && name === 'namespace') {
-          const count = options.quick ? 5000 : 30_000
-          const { daemon } = JSON.parse(weft('status', '--json')) as { daemon: { pid: number } }
-          figures[KEY_MISSING] = statMissing(floor.program, dir, daemon.pid, count)
-          const rate = statMissing(floor.program, floor.dir, floor.server.pid ?? 0, count)
-          series.floor ??= []
-          series.floor.push({ [KEY_MISSING]: rate })
-        }
-        const all = series[name] ?? []
-        all.push(figures)
-        series[name] = all
-      }
-    }
-    const lines = table(series)
-    const line = floorLine(series)
-    console.log(`\n${printed(lines)}\n\n${line}`)
-    if (options.write) writeDocs(lines, line, options.rounds)
-  } finally {
-    tearDown()
-    rmSync(`${base}.pid`, { force: true })
-  }
-}
-
-/** Two runs would measure each other, and clean each other away. */
-function refuseSecondRun(): void {
-  if (!existsSync(`${base}.pid`)) return
-  const pid = readFileSync(`${base}.pid`, 'utf8').trim()
-  try {
-    if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('bench.js'))
-      throw new UsageError(`process ${pid} is measuring already; wait for it, or end it`)
-  } catch (error) {
-    if (error instanceof UsageError) throw error
-  }
+  if (options.growth) return growth(options)
+  if (options.write) placeInDocs(MARKER)
+  await inPlace(() => rounds(options))
 }
 
 try {

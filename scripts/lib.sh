@@ -42,7 +42,7 @@ install_missing() {
 npm_packages() {
   [ node_modules/.package-lock.json -nt package-lock.json ] && return
   say "npm ci"
-  npm ci --no-audit --no-fund --loglevel=error || fail "npm ci did not work" "its message is above" "check the network and npm's registry, then run this again"
+  npm ci --no-audit --no-fund --loglevel=error --no-update-notifier || fail "npm ci did not work" "its message is above" "check the network and npm's registry, then run this again"
 }
 
 build() {

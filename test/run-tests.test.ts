@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -52,6 +52,22 @@ for (const [name, says] of Object.entries(RED)) {
     assert.match(output, /^FAIL /m)
   })
 }
+
+test('a source younger than what it was built to is red, unless a whole build began after it was written', () => {
+  const source = resolve(built, '../test/support/must-pass.ts')
+  const stamp = join(built, 'built')
+  const before = [source, stamp].map((path) => ({ path, mtime: statSync(path).mtime }))
+  const sample = join(built, 'test/support/must-pass.js')
+  const now = Date.now() / 1000
+  try {
+    utimesSync(source, now, now + 1)
+    assert.match(runner(sample).output, /must-pass\.js is older than its source: npm run build/)
+    utimesSync(stamp, now, now + 2)
+    assert.is(runner(sample).lines.at(-1), '2 passed, 0 failed')
+  } finally {
+    for (const { path, mtime } of before) utimesSync(path, mtime, mtime)
+  }
+})
 
 test('the runner reports a file whose tests all pass green', () => {
   const { code, lines, output } = runner(join(built, 'test/support/must-pass.js'))

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { release } from 'node:os'
 import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type Clock, codeOf } from '../base/index.ts'
 import { keeperPid } from './keeper-lock.ts'
 import { size } from './render.ts'
@@ -216,7 +217,7 @@ function mountHelper(machine: Machine): Finding[] {
     machine.exists(path),
   )
   if (helper) return [...found, ok('fstab', 'fstab', 'type fuse.weft is known')]
-  const next = 'ln -s "$(readlink -f "$(command -v weft)")" /sbin/mount.fuse.weft'
+  const next = fileURLToPath(new URL('../../../scripts/launchers', import.meta.url))
   return [
     ...found,
     bad(

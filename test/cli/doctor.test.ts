@@ -76,7 +76,7 @@ test('each lack is found, with why it matters and the command that mends it', as
     [
       'fstab',
       'warn',
-      /ln -s .* \/sbin\/mount\.fuse\.weft/,
+      /^\/.*\/scripts\/launchers$/,
       machine({ exists: (path) => !path.endsWith('mount.fuse.weft') }),
     ],
     [

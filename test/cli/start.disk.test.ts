@@ -214,6 +214,24 @@ test('the built program runs by its name and as mount.fuse.weft, and a closed pi
   }
 })
 
+test('the launchers find Node without a PATH, as mount(8) and cron start them', async () => {
+  const w = world()
+  const root = join(import.meta.dirname, '../../..')
+  const dest = join(w.home, '../dest')
+  try {
+    const made = await process_('env', [`DESTDIR=${dest}`, join(root, 'scripts/launchers')])
+    assert.is(made.code, 0, made.err)
+    const bare = (launcher: string, ...args: string[]) =>
+      process_('/usr/bin/env', ['-i', 'PATH=/nowhere', join(dest, launcher), ...args])
+    assert.match((await bare('usr/local/bin/weft', '--version')).out, /^\d+\.\d+\.\d+\n$/)
+    const refused = await bare('sbin/mount.fuse.weft', 'weft', '/mnt/weft', '-o', 'nonsense')
+    assert.match(refused.err, /nonsense/)
+    assert.is(refused.code, 1)
+  } finally {
+    w.close()
+  }
+})
+
 test('the last words of a log are its last warning or error, else its last line', () => {
   const dir = mkdtempSync(join(tmpdir(), 'weft-log-'))
   const path = join(dir, 'log')

@@ -11,17 +11,20 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative, resolve } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { PROGRAM, startNode, until } from '../support/node-world.ts'
 
 /** The second driver: the namespace mounted by fusermount, by a user who is not root. */
 
-const USER = 1000
+/** The user daemon, on every Debian: fusermount refuses a number that has no name. */
+const USER = 1
+/** Checkout and Node may lie below root's home, which nobody else can enter: the user gets them bound beside his own directory. */
+const CHECKOUT = resolve(PROGRAM, '../..')
 
 /**
- * A shell of uid 1000 in a mount namespace of its own, where /dev/fuse is open to everybody as udev makes it. What it
+ * A shell of that user in a mount namespace of its own, where /dev/fuse is open to everybody as udev makes it. What it
  * mounts goes with it. Set-up is done by root before; `script` sees $D (a directory of its own), $M (the mount point), weft().
  */
 class UserShell {
@@ -29,10 +32,12 @@ class UserShell {
 
   constructor() {
     chmodSync(this.dir, 0o755)
-    for (const name of ['d', 'd/m', 'd/run', 'dev']) {
+    for (const name of ['dev', 'checkout']) mkdirSync(join(this.dir, name))
+    for (const name of ['d', 'd/m', 'd/run']) {
       mkdirSync(join(this.dir, name))
-      chownSync(join(this.dir, name), name === 'dev' ? 0 : USER, name === 'dev' ? 0 : USER)
+      chownSync(join(this.dir, name), USER, USER)
     }
+    writeFileSync(join(this.dir, 'node'), '')
   }
 
   run(script: string): { code: number | null; out: string; err: string } {
@@ -42,13 +47,20 @@ mount --make-rprivate /
 mount -t tmpfs -o dev none '${this.dir}/dev'
 mknod -m 666 '${this.dir}/dev/fuse' c 10 229
 mount --bind '${this.dir}/dev/fuse' /dev/fuse
+mount --bind '${CHECKOUT}' '${this.dir}/checkout'
+mount --bind '${process.execPath}' '${this.dir}/node'
 exec setpriv --reuid ${USER} --regid ${USER} --clear-groups env -u TMPDIR XDG_RUNTIME_DIR='${this.dir}/d/run' D='${this.dir}/d' \
-  NODE='${process.execPath}' PROGRAM='${PROGRAM}' LC_ALL=C.UTF-8 bash '${this.dir}/d/script'`
+  NODE='${this.dir}/node' PROGRAM='${this.inside(PROGRAM)}' LC_ALL=C.UTF-8 bash '${this.dir}/d/script'`
     const done = spawnSync('unshare', ['-m', 'bash', '-c', outer], {
       encoding: 'utf8',
       timeout: 90_000,
     })
     return { code: done.status, out: done.stdout, err: done.stderr }
+  }
+
+  /** Where the user sees a path of the checkout. */
+  inside(path: string): string {
+    return join(this.dir, 'checkout', relative(CHECKOUT, path))
   }
 
   close(): void {
@@ -74,7 +86,7 @@ function passes(shell: UserShell, script: string): string {
 test('a user who is not root mounts, copies a tree in, and reads back the same', () => {
   const shell = new UserShell()
   try {
-    const tree = join(import.meta.dirname, '..')
+    const tree = shell.inside(join(import.meta.dirname, '..'))
     const out = passes(
       shell,
       `weft mount "$M"

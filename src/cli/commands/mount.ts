@@ -28,7 +28,7 @@ export const command: Command = {
     ['mount -t fuse.weft weft /mnt/weft', 'The same through mount(8)'],
   ],
   epilogue:
-    'In /etc/fstab:  weft /mnt/weft fuse.weft defaults,_netdev 0 0\nFor that, /sbin/mount.fuse.weft has to be a link to this program (scripts/quickstart makes it).',
+    'In /etc/fstab:  weft /mnt/weft fuse.weft defaults,_netdev 0 0\nFor that, /sbin/mount.fuse.weft has to start this program: scripts/launchers makes it, quickstart too.',
   async run(context, args) {
     const target = absolute(context, args.needed('target'))
     const words = parseMountOptions(args.list('o'))
