@@ -18,11 +18,11 @@ import {
   type Attributes,
   create,
   forget,
+  forgetAll,
   getxattr,
   link,
   listxattr,
   lookup,
-  purge,
   type Request,
   read,
   readdir,
@@ -244,7 +244,7 @@ export class NativeMount {
     this.#over = true
     for (const [number, volume] of this.#volumes) {
       try {
-        if (volume.writes) purge(volume, [...volume.orphans])
+        if (volume.writes) forgetAll(volume)
         this.#drop(number)
       } catch (error) {
         const { log } = this.#world

@@ -12,7 +12,6 @@ import {
   listxattr,
   lookup,
   lseek,
-  purge,
   type Request,
   read,
   readdir,
@@ -595,11 +594,6 @@ export class FuseSession {
     if (number === 0) return
     const volume = this.#world.volume(number)
     if (volume?.writes) forget(volume, this.#ino(nodeLo, nodeHi))
-  }
-
-  /** DESTROY, or the end of the connection: whatever has no name goes. */
-  ended(volumes: Iterable<VolumeFs>): void {
-    for (const volume of volumes) if (volume.writes) purge(volume, [...volume.orphans])
   }
 
   #putSized(value: Buffer, room: number, out: number): number {

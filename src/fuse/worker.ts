@@ -16,7 +16,7 @@ import {
   type VolumeNumber,
 } from '../base/index.ts'
 import { LocalVolume } from '../store/index.ts'
-import { VolumeFs } from '../vfs/index.ts'
+import { forgetAll, VolumeFs } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
 import { errnoOfThrown, isSurprise } from './errors.ts'
 import { Locks } from './locks.ts'
@@ -188,6 +188,9 @@ class MountWorker {
     const wanted = wantedFlags(exclusive, this.#start.ownLocks)
     const flags = (request.flags & wanted.flags) >>> 0
     const flags2 = (request.flags2 & wanted.flags2) >>> 0
+    // The kernel of a mount that begins knows no inode. An attached volume may have been in the namespace before.
+    if (!exclusive) for (const volume of this.#volumes.values()) volume.inherited.clear()
+    this.#forgetAll()
     const minor = Math.min(request.minor, wire.FUSE_KERNEL_MINOR_VERSION)
     this.#session.agreed(flags)
     this.#tell({ kind: 'negotiated', negotiated: { minor, flags, flags2 } })
@@ -308,7 +311,12 @@ class MountWorker {
     volume.volume.close().catch(background(this.#log, 'drop'))
   }
 
+  #forgetAll(): void {
+    for (const volume of this.#volumes.values()) if (volume.writes) forgetAll(volume)
+  }
+
   #end(): void {
+    this.#forgetAll()
     for (const volume of this.#volumes.values()) {
       try {
         if (volume.writes) volume.giveUp()

@@ -261,7 +261,6 @@ export class Engine {
       })
       left = left.filter((ino) => !purged.has(ino))
     }
-    this.wake()
   }
 
   /** All accepted writes committed and stable, view applied. */
@@ -324,6 +323,7 @@ export class Engine {
     const { shared } = this.volume
     for (;;) {
       this.#followWhenDue()
+      if (shared.forgotten.count > 0) this.purge(shared.forgotten.take())
       const flushed = await this.#flushOnce()
       if (this.#syncs.length > 0) await this.#answerSyncs()
       this.measureSpace()
@@ -353,7 +353,11 @@ export class Engine {
         this.#cancelTimer = this.#clock.after(waitMs, () => this.wake())
       }
       shared.engineSleeps()
-      if (shared.applied < shared.seq || shared.stagedNumber > shared.committedNumber) {
+      const missed =
+        shared.applied < shared.seq ||
+        shared.stagedNumber > shared.committedNumber ||
+        shared.forgotten.count > 0
+      if (missed) {
         shared.takeEngineSleeps()
         this.#again = true
       }

@@ -1,4 +1,5 @@
 import { assert, type Epoch, type Position, type RecordSeq } from '../base/index.ts'
+import { FORGOTTEN_BYTES, Forgotten } from './forgotten.ts'
 import { TOUCHED_BYTES, Touched } from './touched.ts'
 
 /** Int32 cells; the rest of the buffer are Float64 cells, exact for whole numbers below 2^53. */
@@ -36,7 +37,8 @@ const WRITTEN = 22
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
-const SHARED_BYTES = TOUCHED_AT + 2 * TOUCHED_BYTES
+const FORGOTTEN_AT = TOUCHED_AT + 2 * TOUCHED_BYTES
+const SHARED_BYTES = FORGOTTEN_AT + FORGOTTEN_BYTES
 
 /** What a volume can do right now; one number so that it is read in one load before each answer. */
 export const VOLUME_STATE = {
@@ -66,6 +68,7 @@ export class SharedVolume {
   readonly touchedByEngine: Touched
   /** What was appended since the engine began to draft a record. */
   readonly touchedByOthers: Touched
+  readonly forgotten: Forgotten
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
     assert(buffer.byteLength === SHARED_BYTES, 'shared volume state has one layout')
@@ -75,6 +78,7 @@ export class SharedVolume {
     this.#chain = new Uint8Array(buffer, CHAIN_AT, 16)
     this.touchedByEngine = new Touched(buffer, TOUCHED_AT)
     this.touchedByOthers = new Touched(buffer, TOUCHED_AT + TOUCHED_BYTES)
+    this.forgotten = new Forgotten(buffer, FORGOTTEN_AT)
   }
 
   /** The cell in which the journals of all threads note a failed sync (rule 7). */

@@ -11,10 +11,10 @@ export { F_UNLCK, type LockRequest, LockTable } from './locks.ts'
 export {
   create,
   forget,
+  forgetAll,
   type ListedEntry,
   link,
   lookup,
-  purge,
   readdir,
   readlink,
   rename,

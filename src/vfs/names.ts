@@ -289,28 +289,19 @@ function exchange(
   }
 }
 
-/** Let the engine give back nameless inodes that the kernel forgot; nobody waits for it. */
-export function purge(fs: VolumeFs, inos: readonly Ino[]): void {
-  const orphans = inos.filter((ino) => fs.orphans.delete(ino))
-  if (orphans.length === 0) return
-  for (const ino of orphans) {
-    fs.dropInode(ino)
-    fs.staged.forget(ino)
-  }
-  fs.world.purge(orphans)
-}
-
-/** The kernel gives up its last reference to an inode. A nameless one goes now; small ones go together. */
+/** The kernel gives up its last reference to an inode: a nameless one goes. Nobody waits for that. */
 export function forget(fs: VolumeFs, ino: Ino): void {
-  if (!fs.orphans.has(ino)) return
-  fs.purgeable.push(ino)
-  const inode = fs.find(ino)
-  const large = inode !== null && inode.bytes > PURGE_AT_ONCE_BYTES
-  if (large || fs.purgeable.length >= PURGE_BATCH) purge(fs, fs.purgeable.splice(0))
+  if (!fs.orphans.delete(ino)) return
+  fs.dropInode(ino)
+  fs.staged.forget(ino)
+  if (fs.volume.shared.forgotten.push(ino)) fs.wakeEngine()
+  else fs.world.purge([ino])
 }
 
-const PURGE_AT_ONCE_BYTES = 64 * 1024
-const PURGE_BATCH = 64
+/** No kernel knows an inode any more, but for those that were nameless before this thread began. */
+export function forgetAll(fs: VolumeFs): void {
+  for (const ino of [...fs.orphans]) if (!fs.inherited.has(ino)) forget(fs, ino)
+}
 
 export interface ListedEntry extends Dirent {
   /** Cookie behind this entry, as two halves: where READDIR goes on. */

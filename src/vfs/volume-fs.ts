@@ -100,8 +100,8 @@ export class VolumeFs {
   readonly extents: ExtentMaps
   /** Nameless inodes a kernel still knows: their space comes back when it forgets them. */
   readonly orphans = new Set<Ino>()
-  /** Orphans the kernel has forgotten; purged together. */
-  readonly purgeable: Ino[] = []
+  /** Those of a life before this one: another kernel mount may know them, too. */
+  readonly inherited = new Set<Ino>()
   /** This thread orders the volume's changes. Otherwise another mount does, and this one reads what is committed. */
   readonly writes: boolean
   readonly #writer: StagingWriter | null
@@ -140,6 +140,7 @@ export class VolumeFs {
     const end = Buffer.of(keys.KIND.orphan + 1)
     for (const [key] of this.overlay.range(Buffer.of(keys.KIND.orphan), end)) {
       this.orphans.add(keys.inoOfKey(key))
+      this.inherited.add(keys.inoOfKey(key))
     }
   }
 

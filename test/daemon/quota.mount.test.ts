@@ -228,4 +228,22 @@ test('a full drive refuses early and whole, lets delete, and has its space back 
   }
 })
 
+test('what is deleted is given back to the last file, also when nothing is done afterwards', async () => {
+  const w = await startNode()
+  try {
+    const dir = await w.volume('v')
+    for (let i = 0; i < 150; i += 1) writeFileSync(join(dir, `${i}`), 'x'.repeat(100))
+    for (let i = 0; i < 150; i += 1) unlinkSync(join(dir, `${i}`))
+    const left = async () => {
+      const { files, usedBytes } = JSON.parse(await w.weft('volume', 'inspect', 'v', '--json'))
+      return { files, usedBytes }
+    }
+    // Each look starts a program: some seconds together.
+    for (let look = 0; look < 40 && (await left()).files > 0; look += 1);
+    assert.equal(await left(), { files: 0, usedBytes: 0 })
+  } finally {
+    await w.close()
+  }
+})
+
 test.run()
