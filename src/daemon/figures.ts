@@ -5,7 +5,7 @@ import type { Volumes } from './volumes.ts'
 /** What /metrics shows, read when it is asked for. */
 export function figures(volumes: Volumes, mounts: Mounts): Registry {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry, prefix: 'weft_process_' })
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 })
   new Counter({
     name: 'weft_fuse_requests_total',
     help: 'Requests of the kernel, by mount and operation',
