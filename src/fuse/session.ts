@@ -21,6 +21,8 @@ import {
   rmdir,
   setattr,
   setxattr,
+  stageTimes,
+  timesAlone,
   tmpfile,
   unlink,
   type VolumeFs,
@@ -190,6 +192,9 @@ export class FuseSession {
         return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume))
       case OPCODES.SETATTR.code: {
         const change = attributeChange(wire.decodeSetattr(buf, at, end))
+        const times = this.#noOpen ? timesAlone(change) : null
+        if (times)
+          return this.#putAttr(volume, stageTimes(volume, this.#request(), ino, times), out)
         return this.#putAttr(volume, setattr(volume, this.#request(), ino, change), out)
       }
       case OPCODES.READLINK.code: {

@@ -467,7 +467,9 @@ export class Engine {
     if (!batch) return false
     this.#stagedSinceMs = 0
     const filesMax = wanted ? INLINE_FILES_WANTED_MAX : INLINE_FILES_MAX
-    if (batch.bytes <= limits.inlineBytesMax && batch.files.size <= filesMax) {
+    let withData = 0
+    for (const { intervals } of batch.files.values()) if (intervals.list.length > 0) withData++
+    if (batch.bytes <= limits.inlineBytesMax && withData <= filesMax) {
       await this.#commits
       this.#commitInline(batch)
       return true
@@ -602,13 +604,14 @@ export class Engine {
     let used = false
     this.#commitFiles(batch, (draft, files) => {
       draft.addChunk(chunk.id, chunk)
-      used = files.size > 0
+      used = false
       let at = 0
       for (const [ino, { intervals: staged }] of batch.files) {
         const file = files.get(ino)
         for (const interval of staged.list) {
           const length = interval.to - interval.from
           if (file && interval.staged.number > file.through) {
+            used = true
             file.editor.carve(interval.from, interval.to)
             file.editor.put(interval.from, { kind: 'chunk', length, chunk: chunk.id, at })
           }
@@ -628,16 +631,16 @@ export class Engine {
     const { shared } = this.volume
     this.#commitDrafted((draft, atHand) => {
       const files = new Map<Ino, EditedFile>()
-      for (const [ino, { intervals: staged }] of batch.files) {
+      for (const [ino, { intervals: staged, newest }] of batch.files) {
         const inode = draft.inode(ino)
         if (!inode) continue
         const { dataThrough: through } = inode
         const intervals = staged.list.filter((one) => one.staged.number > through)
         const [first] = intervals
         const last = intervals.at(-1)
-        // Deleted, or the thread that answers the kernel has committed these writes itself.
-        if (!first || !last) continue
-        if (intervals.length >= INTERVALS_SCANNED_MIN) {
+        // The thread that answers the kernel has committed these writes itself.
+        if (newest.number <= through) continue
+        if (first && last && intervals.length >= INTERVALS_SCANNED_MIN) {
           atHand.load(ino, first.from, last.to, intervals.length * EXTENTS_PER_INTERVAL_MAX)
         }
         files.set(ino, {
@@ -645,7 +648,7 @@ export class Engine {
           editor: new ExtentEditor(draft, ino),
           intervals,
           through,
-          end: last.to,
+          end: last?.to ?? 0,
         })
       }
       place(draft, files)

@@ -29,7 +29,7 @@ export {
 } from './recovery.ts'
 export { type Resealed, resealVolume } from './reseal.ts'
 export { SharedVolume, VOLUME_STATE, type VolumeState } from './shared.ts'
-export { coverStaged, putInline } from './staged-commit.ts'
+export { coverStaged, putInline, takeTimes } from './staged-commit.ts'
 export { type Staged, StagingReader, StagingWriter, stagedHeaderBytes } from './staging.ts'
 export { type Swept, sweep } from './sweep.ts'
 export type { Finding, Work } from './work.ts'

@@ -26,8 +26,12 @@ export function coverStaged(inode: Inode, end: number, newest: Staged, bytesDelt
   inode.size = Math.max(inode.size, end)
   inode.bytes += bytesDelta
   inode.dataThrough = newest.number
-  if (newest.number > inode.timesSetAt) {
-    inode.mtime = { sec: newest.sec, nsec: newest.nsec }
-    inode.ctime = inode.mtime
-  }
+  takeTimes(inode, newest)
+}
+
+/** The times of a file's newest staged write, unless somebody set them since. Changes `inode`. */
+export function takeTimes(inode: Inode, newest: Staged): void {
+  if (newest.number <= inode.timesSetAt) return
+  inode.mtime = { sec: newest.sec, nsec: newest.nsec }
+  inode.ctime = newest.changed ?? inode.mtime
 }

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { codeOf, FsError, type Ino } from '../base/index.ts'
+import { codeOf, FsError, type Ino, type Timespec } from '../base/index.ts'
 
 /**
  * Staging: the log of writes that were accepted and are not yet in a record. It lies on a tmpfs of ours, written and
@@ -25,20 +25,26 @@ const MAGIC = 0x57_53_54_31
 export const STAGED_SEGMENT_BYTES = 16 * 1024 * 1024
 const SPARE = '.spare'
 
-/** One staged write, without its data. `segment` and `at` say where the data is. */
+/** One staged write, without its data, or a file's times as a kernel that keeps them says (no bytes). `segment` and `at` say where the data is. */
 export interface Staged {
   number: number
   ino: Ino
   /** First byte in the file and count of bytes. */
   offset: number
   length: number
+  /** When: mtime, and ctime unless `changed` says otherwise. */
   sec: number
   nsec: number
+  /** ctime of staged times. */
+  changed?: Timespec
   uniqueLo: number
   uniqueHi: number
   segment: number
   at: number
 }
+
+/** Before it has its place. */
+export type NewStaged = Omit<Staged, 'segment' | 'at'>
 
 function segmentName(first: number): string {
   return `${first.toString().padStart(16, '0')}.staged`
@@ -170,6 +176,7 @@ export class StagingReader {
 /** Appends staged writes; one per volume: the thread that answers its WRITE requests. */
 export class StagingWriter {
   readonly #directory: string
+  readonly #header = Buffer.alloc(stagedHeaderBytes)
   #fd = -1
   #segment = 0
   #at = 0
@@ -185,7 +192,7 @@ export class StagingWriter {
    * @param dataAt where the data starts in `buffer`, at least stagedHeaderBytes
    * @throws FsError ENOSPC when the tmpfs is full; nothing was staged then
    */
-  append(write: Omit<Staged, 'segment' | 'at'>, buffer: Buffer, dataAt: number): Staged {
+  append(write: NewStaged, buffer: Buffer, dataAt: number): Staged {
     if (this.#fd < 0 || this.#at >= STAGED_SEGMENT_BYTES) this.#startSegment(write.number)
     const start = dataAt - stagedHeaderBytes
     encodeStaged(write, buffer, start)
@@ -197,6 +204,11 @@ export class StagingWriter {
     const at = this.#at + stagedHeaderBytes
     this.#at += length
     return { ...write, segment: this.#segment, at }
+  }
+
+  /** Times alone: a header without data. @throws as append */
+  appendTimes(times: NewStaged & { length: 0; changed: Timespec }): Staged {
+    return this.append(times, this.#header, stagedHeaderBytes)
   }
 
   close(): void {
@@ -260,7 +272,7 @@ export function dropStaging(directory: string): void {
   for (const segment of segmentsIn(directory)) unlinkSync(join(directory, segmentName(segment)))
 }
 
-function encodeStaged(write: Omit<Staged, 'segment' | 'at'>, out: Buffer, at: number): void {
+function encodeStaged(write: NewStaged, out: Buffer, at: number): void {
   out.writeUInt32LE(MAGIC, at)
   out.writeUInt32LE(write.length, at + 4)
   out.writeDoubleLE(write.number, at + 8)
@@ -271,7 +283,9 @@ function encodeStaged(write: Omit<Staged, 'segment' | 'at'>, out: Buffer, at: nu
   out.writeUInt32LE(write.uniqueLo, at + 44)
   out.writeUInt32LE(write.uniqueHi, at + 48)
   out.writeUInt32LE(checksum(write), at + 52)
-  out.fill(0, at + 56, at + stagedHeaderBytes)
+  out.writeDoubleLE(write.changed?.sec ?? 0, at + 56)
+  out.writeUInt32LE(write.changed?.nsec ?? 0, at + 64)
+  out.writeUInt32LE(0, at + 68)
 }
 
 function decodeStaged(header: Buffer, segment: number, at: number): Staged | null {
@@ -288,12 +302,21 @@ function decodeStaged(header: Buffer, segment: number, at: number): Staged | nul
     segment,
     at,
   }
+  if (staged.length === 0) {
+    staged.changed = { sec: header.readDoubleLE(56), nsec: header.readUInt32LE(64) }
+  }
   return header.readUInt32LE(52) === checksum(staged) ? staged : null
 }
 
 /** Tells a whole header from leftovers; tmpfs does not rot. */
-function checksum(write: Omit<Staged, 'segment' | 'at'>): number {
+function checksum(write: NewStaged): number {
   return (
-    (write.number * 31 + write.ino * 17 + write.offset * 7 + write.length * 3 + write.nsec) >>> 0
+    (write.number * 31 +
+      write.ino * 17 +
+      write.offset * 7 +
+      write.length * 3 +
+      write.nsec +
+      (write.changed?.nsec ?? 0)) >>>
+    0
   )
 }

@@ -22,6 +22,7 @@ export {
   tmpfile,
   unlink,
 } from './names.ts'
+export { stageTimes, timesAlone } from './stage-times.ts'
 export {
   type Attributes,
   type Caller,

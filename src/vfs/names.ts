@@ -11,6 +11,7 @@ import {
 } from '../meta/index.ts'
 import type { Draft } from '../store/index.ts'
 import { inheritAcl, noAcls } from './acl.ts'
+import { settledInode } from './settled-inode.ts'
 import type { Attributes, Caller, Request, VolumeFs } from './volume-fs.ts'
 
 /** Operations on names: what changes a directory. Checks of permission are the kernel's (default_permissions). */
@@ -148,7 +149,7 @@ export function link(
       fs.putEntry(draft, parent, { ino, type: (inode.mode & S_IFMT) >>> 12, name })
       touchDirectory(fs, draft, parent, directory, 1, 0)
       if (inode.nlink === 0) keepOrphan(fs, draft, ino)
-      const linked = copyInode(inode)
+      const linked = settledInode(fs, ino)
       linked.nlink++
       linked.ctime = fs.now()
       fs.putInode(draft, ino, linked)
@@ -236,7 +237,7 @@ export function rename(
       const directory = fs.directory(from.parent)
       touchDirectory(fs, draft, from.parent, directory, -replaced, -replacedDirectory)
     }
-    const inode = copyInode(fs.inode(source.ino))
+    const inode = settledInode(fs, source.ino)
     inode.ctime = fs.now()
     if (isDirectory) inode.parent = to.parent
     fs.putInode(draft, source.ino, inode)
@@ -282,7 +283,7 @@ function exchange(
     [source, to.parent],
     [target, from.parent],
   ] as const) {
-    const inode = copyInode(fs.inode(entry.ino))
+    const inode = settledInode(fs, entry.ino)
     inode.ctime = now
     if (entry.type === S_IFDIR >>> 12) inode.parent = parent
     fs.putInode(draft, entry.ino, inode)
@@ -386,7 +387,7 @@ function touchDirectory(
 }
 
 function dropLink(fs: VolumeFs, draft: Draft, ino: Ino): void {
-  const inode = copyInode(fs.inode(ino))
+  const inode = settledInode(fs, ino)
   assert(inode.nlink > 0, 'a named inode has links')
   inode.nlink--
   inode.ctime = fs.now()

@@ -1,5 +1,6 @@
 import type { Ino } from '../base/index.ts'
 import { copyInode, type Inode } from '../meta/index.ts'
+import { takeTimes } from '../store/index.ts'
 import type { VolumeFs } from './volume-fs.ts'
 
 const S_ISUID = 0o4000
@@ -10,10 +11,7 @@ const S_IXGRP = 0o010
 export function settledInode(fs: VolumeFs, ino: Ino): Inode {
   const inode = copyInode(fs.inode(ino))
   const staged = fs.staged.get(ino)
-  if (staged && staged.last.number > inode.timesSetAt) {
-    inode.mtime = { sec: staged.last.sec, nsec: staged.last.nsec }
-    inode.ctime = inode.mtime
-  }
+  if (staged) takeTimes(inode, staged.last)
   inode.timesSetAt = fs.volume.shared.stagedNumber
   return inode
 }

@@ -31,6 +31,7 @@ import {
   type LocalVolume,
   StagingReader,
   StagingWriter,
+  takeTimes,
   VOLUME_STATE,
 } from '../store/index.ts'
 import { ABANDONED } from './abandoned.ts'
@@ -227,16 +228,11 @@ export class VolumeFs {
     const inode = this.inode(ino)
     const staged = this.staged.get(ino)
     if (!staged) return { ...inode, ino }
-    const newer = staged.last.number > inode.timesSetAt
-    const time = { sec: staged.last.sec, nsec: staged.last.nsec }
-    return {
-      ...inode,
-      ino,
-      size: Math.max(inode.size, staged.size),
-      bytes: Math.max(inode.bytes, Math.min(staged.size, inode.bytes + staged.size)),
-      mtime: newer ? time : inode.mtime,
-      ctime: newer ? time : inode.ctime,
-    }
+    const seen = { ...inode, ino }
+    takeTimes(seen, staged.last)
+    seen.size = Math.max(inode.size, staged.size)
+    seen.bytes = Math.max(inode.bytes, Math.min(staged.size, inode.bytes + staged.size))
+    return seen
   }
 
   /** The 8 bytes that stand for a name in keys, and as the cookie of READDIR: a positive number above 2^62. */
@@ -391,7 +387,9 @@ export class VolumeFs {
   /** Commit what is staged of one file, so that a change can rest on it. */
   flush(ino: Ino): void {
     const staged = this.staged.get(ino)
-    if (staged && !commitStaged(this, ino)) this.flushThrough(staged.last.number)
+    // Times alone are taken along by whatever changes the inode (settledInode).
+    if (!staged || staged.intervals.list.length === 0) return
+    if (!commitStaged(this, ino)) this.flushThrough(staged.last.number)
   }
 
   /**
