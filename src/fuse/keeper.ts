@@ -60,8 +60,14 @@ const CRASHES_MAX = 5
 const CRASH_WINDOW_MS = 10_000
 const BACKOFF_MS_MIN = 1000
 const BACKOFF_MS_MAX = 30_000
-/** A daemon that lived this long had recovered; the next crash is a new story. */
-const HEALTHY_MS = 30_000
+/**
+ * A daemon that served this long died of something else than its start: it is started again at once, however often that
+ * happens (each such death has cost at least this long). One that dies sooner, ready or not, counts as crash loop: its
+ * start, or the first requests that are sent again, may be what kills it.
+ */
+const SERVED_MS = 1000
+/** A start that took this long and failed is no quick loop: the wait begins from the shortest again. */
+const LONG_START_MS = 30_000
 /** A new program that dies this often before it is ready is given up for the one before it. */
 const UPGRADE_TRIES = 2
 const INFO_CHARS_MAX = 256 * 1024
@@ -90,6 +96,8 @@ interface Life {
   readonly startedMs: number
   readonly program: string
   ready: boolean
+  /** Of the clock; null until it is ready. */
+  readyMs: number | null
 }
 
 /**
@@ -225,6 +233,7 @@ class Keeper {
       startedMs: this.#clock.monotonicMs(),
       program: this.#program,
       ready: false,
+      readyMs: null,
     }
     this.#life = life
     let over = false
@@ -314,7 +323,12 @@ class Keeper {
       }
     }
     const nowMs = this.#clock.monotonicMs()
-    if (nowMs - life.startedMs >= HEALTHY_MS) this.#backoffMs = 0
+    if (life.readyMs !== null && nowMs - life.readyMs >= SERVED_MS) {
+      this.#backoffMs = 0
+      this.#startDaemon()
+      return
+    }
+    if (nowMs - life.startedMs >= LONG_START_MS) this.#backoffMs = 0
     this.#crashesMs = this.#crashesMs.filter((ms) => nowMs - ms < CRASH_WINDOW_MS)
     this.#crashesMs.push(nowMs)
     if (this.#backoffMs === 0 && this.#crashesMs.length < CRASHES_MAX) {
@@ -415,6 +429,7 @@ class Keeper {
         return null
       case 'ready':
         life.ready = true
+        life.readyMs = this.#clock.monotonicMs()
         this.#everReady = true
         this.#failedUpgrades = 0
         this.#provenProgram = life.program

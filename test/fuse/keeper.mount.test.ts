@@ -125,6 +125,43 @@ test('a daemon that keeps dying is started again, later and later, while a mount
   }
 })
 
+test('a daemon that served for a second is started again at once, however often it is killed', async () => {
+  const world = new KeeperWorld()
+  try {
+    const keeper = await world.start()
+    await world.call('mount', { target: world.point })
+    // More often than the keeper lets a daemon die that does not get to serve, and within its window of 10 s.
+    for (let kill = 0; kill < 6; kill += 1) {
+      await sleep(1100)
+      const file = world.file()
+      process.kill(file?.daemonPid ?? 0, 'SIGKILL')
+      await world.ready((file?.generation ?? 0) + 1)
+    }
+    assert.not.match(keeper.text(), /waitMs/)
+    assert.is((await stat(join(world.point, 'f-one'))).code, 0)
+  } finally {
+    await world.close()
+  }
+})
+
+test('a daemon that dies again and again right after it is ready is held back', async () => {
+  const world = new KeeperWorld()
+  try {
+    const keeper = await world.start()
+    await world.call('mount', { target: world.point })
+    world.flag('crash-when-ready')
+    process.kill(keeper.file.daemonPid ?? 0, 'SIGKILL')
+    await until('the keeper backs off', () => /"waitMs":1000/.test(keeper.text()))
+    await until('longer each time', () => /"waitMs":2000/.test(keeper.text()))
+    assert.equal(world.mounts(), [world.point])
+    world.unflag('crash-when-ready')
+    const waiting = stat(join(world.point, 'f-late'))
+    assert.is((await waiting).code, 0)
+  } finally {
+    await world.close()
+  }
+})
+
 test('a log that cannot be written costs no mount', async () => {
   const world = new KeeperWorld()
   try {
