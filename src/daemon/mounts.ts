@@ -6,7 +6,14 @@ import type {
   MountRequest,
   UnmountRequest,
 } from '../api/index.ts'
-import { FsError, type KeyEpoch, type Log, messageOf, type Random } from '../base/index.ts'
+import {
+  background,
+  FsError,
+  type KeyEpoch,
+  type Log,
+  messageOf,
+  type Random,
+} from '../base/index.ts'
 import {
   type AbsentVolume,
   type FromWorker,
@@ -29,6 +36,8 @@ type Server = Pick<MountWorker, 'tell' | 'ended'>
 /** What the keeper keeps of a mount for the next life of the daemon. */
 interface KeptMount {
   mount: number
+  /** Where it was asked for. */
+  target: string
   /** Volume of an exclusive mount. */
   volume: string | null
   readOnly: boolean
@@ -84,24 +93,48 @@ export class Mounts {
     return this.#mounts.find((mount) => mount.kept.volume === null)
   }
 
-  /** Serve again what an earlier life of the daemon served. */
+  /** Serve again what an earlier life of the daemon served, or had only asked for when it died. */
   async restore(state: KeeperState): Promise<void> {
     const slots = state.slots.filter((slot) => slot.used)
     const keptOf = (slot: SlotState) => slot.info as KeptMount | null
     for (const slot of slots) {
-      const volume = keptOf(slot)?.volume
-      if (volume) this.#world.volumes.find(volume).attached = slot.target
+      const kept = keptOf(slot)
+      if (kept?.volume) this.#world.volumes.find(kept.volume).attached = slot.target ?? kept.target
     }
     for (const slot of slots) {
       const kept = keptOf(slot)
       if (!kept) {
-        await this.#world.keeper.unmount(slot.slot, true)
+        // Said by a daemon of an older build, after its mount: it died between the two.
+        this.#world.log.error({ op: 'restore', target: slot.target }, 'a mount nobody knows')
+        if (slot.dev !== null) await this.#world.keeper.unmount(slot.slot, true)
         continue
       }
-      await this.#serve(slot, kept, slot.target ?? '')
+      const beingMade = slot.dev === null
+      await this.#serve(slot, kept, slot.target ?? (beingMade ? kept.target : ''), true)
+      if (slot.dev !== null) setReadAhead(slot.dev)
     }
+    this.#world.keeper.onSlot((slot) => {
+      this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
+    })
     for (const { target } of state.binds) this.#binds.push({ target, since: this.#world.now() })
     if (!this.namespace) await this.#world.native.restore()
+  }
+
+  /** The keeper has done what the life before had asked it for: a mount stands, or it was refused. */
+  async #made(slot: SlotState): Promise<void> {
+    const mount = this.#mounts.find((one) => one.slot.slot === slot.slot)
+    if (!mount) return
+    if (!slot.used) {
+      await mount.worker.abandon()
+      return
+    }
+    this.#stands(mount, slot.target ?? '', slot.dev)
+  }
+
+  #stands(mount: Mount, target: string, dev: string | null): void {
+    mount.target = target
+    mount.worker.target = target || null
+    if (dev !== null) setReadAhead(dev)
   }
 
   /** Who serves the namespace, whichever driver it has. */
@@ -269,19 +302,20 @@ export class Mounts {
     const slot = keeper.takeSlot()
     const kept: KeptMount = {
       mount: this.#world.random.bytes(4).readUInt32LE(0),
+      target,
       volume: volume?.stored.record.id ?? null,
       readOnly,
       negotiated: null,
       since: this.#world.now(),
     }
-    const mount = await this.#serve(slot, kept, target)
+    const mount = await this.#serve(slot, kept, target, false)
     try {
+      // Before the mount is asked for: whoever finds it after our death must know what it is.
+      await keeper.saveState(slot.slot, kept)
       const source = volume ? `weft:${volume.stored.record.name}` : 'weft'
       const options = [...flags, ...(readOnly ? ['ro'] : [])]
       const done = await keeper.mount(slot.slot, target, { source, options })
-      mount.target = done.target
-      mount.worker.target = done.target
-      setReadAhead(done.dev)
+      this.#stands(mount, done.target, done.dev)
     } catch (error) {
       await mount.worker.abandon()
       throw error
@@ -301,7 +335,12 @@ export class Mounts {
     })
   }
 
-  async #serve(slot: SlotState, kept: KeptMount, target: string): Promise<Mount> {
+  async #serve(
+    slot: SlotState,
+    kept: KeptMount,
+    target: string,
+    resumed: boolean,
+  ): Promise<Mount> {
     const { engine, volumes, keeper, log } = this.#world
     const volume = kept.volume ? volumes.find(kept.volume) : null
     const { served, absent } = volume
@@ -318,6 +357,7 @@ export class Mounts {
         exclusive: volume?.stored.record.number ?? null,
         ownLocks: this.#world.ownLocks,
         readOnly: kept.readOnly,
+        resumed,
         negotiated: kept.negotiated,
         volumes: served,
         absent,
@@ -345,7 +385,7 @@ export class Mounts {
     const mount: Mount = { slot, kept, target, worker, ended }
     worker.target = target || null
     this.#mounts.push(mount)
-    if (volume) volume.attached = target
+    if (volume) volume.attached = target || kept.target
     return mount
   }
 

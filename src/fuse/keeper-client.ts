@@ -37,6 +37,9 @@ export class KeeperClient {
   #fuseError: FsError | null = null
   #onPleaseStop = () => {}
   #onLost = () => {}
+  #onSlot: ((slot: SlotState) => void) | null = null
+  /** Told before anybody listened. */
+  readonly #slots: SlotState[] = []
   #lost = false
   #pleaseStop = false
   #gotState!: (state: KeeperState) => void
@@ -74,6 +77,12 @@ export class KeeperClient {
   onLost(call: () => void): void {
     this.#onLost = call
     if (this.#lost) call()
+  }
+
+  /** A mount that an earlier life of the daemon asked for has been made, or was refused. */
+  onSlot(call: (slot: SlotState) => void): void {
+    this.#onSlot = call
+    for (const slot of this.#slots.splice(0)) call(slot)
   }
 
   /** Unused slots of this life; below two, ask for a restart soon. Known once `state` has resolved. */
@@ -187,6 +196,10 @@ export class KeeperClient {
       case 'please-stop':
         this.#pleaseStop = true
         this.#onPleaseStop()
+        return
+      case 'slot':
+        if (this.#onSlot) this.#onSlot(message.slot)
+        else this.#slots.push(message.slot)
         return
       case 'answer': {
         const waiting = this.#waiting.get(message.id)

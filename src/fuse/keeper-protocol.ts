@@ -24,7 +24,8 @@ export interface WireError {
 
 /**
  * A slot is one /dev/fuse for one mount, once. `used` with `target` null: no longer in any tree, but open files
- * keep it alive and it must be served. `info` is what the daemon last saved for it, null when it saved nothing.
+ * keep it alive and it must be served; with `dev` null too: the life before asked for the mount, and it is still being
+ * made. `info` is what the daemon last saved for it, null when it saved nothing.
  */
 export interface SlotState {
   readonly slot: number
@@ -59,6 +60,8 @@ export interface KeeperState {
 export type KeeperMessage =
   | KeeperState
   | { readonly kind: 'please-stop' }
+  /** What became of a mount that an earlier life of the daemon had asked for: `used` when it was made. */
+  | { readonly kind: 'slot'; readonly slot: SlotState }
   | { readonly kind: 'answer'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'answer'; readonly id: number; readonly error: WireError }
 

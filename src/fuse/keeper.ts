@@ -25,6 +25,7 @@ import {
   LineSplitter,
   type MountAnswer,
   RequestError,
+  type SlotState,
   type UnmountAnswer,
   type WireError,
 } from './keeper-protocol.ts'
@@ -254,20 +255,7 @@ class Keeper {
       generation: this.#generation,
       afterCrash: this.#afterCrash,
       endedBy: this.#endedBy,
-      slots: this.#slots.flatMap((slot, index) =>
-        slot.fd < 0
-          ? []
-          : {
-              slot: index,
-              fd: firstFuseFd + index,
-              // A mount command of the last life may still be running: its mount will want a server.
-              used: slot.mounted !== null || slot.busy,
-              target: slot.mounted?.target ?? null,
-              mountId: slot.mounted?.mountId ?? null,
-              dev: slot.mounted?.dev ?? null,
-              info: slot.info,
-            },
-      ),
+      slots: this.#slots.flatMap((slot, index) => (slot.fd < 0 ? [] : this.#stateOf(index))),
       binds: [...this.#binds].map(([target, dev]) => {
         const slot = this.#slots.findIndex((slot) => slot.mounted?.dev === dev)
         return { slot: slot < 0 ? null : slot, target }
@@ -394,7 +382,7 @@ class Keeper {
   async #do(life: Life, request: KeeperRequest): Promise<unknown> {
     switch (request.verb) {
       case 'mount':
-        return this.#mount(request)
+        return this.#mountFor(life, request)
       case 'unmount':
         return this.#unmount(request.slot, request.lazy)
       case 'bind':
@@ -456,6 +444,15 @@ class Keeper {
 
   // --- mounts
 
+  /** A daemon that dies while its mount is made leaves it to the next one, which hears how it ended. */
+  async #mountFor(life: Life, request: KeeperRequest & { verb: 'mount' }): Promise<MountAnswer> {
+    try {
+      return await this.#mount(request)
+    } finally {
+      if (life !== this.#life) this.#tell({ kind: 'slot', slot: this.#stateOf(request.slot) })
+    }
+  }
+
   async #mount(request: KeeperRequest & { verb: 'mount' }): Promise<MountAnswer> {
     this.#refuseWhenStopping('mount')
     const slot = this.#slot(request.slot)
@@ -512,6 +509,20 @@ class Keeper {
     throw new FsError('EBUSY', op, { message: 'weft is stopping' })
   }
 
+  #stateOf(index: number): SlotState {
+    const { mounted, busy, info } = this.#slot(index)
+    return {
+      slot: index,
+      fd: firstFuseFd + index,
+      // A mount command of the last life may still be running: its mount will want a server.
+      used: mounted !== null || busy,
+      target: mounted?.target ?? null,
+      mountId: mounted?.mountId ?? null,
+      dev: mounted?.dev ?? null,
+      info,
+    }
+  }
+
   #slot(index: number): Slot {
     const slot = this.#slots[index]
     if (slot === undefined) throw new FsError('EINVAL', 'slot', { message: `no slot ${index}` })
@@ -558,6 +569,8 @@ class Keeper {
     try {
       for (const slot of this.#slots) {
         if (slot.fd < 0) slot.fd = openFuse()
+        // Said for a mount that was never asked for: the daemon died in between.
+        if (slot.mounted === null && !slot.busy) slot.info = null
       }
       let fresh = this.#slots.filter((slot) => slot.mounted === null && !slot.busy).length
       for (; fresh < (this.#options.spareSlots ?? SPARE_SLOTS); fresh += 1) {
