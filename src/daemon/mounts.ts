@@ -335,12 +335,7 @@ export class Mounts {
     })
   }
 
-  async #serve(
-    slot: SlotState,
-    kept: KeptMount,
-    target: string,
-    resumed: boolean,
-  ): Promise<Mount> {
+  async #serve(slot: SlotState, kept: KeptMount, target: string, resumed: boolean): Promise<Mount> {
     const { engine, volumes, keeper, log } = this.#world
     const volume = kept.volume ? volumes.find(kept.volume) : null
     const { served, absent } = volume
