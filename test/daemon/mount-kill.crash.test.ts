@@ -1,4 +1,3 @@
-import { request } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -7,21 +6,6 @@ import { type NodeWorld, run, sleep, startNode } from '../support/node-world.ts'
 /** Of a daemon's life: one that served for less counts as a crash loop to the keeper (fuse/keeper.ts, SERVED_MS). */
 const SERVED_MS = 1100
 const KILL_AFTER_MS = [0, 20, 60, 150, 300]
-
-/** What is asked of the node, without the half second that a command's process takes. Null when nobody answered. */
-function post(world: NodeWorld, path: string, body: object): Promise<number | null> {
-  return new Promise((resolve) => {
-    const bytes = Buffer.from(JSON.stringify(body))
-    const headers = { 'content-type': 'application/json', 'content-length': bytes.length }
-    const socketPath = join(world.home, 'control.sock')
-    const sent = request({ socketPath, method: 'POST', path, agent: false, headers }, (answer) => {
-      answer.resume().on('end', () => resolve(answer.statusCode ?? null))
-      answer.on('error', () => resolve(null))
-    })
-    sent.on('error', () => resolve(null))
-    sent.end(bytes)
-  })
-}
 
 /** Calls of another process: one that hangs is killed and fails the test. */
 async function use(dir: string, file: string): Promise<void> {
@@ -41,7 +25,7 @@ interface Place {
 
 async function killed(world: NodeWorld, place: Place, afterMs: number, answered: boolean) {
   const { point, path, body, dir, leave } = place
-  const asked = post(world, path, body)
+  const asked = world.post(path, body)
   if (answered) assert.is(await asked, 200)
   // A call that is under way when the daemon dies.
   const waiting = answered ? run('stat', ['-f', point], { timeoutMs: 20_000 }) : null
@@ -53,7 +37,7 @@ async function killed(world: NodeWorld, place: Place, afterMs: number, answered:
   if (answered) assert.is((await waiting)?.code, 0, what)
   if (!world.mounts().includes(point)) {
     assert.is(answered, false, `${what}: it is gone`)
-    assert.is(await post(world, path, body), 200, `${what}: once more`)
+    assert.is(await world.post(path, body), 200, `${what}: once more`)
   }
   await use(dir, `f${afterMs}`)
   const done = await world.tryWeft(...leave)
