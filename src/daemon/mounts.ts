@@ -67,6 +67,8 @@ export interface MountsWorld {
   onMessage(
     message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
     fd: number,
+    /** Number that names the mount in stored answers. */
+    mount: number,
   ): void
   /** A worker died of a bug. */
   onDeath(error: unknown): void
@@ -141,6 +143,11 @@ export class Mounts {
   get #server(): Pick<MountWorker, 'tell' | 'ended'> | null {
     const worker = this.namespace?.worker
     return worker && !worker.ended ? worker : this.#world.native.mount
+  }
+
+  /** What names the mounts in stored answers. */
+  numbers(): Set<number> {
+    return new Set(this.#mounts.map(({ kept }) => kept.mount))
   }
 
   list(): MountInfo[] {
@@ -363,7 +370,7 @@ export class Mounts {
           kept.negotiated = negotiated
           await keeper.saveState(slot.slot, kept)
         },
-        message: (message) => this.#world.onMessage(message, slot.fd),
+        message: (message) => this.#world.onMessage(message, slot.fd, kept.mount),
         death: (error) => this.#world.onDeath(error),
         ended: () => {
           this.#left(mount)
