@@ -20,6 +20,7 @@ import {
   type KeeperClient,
   type KeeperState,
   type Negotiated,
+  notOfOnePlace,
   type ServedVolume,
   type SlotState,
   setReadAhead,
@@ -53,6 +54,13 @@ interface Mount {
   ended: Promise<void>
 }
 
+/** A second place of the namespace. */
+interface Bind {
+  target: string
+  readOnly: boolean
+  since: string
+}
+
 export interface MountsWorld {
   keeper: KeeperClient
   engine: EngineHost
@@ -84,7 +92,7 @@ const FREE_SLOTS_MIN = 16
 export class Mounts {
   readonly #world: MountsWorld
   readonly #mounts: Mount[] = []
-  readonly #binds: { target: string; since: string }[] = []
+  readonly #binds: Bind[] = []
   #renewing = false
 
   constructor(world: MountsWorld) {
@@ -118,7 +126,9 @@ export class Mounts {
     this.#world.keeper.onSlot((slot) => {
       this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
     })
-    for (const { target } of state.binds) this.#binds.push({ target, since: this.#world.now() })
+    for (const { target, readOnly = false } of state.binds) {
+      this.#binds.push({ target, readOnly, since: this.#world.now() })
+    }
     if (!this.namespace) await this.#world.native.restore()
   }
 
@@ -165,7 +175,7 @@ export class Mounts {
         since: kept.since,
       }
     })
-    const binds = this.#binds.map(({ target, since }, index) => bindInfo(target, since, index))
+    const binds = this.#binds.map((bind, index) => this.#bindInfo(bind, index))
     return [...rows, ...binds, ...this.#world.native.list()]
   }
 
@@ -186,13 +196,41 @@ export class Mounts {
     }
     if (native.mount) throw otherDriver(native.mount.target, 'fuse-native')
     if (namespace) {
-      const bound = await this.#world.keeper.bind(namespace.target, target)
-      const since = this.#world.now()
-      this.#binds.push({ target: bound.target, since })
-      return bindInfo(bound.target, since, this.#binds.length - 1)
+      return await this.#bind(namespace, target, request)
     }
     await this.#start(target, null, request.readOnly ?? false, request.flags ?? [])
     return this.#infoAt(target)
+  }
+
+  /** A second place of the namespace: the same connection, with flags of its own as far as one place can have them. */
+  async #bind(namespace: Mount, target: string, request: MountRequest): Promise<MountInfo> {
+    const { flags = [], readOnly = false } = request
+    const [shared] = notOfOnePlace(flags)
+    if (shared !== undefined) {
+      throw new FsError('EINVAL', 'mount', {
+        message: `${target} becomes a second place of the namespace at ${namespace.target}, and the option ${shared} is of both or of none`,
+        next: `leave it out (ro, nosuid, nodev, noexec and the atime options can differ), or weft umount ${namespace.target} first`,
+      })
+    }
+    const options = [...flags, ...(readOnly ? ['ro'] : [])]
+    const bound = await this.#world.keeper.bind(namespace.slot.slot, target, options)
+    const bind = { target: bound.target, readOnly, since: this.#world.now() }
+    this.#binds.push(bind)
+    return this.#bindInfo(bind, this.#binds.length - 1)
+  }
+
+  #bindInfo({ target, readOnly, since }: Bind, index: number): MountInfo {
+    return {
+      id: `bind-${index}`,
+      name: 'weft',
+      target,
+      kind: 'bind',
+      volume: null,
+      readOnly: readOnly || (this.namespace?.kept.readOnly ?? false),
+      driver: 'kernel',
+      notes: [],
+      since,
+    }
   }
 
   async attach(request: AttachRequest): Promise<MountInfo> {
@@ -237,8 +275,17 @@ export class Mounts {
         next: 'weft status lists its mounts',
       })
     }
-    const { ended } = await this.#world.keeper.unmount(mount.slot.slot, force)
+    const { ended, target: now } = await this.#world.keeper.unmount(mount.slot.slot, force)
     if (ended) await mount.ended
+    else this.#moved(mount, now)
+  }
+
+  /** A bind mount has taken the place of a mount's first one. @param target null: it is in no tree any more */
+  #moved(mount: Mount, target: string | null): void {
+    mount.target = target ?? ''
+    mount.worker.target = target
+    const bind = this.#binds.findIndex((one) => one.target === target)
+    if (bind >= 0) this.#binds.splice(bind, 1)
   }
 
   /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */
@@ -437,20 +484,6 @@ export class Mounts {
     const info = this.list().find((one) => one.target === target)
     if (!info) throw new FsError('EIO', 'mount', { message: `${target} was mounted and is gone` })
     return info
-  }
-}
-
-function bindInfo(target: string, since: string, index: number): MountInfo {
-  return {
-    id: `bind-${index}`,
-    name: 'weft',
-    target,
-    kind: 'bind',
-    volume: null,
-    readOnly: false,
-    driver: 'kernel',
-    notes: [],
-    since,
   }
 }
 

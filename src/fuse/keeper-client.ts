@@ -126,8 +126,9 @@ export class KeeperClient {
     return this.#call({ verb: 'unmount', slot, lazy }) as Promise<UnmountAnswer>
   }
 
-  bind(source: string, target: string): Promise<MountAnswer> {
-    return this.#call({ verb: 'bind', source, target }) as Promise<MountAnswer>
+  /** A second place of a slot's mount. @param options flags that hold there, notOfOnePlace() of them empty */
+  bind(slot: number, target: string, options: readonly string[] = []): Promise<MountAnswer> {
+    return this.#call({ verb: 'bind', slot, target, options }) as Promise<MountAnswer>
   }
 
   unbind(target: string, lazy = false): Promise<UnmountAnswer> {

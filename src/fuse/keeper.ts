@@ -29,7 +29,7 @@ import {
   type UnmountAnswer,
   type WireError,
 } from './keeper-protocol.ts'
-import { isWeftMount, type MountEntry, mountTable } from './mount-table.ts'
+import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
 import { ensureRunDir, markOf, startTicksOf, writeKeeperFile } from './run-dir.ts'
 
 export interface KeeperOptions {
@@ -258,7 +258,9 @@ class Keeper {
       slots: this.#slots.flatMap((slot, index) => (slot.fd < 0 ? [] : this.#stateOf(index))),
       binds: [...this.#binds].map(([target, dev]) => {
         const slot = this.#slots.findIndex((slot) => slot.mounted?.dev === dev)
-        return { slot: slot < 0 ? null : slot, target }
+        const place = mountAt(target)
+        const readOnly = place?.options.split(',').includes('ro') ?? false
+        return { slot: slot < 0 ? null : slot, target, readOnly }
       }),
       fuseError: this.#fuseError,
     })
@@ -386,7 +388,7 @@ class Keeper {
       case 'unmount':
         return this.#unmount(request.slot, request.lazy)
       case 'bind':
-        return this.#bind(request.source, request.target)
+        return this.#bind(request)
       case 'unbind':
         return this.#unbind(request.target, request.lazy)
       case 'mounted-state': {
@@ -485,12 +487,21 @@ class Keeper {
     if (mounted.target !== null) await unmountFuse(mounted.target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    return { ended: slot.mounted === null }
+    return { ended: slot.mounted === null, target: slot.mounted?.target ?? null }
   }
 
-  async #bind(source: string, target: string): Promise<MountAnswer> {
+  async #bind(request: KeeperRequest & { verb: 'bind' }): Promise<MountAnswer> {
     this.#refuseWhenStopping('bind')
-    const done = await bindMount(source, target)
+    // Its first place may be gone by hand: a bind of the bare directory there would show nothing of ours.
+    this.#reconcile()
+    const source = this.#slot(request.slot).mounted?.target
+    if (source == null) {
+      throw new FsError('EBUSY', 'bind', {
+        message: 'the mount that a second place is wanted of stands nowhere now',
+        retry: 'later',
+      })
+    }
+    const done = await bindMount(source, request.target, request.options)
     this.#binds.set(done.target, done.dev)
     this.#publish()
     return done
@@ -501,7 +512,8 @@ class Keeper {
     await unmountFuse(target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    return { ended: !this.#slots.some((slot) => slot.mounted?.dev === dev) }
+    const slot = this.#slots.find(({ mounted }) => mounted?.dev === dev)
+    return { ended: slot === undefined, target: slot?.mounted?.target ?? null }
   }
 
   #refuseWhenStopping(op: string): void {

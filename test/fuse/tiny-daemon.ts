@@ -53,7 +53,8 @@ async function serve(home: string): Promise<void> {
       return { ...(await keeper.mount(slot.slot, target ?? '')), slot: slot.slot }
     },
     unmount: ({ slot, lazy }) => keeper.unmount(Number(slot), lazy === 'yes'),
-    bind: ({ source, target }) => keeper.bind(source ?? '', target ?? ''),
+    bind: ({ slot, target, options }) =>
+      keeper.bind(Number(slot), target ?? '', options?.split(',')),
     unbind: ({ target }) => keeper.unbind(target ?? ''),
     restart: async ({ program }) => {
       await keeper.restart(program ?? null)
