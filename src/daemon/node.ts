@@ -22,6 +22,7 @@ import {
   type KeeperClient,
   runDirOf,
 } from '../fuse/index.ts'
+import type { Mending } from '../store/index.ts'
 import {
   KeysService,
   type NodeIdentity,
@@ -255,7 +256,15 @@ export class Node {
     }
   }
 
-  fsck(nameOrId: string | undefined, repair: boolean): JobInfo {
+  /** @throws FsError EINVAL, ENOENT, ENOKEY, EBUSY */
+  fsck(nameOrId: string | undefined, mending: Mending): JobInfo {
+    const { repair, acceptLoss } = mending
+    if (acceptLoss && (!repair || nameOrId === undefined)) {
+      throw new FsError('EINVAL', 'fsck', {
+        message: 'to accept a loss, one volume is named, and --repair asked for with it',
+        next: 'weft fsck VOLUME says what would be lost; then: weft fsck VOLUME --repair --accept-loss',
+      })
+    }
     const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
     const volumes = one ? [one] : this.volumes.all()
     if (one?.closed?.state === 'locked') this.volumes.usable(one)
@@ -267,7 +276,7 @@ export class Node {
       })
     }
     const subject = one?.stored.record.name ?? null
-    return this.jobs.start('fsck', 'bytes', (job) => runFsck(this, volumes, repair, job), subject)
+    return this.jobs.start('fsck', 'bytes', (job) => runFsck(this, volumes, mending, job), subject)
   }
 
   /** Chunks that nothing names go, at the start and then a few times a day. */
