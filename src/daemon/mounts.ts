@@ -277,12 +277,12 @@ export class Mounts {
     }
     const { ended, target: now } = await this.#world.keeper.unmount(mount.slot.slot, force)
     if (ended) await mount.ended
-    else this.#moved(mount, now)
+    else if (now !== null) this.#moved(mount, now)
   }
 
-  /** A bind mount has taken the place of a mount's first one. @param target null: it is in no tree any more */
-  #moved(mount: Mount, target: string | null): void {
-    mount.target = target ?? ''
+  /** A bind mount has taken the place of a mount's first one. */
+  #moved(mount: Mount, target: string): void {
+    mount.target = target
     mount.worker.target = target
     const bind = this.#binds.findIndex((one) => one.target === target)
     if (bind >= 0) this.#binds.splice(bind, 1)
