@@ -302,6 +302,8 @@ export interface NodeControl {
   fsck(request: {
     readonly volume?: string | undefined
     readonly repair: boolean
+    /** Only with a volume and repair: records that are needed and damaged are given up. */
+    readonly acceptLoss?: boolean | undefined
   }): Promise<JobInfo>
   readonly volumes: VolumeControl
   readonly drives: DriveControl

@@ -101,7 +101,14 @@ export const keySplitBody = z
 export const keyRecoverBody = z.strictObject({ shares: z.array(secret).min(1).max(255) })
 export const keyUnlockBody = z.strictObject({ opener: openerSchema })
 export const keyDrillBody = z.strictObject({ backup: backupText.nullable(), opener: openerSchema })
-export const fsckBody = z.strictObject({ volume: volumeRef.optional(), repair: z.boolean() })
+export const fsckBody = z.strictObject({
+  volume: volumeRef.optional(),
+  repair: z.boolean(),
+  acceptLoss: z
+    .boolean()
+    .optional()
+    .describe('with volume and repair: give up records that are needed and damaged'),
+})
 
 const whole = z.number().int()
 const cos = z.union([z.literal(1), z.literal(2), z.literal(3)])

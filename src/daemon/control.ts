@@ -44,7 +44,8 @@ export function nodeControl(node: Node): NodeControl {
     umount: (request) => mounts.umount(request),
     attach: (request) => mounts.attach(request),
     detach: (request) => mounts.umount(request),
-    fsck: async ({ volume, repair }) => node.fsck(volume, repair),
+    fsck: async ({ volume, repair, acceptLoss = false }) =>
+      node.fsck(volume, { repair, acceptLoss }),
     volumes: {
       list: async () => volumes.all().map(volumeInfo),
       create: async ({ passphrase, recipients, ...request }) => {

@@ -3,6 +3,7 @@ import type { Epoch, KeyEpoch, VolumeId, VolumeNumber } from '../base/index.ts'
 import type {
   ClosedCheck,
   EngineFigures,
+  Mending,
   Resealed,
   RootAttributes,
   VolumeCheck,
@@ -42,8 +43,8 @@ export interface EngineCalls {
   isEmpty: { args: { number: VolumeNumber }; result: boolean }
   figures: { args: { number: VolumeNumber }; result: EngineFigures }
   /** Long work: tells its progress, ends with ECANCELED when it is called off or the volume is closed. */
-  fsck: { args: { number: VolumeNumber; repair: boolean }; result: VolumeCheck }
-  fsckClosed: { args: { opening: VolumeOpening; repair: boolean }; result: ClosedCheck }
+  fsck: { args: { number: VolumeNumber; mending: Mending }; result: VolumeCheck }
+  fsckClosed: { args: { opening: VolumeOpening; mending: Mending }; result: ClosedCheck }
   reseal: { args: { number: VolumeNumber; keepFrom: KeyEpoch }; result: Resealed }
   /** Chunks that nothing names, of all open volumes. Returns how many were deleted, and their bytes. */
   sweep: { args: Record<never, never>; result: { chunks: number; bytes: number } }

@@ -172,13 +172,13 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'figures':
       return engineOf(request.args.number).figures()
     case 'fsck': {
-      const { number, repair } = request.args
+      const { number, mending } = request.args
       const engine = engineOf(number)
-      return await long(request.id, number, (work) => fsckVolume(engine, repair, world, work))
+      return await long(request.id, number, (work) => fsckVolume(engine, mending, world, work))
     }
     case 'fsckClosed': {
-      const { opening, repair } = request.args
-      return await long(request.id, opening.number, (work) => fsckClosed(opening, repair, work))
+      const { opening, mending } = request.args
+      return await long(request.id, opening.number, (work) => fsckClosed(opening, mending, work))
     }
     case 'reseal': {
       const { number, keepFrom } = request.args

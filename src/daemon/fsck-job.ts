@@ -1,6 +1,6 @@
 import type { FsckFinding, FsckReport } from '../api/index.ts'
 import { codeOf, messageOf } from '../base/index.ts'
-import type { ClosedCheck, VolumeCheck } from '../store/index.ts'
+import type { ClosedCheck, Mending, VolumeCheck } from '../store/index.ts'
 import type { JobHandle } from './jobs.ts'
 import type { Node } from './node.ts'
 import type { NodeVolume } from './volumes.ts'
@@ -16,7 +16,7 @@ interface Gathered {
 export async function runFsck(
   node: Node,
   volumes: readonly NodeVolume[],
-  repair: boolean,
+  mending: Mending,
   job: JobHandle,
 ): Promise<FsckReport> {
   const report: Gathered = {
@@ -30,13 +30,13 @@ export async function runFsck(
       progress: (done, total, message) =>
         job.progress(before + done, total === null ? null : before + total, message),
     }
-    await fsckOne(node, volume, repair, part, report)
+    await fsckOne(node, volume, mending, part, report)
     before = report.checked.bytes
   }
   job.progress(before, before, '')
   return {
     clean: !report.findings.some(({ severity }) => severity === 'damage'),
-    repair,
+    repair: mending.repair,
     volumes: volumes.map(({ stored }) => stored.record.name),
     ...report,
   }
@@ -45,7 +45,7 @@ export async function runFsck(
 async function fsckOne(
   node: Node,
   volume: NodeVolume,
-  repair: boolean,
+  mending: Mending,
   job: JobHandle,
   report: Gathered,
 ): Promise<void> {
@@ -61,19 +61,19 @@ async function fsckOne(
     })
     return
   }
-  if (!volume.shared) await fsckClosed(node, volume, repair, job, report)
-  if (volume.shared) await fsckOpen(node, volume, repair, job, report)
+  if (!volume.shared) await fsckClosed(node, volume, mending, job, report)
+  if (volume.shared) await fsckOpen(node, volume, mending, job, report)
 }
 
 async function fsckOpen(
   node: Node,
   volume: NodeVolume,
-  repair: boolean,
+  mending: Mending,
   job: JobHandle,
   report: Gathered,
 ): Promise<void> {
   const { id, number } = volume.stored.record
-  const check = await node.engine.call('fsck', { number, repair }, [], job)
+  const check = await node.engine.call('fsck', { number, mending }, [], job)
   gather(report, check)
   if (check.damaged.length > 0) node.damage.set(id, check.damaged)
   else node.damage.delete(id)
@@ -84,7 +84,7 @@ async function fsckOpen(
 async function fsckClosed(
   node: Node,
   volume: NodeVolume,
-  repair: boolean,
+  mending: Mending,
   job: JobHandle,
   report: Gathered,
 ): Promise<void> {
@@ -102,7 +102,7 @@ async function fsckClosed(
     const opening = await node.volumes.closedOpening(volume)
     const check = await node.engine.call(
       'fsckClosed',
-      { opening, repair },
+      { opening, mending },
       [opening.keys.bytes],
       job,
     )
@@ -112,7 +112,7 @@ async function fsckClosed(
     left(`it could not be looked at: ${messageOf(error)}`, 'see weft status')
     return
   }
-  if (repair) await node.volumes.reopen(volume)
+  if (mending.repair) await node.volumes.reopen(volume)
   if (volume.shared) return
   left(`the volume cannot be opened: ${volume.closed?.why ?? ''}`, 'see the findings before')
 }

@@ -6,13 +6,21 @@ import type {
   MountRequest,
   UnmountRequest,
 } from '../api/index.ts'
-import { FsError, type KeyEpoch, type Log, messageOf, type Random } from '../base/index.ts'
+import {
+  background,
+  FsError,
+  type KeyEpoch,
+  type Log,
+  messageOf,
+  type Random,
+} from '../base/index.ts'
 import {
   type AbsentVolume,
   type FromWorker,
   type KeeperClient,
   type KeeperState,
   type Negotiated,
+  notOfOnePlace,
   type ServedVolume,
   type SlotState,
   setReadAhead,
@@ -29,6 +37,8 @@ type Server = Pick<MountWorker, 'tell' | 'ended'>
 /** What the keeper keeps of a mount for the next life of the daemon. */
 interface KeptMount {
   mount: number
+  /** Where it was asked for. */
+  target: string
   /** Volume of an exclusive mount. */
   volume: string | null
   readOnly: boolean
@@ -42,6 +52,13 @@ interface Mount {
   target: string
   worker: MountWorker
   ended: Promise<void>
+}
+
+/** A second place of the namespace. */
+interface Bind {
+  target: string
+  readOnly: boolean
+  since: string
 }
 
 export interface MountsWorld {
@@ -58,6 +75,8 @@ export interface MountsWorld {
   onMessage(
     message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
     fd: number,
+    /** Number that names the mount in stored answers. */
+    mount: number,
   ): void
   /** A worker died of a bug. */
   onDeath(error: unknown): void
@@ -73,7 +92,7 @@ const FREE_SLOTS_MIN = 16
 export class Mounts {
   readonly #world: MountsWorld
   readonly #mounts: Mount[] = []
-  readonly #binds: { target: string; since: string }[] = []
+  readonly #binds: Bind[] = []
   #renewing = false
 
   constructor(world: MountsWorld) {
@@ -84,30 +103,61 @@ export class Mounts {
     return this.#mounts.find((mount) => mount.kept.volume === null)
   }
 
-  /** Serve again what an earlier life of the daemon served. */
+  /** Serve again what an earlier life of the daemon served, or had only asked for when it died. */
   async restore(state: KeeperState): Promise<void> {
     const slots = state.slots.filter((slot) => slot.used)
     const keptOf = (slot: SlotState) => slot.info as KeptMount | null
     for (const slot of slots) {
-      const volume = keptOf(slot)?.volume
-      if (volume) this.#world.volumes.find(volume).attached = slot.target
+      const kept = keptOf(slot)
+      if (kept?.volume) this.#world.volumes.find(kept.volume).attached = slot.target ?? kept.target
     }
     for (const slot of slots) {
       const kept = keptOf(slot)
       if (!kept) {
-        await this.#world.keeper.unmount(slot.slot, true)
+        // Said by a daemon of an older build, after its mount: it died between the two.
+        this.#world.log.error({ op: 'restore', target: slot.target }, 'a mount nobody knows')
+        if (slot.dev !== null) await this.#world.keeper.unmount(slot.slot, true)
         continue
       }
-      await this.#serve(slot, kept, slot.target ?? '')
+      const beingMade = slot.dev === null
+      await this.#serve(slot, kept, slot.target ?? (beingMade ? kept.target : ''), true)
+      if (slot.dev !== null) setReadAhead(slot.dev)
     }
-    for (const { target } of state.binds) this.#binds.push({ target, since: this.#world.now() })
+    this.#world.keeper.onSlot((slot) => {
+      this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
+    })
+    for (const { target, readOnly = false } of state.binds) {
+      this.#binds.push({ target, readOnly, since: this.#world.now() })
+    }
     if (!this.namespace) await this.#world.native.restore()
+  }
+
+  /** The keeper has done what the life before had asked it for: a mount stands, or it was refused. */
+  async #made(slot: SlotState): Promise<void> {
+    const mount = this.#mounts.find((one) => one.slot.slot === slot.slot)
+    if (!mount) return
+    if (!slot.used) {
+      await mount.worker.abandon()
+      return
+    }
+    this.#stands(mount, slot.target ?? '', slot.dev)
+  }
+
+  #stands(mount: Mount, target: string, dev: string | null): void {
+    mount.target = target
+    mount.worker.target = target || null
+    if (dev !== null) setReadAhead(dev)
   }
 
   /** Who serves the namespace, whichever driver it has. */
   get #server(): Pick<MountWorker, 'tell' | 'ended'> | null {
     const worker = this.namespace?.worker
     return worker && !worker.ended ? worker : this.#world.native.mount
+  }
+
+  /** What names the mounts in stored answers. */
+  numbers(): Set<number> {
+    return new Set(this.#mounts.map(({ kept }) => kept.mount))
   }
 
   list(): MountInfo[] {
@@ -125,7 +175,7 @@ export class Mounts {
         since: kept.since,
       }
     })
-    const binds = this.#binds.map(({ target, since }, index) => bindInfo(target, since, index))
+    const binds = this.#binds.map((bind, index) => this.#bindInfo(bind, index))
     return [...rows, ...binds, ...this.#world.native.list()]
   }
 
@@ -146,13 +196,41 @@ export class Mounts {
     }
     if (native.mount) throw otherDriver(native.mount.target, 'fuse-native')
     if (namespace) {
-      const bound = await this.#world.keeper.bind(namespace.target, target)
-      const since = this.#world.now()
-      this.#binds.push({ target: bound.target, since })
-      return bindInfo(bound.target, since, this.#binds.length - 1)
+      return await this.#bind(namespace, target, request)
     }
     await this.#start(target, null, request.readOnly ?? false, request.flags ?? [])
     return this.#infoAt(target)
+  }
+
+  /** A second place of the namespace: the same connection, with flags of its own as far as one place can have them. */
+  async #bind(namespace: Mount, target: string, request: MountRequest): Promise<MountInfo> {
+    const { flags = [], readOnly = false } = request
+    const [shared] = notOfOnePlace(flags)
+    if (shared !== undefined) {
+      throw new FsError('EINVAL', 'mount', {
+        message: `${target} becomes a second place of the namespace at ${namespace.target}, and the option ${shared} is of both or of none`,
+        next: `leave it out (ro, nosuid, nodev, noexec and the atime options can differ), or weft umount ${namespace.target} first`,
+      })
+    }
+    const options = [...flags, ...(readOnly ? ['ro'] : [])]
+    const bound = await this.#world.keeper.bind(namespace.slot.slot, target, options)
+    const bind = { target: bound.target, readOnly, since: this.#world.now() }
+    this.#binds.push(bind)
+    return this.#bindInfo(bind, this.#binds.length - 1)
+  }
+
+  #bindInfo({ target, readOnly, since }: Bind, index: number): MountInfo {
+    return {
+      id: `bind-${index}`,
+      name: 'weft',
+      target,
+      kind: 'bind',
+      volume: null,
+      readOnly: readOnly || (this.namespace?.kept.readOnly ?? false),
+      driver: 'kernel',
+      notes: [],
+      since,
+    }
   }
 
   async attach(request: AttachRequest): Promise<MountInfo> {
@@ -197,8 +275,17 @@ export class Mounts {
         next: 'weft status lists its mounts',
       })
     }
-    const { ended } = await this.#world.keeper.unmount(mount.slot.slot, force)
+    const { ended, target: now } = await this.#world.keeper.unmount(mount.slot.slot, force)
     if (ended) await mount.ended
+    else if (now !== null) this.#moved(mount, now)
+  }
+
+  /** A bind mount has taken the place of a mount's first one. */
+  #moved(mount: Mount, target: string): void {
+    mount.target = target
+    mount.worker.target = target
+    const bind = this.#binds.findIndex((one) => one.target === target)
+    if (bind >= 0) this.#binds.splice(bind, 1)
   }
 
   /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */
@@ -269,19 +356,20 @@ export class Mounts {
     const slot = keeper.takeSlot()
     const kept: KeptMount = {
       mount: this.#world.random.bytes(4).readUInt32LE(0),
+      target,
       volume: volume?.stored.record.id ?? null,
       readOnly,
       negotiated: null,
       since: this.#world.now(),
     }
-    const mount = await this.#serve(slot, kept, target)
+    const mount = await this.#serve(slot, kept, target, false)
     try {
+      // Before the mount is asked for: whoever finds it after our death must know what it is.
+      await keeper.saveState(slot.slot, kept)
       const source = volume ? `weft:${volume.stored.record.name}` : 'weft'
       const options = [...flags, ...(readOnly ? ['ro'] : [])]
       const done = await keeper.mount(slot.slot, target, { source, options })
-      mount.target = done.target
-      mount.worker.target = done.target
-      setReadAhead(done.dev)
+      this.#stands(mount, done.target, done.dev)
     } catch (error) {
       await mount.worker.abandon()
       throw error
@@ -301,7 +389,7 @@ export class Mounts {
     })
   }
 
-  async #serve(slot: SlotState, kept: KeptMount, target: string): Promise<Mount> {
+  async #serve(slot: SlotState, kept: KeptMount, target: string, resumed: boolean): Promise<Mount> {
     const { engine, volumes, keeper, log } = this.#world
     const volume = kept.volume ? volumes.find(kept.volume) : null
     const { served, absent } = volume
@@ -318,6 +406,7 @@ export class Mounts {
         exclusive: volume?.stored.record.number ?? null,
         ownLocks: this.#world.ownLocks,
         readOnly: kept.readOnly,
+        resumed,
         negotiated: kept.negotiated,
         volumes: served,
         absent,
@@ -328,7 +417,7 @@ export class Mounts {
           kept.negotiated = negotiated
           await keeper.saveState(slot.slot, kept)
         },
-        message: (message) => this.#world.onMessage(message, slot.fd),
+        message: (message) => this.#world.onMessage(message, slot.fd, kept.mount),
         death: (error) => this.#world.onDeath(error),
         ended: () => {
           this.#left(mount)
@@ -345,7 +434,7 @@ export class Mounts {
     const mount: Mount = { slot, kept, target, worker, ended }
     worker.target = target || null
     this.#mounts.push(mount)
-    if (volume) volume.attached = target
+    if (volume) volume.attached = target || kept.target
     return mount
   }
 
@@ -395,20 +484,6 @@ export class Mounts {
     const info = this.list().find((one) => one.target === target)
     if (!info) throw new FsError('EIO', 'mount', { message: `${target} was mounted and is gone` })
     return info
-  }
-}
-
-function bindInfo(target: string, since: string, index: number): MountInfo {
-  return {
-    id: `bind-${index}`,
-    name: 'weft',
-    target,
-    kind: 'bind',
-    volume: null,
-    readOnly: false,
-    driver: 'kernel',
-    notes: [],
-    since,
   }
 }
 

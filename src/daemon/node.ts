@@ -8,7 +8,6 @@ import {
   FsError,
   type Log,
   limits,
-  messageOf,
   systemClock,
   systemRandom,
 } from '../base/index.ts'
@@ -17,15 +16,13 @@ import type { OpenedKeys } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
-  answer,
-  answerBare,
   ensureStagingDir,
   type FromWorker,
   Invalidations,
   type KeeperClient,
   runDirOf,
-  wire,
 } from '../fuse/index.ts'
+import type { Mending } from '../store/index.ts'
 import {
   KeysService,
   type NodeIdentity,
@@ -42,6 +39,7 @@ import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
 import { NativeHost } from './native-host.ts'
 import { beginReseal, resealBegun, runReseal } from './reseal-job.ts'
+import { RootRequests } from './root-requests.ts'
 import { type NodeVolume, Volumes } from './volumes.ts'
 
 export interface NodeOptions {
@@ -86,6 +84,7 @@ export class Node {
   readonly #log: Log
   readonly #coordinator: Coordinator
   readonly #invalidations = new Invalidations()
+  readonly #root: RootRequests
   readonly #clock: Clock
   readonly #leave: () => void
   #api: ApiServer | null = null
@@ -126,6 +125,7 @@ export class Node {
       checkViews: parts.checkViews,
       announce: (change) => this.mounts.announce(change),
     })
+    this.#root = new RootRequests(coordinator, this.volumes, clock, log)
     const native = new NativeHost({
       home,
       engine: this.engine,
@@ -134,7 +134,7 @@ export class Node {
       random: systemRandom,
       log,
       now: () => this.#now(),
-      onMessage: (message) => this.#heard(message, -1),
+      onMessage: (message) => this.#heard(message, -1, 0),
     })
     this.mounts = new Mounts({
       keeper,
@@ -146,7 +146,7 @@ export class Node {
       // A node that is alone has one kernel for every user of a file: that kernel's own locks are enough.
       ownLocks: false,
       now: () => this.#now(),
-      onMessage: (message, fd) => this.#heard(message, fd),
+      onMessage: (message, fd, mount) => this.#heard(message, fd, mount),
       onDeath: options.onDeath,
     })
   }
@@ -172,6 +172,7 @@ export class Node {
     }
     await node.volumes.openAll()
     await node.mounts.restore(state)
+    await node.#root.forgetAllBut(node.mounts.numbers())
     node.#api = await startApi({
       home,
       control: nodeControl(node),
@@ -255,7 +256,15 @@ export class Node {
     }
   }
 
-  fsck(nameOrId: string | undefined, repair: boolean): JobInfo {
+  /** @throws FsError EINVAL, ENOENT, ENOKEY, EBUSY */
+  fsck(nameOrId: string | undefined, mending: Mending): JobInfo {
+    const { repair, acceptLoss } = mending
+    if (acceptLoss && (!repair || nameOrId === undefined)) {
+      throw new FsError('EINVAL', 'fsck', {
+        message: 'to accept a loss, one volume is named, and --repair asked for with it',
+        next: 'weft fsck VOLUME says what would be lost; then: weft fsck VOLUME --repair --accept-loss',
+      })
+    }
     const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
     const volumes = one ? [one] : this.volumes.all()
     if (one?.closed?.state === 'locked') this.volumes.usable(one)
@@ -267,7 +276,7 @@ export class Node {
       })
     }
     const subject = one?.stored.record.name ?? null
-    return this.jobs.start('fsck', 'bytes', (job) => runFsck(this, volumes, repair, job), subject)
+    return this.jobs.start('fsck', 'bytes', (job) => runFsck(this, volumes, mending, job), subject)
   }
 
   /** Chunks that nothing names go, at the start and then a few times a day. */
@@ -281,6 +290,7 @@ export class Node {
   #heard(
     message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
     fd: number,
+    mount: number,
   ): void {
     switch (message.kind) {
       case 'damaged': {
@@ -296,61 +306,11 @@ export class Node {
           .catch(background(this.#log, 'mount.invalidate'))
         return
       case 'mkdir':
-        this.#mkdir(message, fd).catch(background(this.#log, 'root.mkdir'))
+        this.#root.mkdir(mount, message, fd).catch(background(this.#log, 'root.mkdir'))
         return
       case 'rmdir':
-        this.#rmdir(message, fd).catch(background(this.#log, 'root.rmdir'))
+        this.#root.rmdir(mount, message, fd).catch(background(this.#log, 'root.rmdir'))
         return
-    }
-  }
-
-  /** mkdir at the root of the namespace: a volume with the default spec. */
-  async #mkdir(message: Extract<FromWorker, { kind: 'mkdir' }>, fd: number): Promise<void> {
-    const { name, mode, uid, gid, uniqueLo, uniqueHi } = message
-    try {
-      const volume = await this.volumes.create({ name }, { mode, uid, gid })
-      const { sec, nsec } = this.#clock.now()
-      const buf = Buffer.alloc(wire.OUT_HEADER_BYTES + wire.ENTRY_BYTES)
-      const attr: wire.Attr = {
-        volume: volume.stored.record.number,
-        ino: 1,
-        size: 4096,
-        blocks: 0,
-        atime: sec,
-        atimensec: nsec,
-        mtime: sec,
-        mtimensec: nsec,
-        ctime: sec,
-        ctimensec: nsec,
-        btime: sec,
-        btimensec: nsec,
-        mode: 0o040000 | mode,
-        nlink: 2,
-        uid,
-        gid,
-        rdev: 0,
-        blksize: 4096,
-      }
-      // Not kept by the kernel: the next look asks the volume itself.
-      const entry = { attr, generation: 0, entryValidMs: 0, attrValidMs: 0 }
-      const end = wire.encodeEntry(buf, wire.OUT_HEADER_BYTES, entry)
-      answer(fd, buf, end, 0, uniqueLo, uniqueHi)
-    } catch (error) {
-      this.#log.warn({ op: 'mkdir', name, error: messageOf(error) }, 'no volume made')
-      answerBare(fd, error instanceof FsError ? error.errno : -5, uniqueLo, uniqueHi)
-    }
-  }
-
-  /** rmdir at the root: deletes an empty volume. */
-  async #rmdir(message: Extract<FromWorker, { kind: 'rmdir' }>, fd: number): Promise<void> {
-    const { name, uniqueLo, uniqueHi } = message
-    try {
-      const volume = this.volumes.find(name)
-      await this.volumes.mustBeEmpty(volume)
-      await this.volumes.delete(name)
-      answerBare(fd, 0, uniqueLo, uniqueHi)
-    } catch (error) {
-      answerBare(fd, error instanceof FsError ? error.errno : -5, uniqueLo, uniqueHi)
     }
   }
 

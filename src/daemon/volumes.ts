@@ -14,6 +14,7 @@ import type { Drive } from '../drives/index.ts'
 import type { AbsentVolume, ServedVolume } from '../fuse/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
+  type Beside,
   copyOn,
   type ExtraSlots,
   type KeyHolder,
@@ -95,7 +96,10 @@ export class Volumes {
     return this.all().find((volume) => volume.stored.record.number === number)
   }
 
-  /** Open every volume of this node that its own key opens; finish deletions that a crash cut short. */
+  /**
+   * Open every volume of this node that its own key opens; finish deletions that a crash cut short, and take away what was
+   * being made: nobody was told of it.
+   */
   async openAll(): Promise<void> {
     const { volumes, unreadable } = await this.#world.registry.list()
     for (const { key, error } of unreadable) {
@@ -107,7 +111,7 @@ export class Volumes {
       this.#world.log.error({ op: 'open', record: key, error: messageOf(error) }, 'record not read')
     }
     for (const stored of volumes) {
-      if (stored.record.state === 'deleting') {
+      if (stored.record.state !== 'ready') {
         await this.#destroy(stored)
         continue
       }
@@ -115,12 +119,14 @@ export class Volumes {
     }
   }
 
+  /** @param beside kept in the step that makes the volume one that stays */
   async create(
     request: VolumeSpecRequest,
     owner: RootOwner,
     extra: ExtraSlots = {},
+    beside?: Beside,
   ): Promise<NodeVolume> {
-    const { identity, registry, keys, drives, clock, engine } = this.#world
+    const { identity, registry, keys, drives } = this.#world
     const spec = parseVolumeSpec(request, { nodes: [identity.id] })
     const drive = drives.find((one) => one.state === 'ok')
     if (!drive) throw new FsError('EIO', 'create', { message: 'no drive of this node works' })
@@ -129,20 +135,43 @@ export class Volumes {
       places: [{ node: identity.id, drive: drive.id }],
       makeKeys: (id) => keys.createKeys(id, extra),
     })
-    const { id } = created.record
-    const stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
-    const opened = await keys.open(stored.record, { kind: 'node' })
-    const shared = new SharedVolume()
-    shared.sizeBytes = spec.sizeBytes
-    const volume: NodeVolume = { stored, opened, shared, closed: null, attached: null }
-    const opening = this.opening(volume)
-    const root = { ...owner, now: clock.now() }
-    const { epoch } = stored.record
-    const args = { opening, epoch, root, checkView: false }
-    await engine.call('open', args, [opening.keys.bytes])
-    this.#volumes.set(id, volume)
+    const volume = await this.#make(created, owner, beside)
+    this.#volumes.set(created.record.id, volume)
     await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
     return volume
+  }
+
+  /** Journal, view and root directory of a volume in the state 'making'. What fails leaves nothing of it. */
+  async #make(created: StoredVolume, owner: RootOwner, beside?: Beside): Promise<NodeVolume> {
+    const { identity, registry, keys, clock, engine, log } = this.#world
+    const { id, name, number, spec } = created.record
+    let opened: OpenedKeys | null = null
+    let open = false
+    try {
+      const stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
+      opened = await keys.open(stored.record, { kind: 'node' })
+      const shared = new SharedVolume()
+      shared.sizeBytes = spec.sizeBytes
+      const volume: NodeVolume = { stored, opened, shared, closed: null, attached: null }
+      const opening = this.opening(volume)
+      const root = { ...owner, now: clock.now() }
+      const { epoch } = stored.record
+      const args = { opening, epoch, root, checkView: false }
+      await engine.call('open', args, [opening.keys.bytes])
+      open = true
+      volume.stored = await registry.markReady(id, beside)
+      return volume
+    } catch (error) {
+      try {
+        if (open) await engine.call('close', { number, clean: false })
+        if (opened) wipeOpened(opened)
+        await this.#destroy(created)
+      } catch (left) {
+        // The next start finds it in the state that it has and takes it away.
+        log.error({ op: 'create', volume: name, error: messageOf(left) }, 'not taken away')
+      }
+      throw error
+    }
   }
 
   async resize(nameOrId: string, sizeBytes: number): Promise<NodeVolume> {
@@ -174,7 +203,8 @@ export class Volumes {
     })
   }
 
-  async delete(nameOrId: string): Promise<void> {
+  /** @param beside kept in the step that makes an end of the volume */
+  async delete(nameOrId: string, beside?: Beside): Promise<void> {
     const volume = this.find(nameOrId)
     const { id, name, number } = volume.stored.record
     if (volume.attached) {
@@ -183,7 +213,7 @@ export class Volumes {
         next: `weft detach ${volume.attached}`,
       })
     }
-    const stored = await this.#world.registry.markDeleting(id)
+    const stored = await this.#world.registry.markDeleting(id, beside)
     this.#volumes.delete(id)
     await this.#world.announce({ gone: number })
     if (volume.shared) {
@@ -378,13 +408,16 @@ export class Volumes {
     }
   }
 
-  async #destroy(stored: StoredVolume): Promise<void> {
+  /** What is being deleted, or was never made: the record goes last. */
+  async #destroy({ record }: StoredVolume): Promise<void> {
     const { home, stagingDirectory, drives, engine, registry, log } = this.#world
-    const { id, name } = stored.record
+    const { id, name } = record
+    await registry.markDeleting(id)
     const chunks = await engine.call('destroy', {
       volume: id,
       traces: {
-        driveDirectories: drives.map((drive) => drive.dir),
+        // One that was never shown has no chunks: no need to ask every chunk of the drives whose it is.
+        driveDirectories: record.state === 'making' ? [] : drives.map((drive) => drive.dir),
         directories: [
           ...drives.map((drive) => join(drive.dir, 'volumes', id)),
           join(home, 'views', id),

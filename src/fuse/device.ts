@@ -91,11 +91,50 @@ export async function mountFuse(
   return mounted(point)
 }
 
-/** Show the tree of one mount at a second place. Same superblock, same daemon. Errors as mountFuse. */
-export async function bindMount(source: string, target: string): Promise<MountedFuse> {
+/** Flags that each place of one filesystem has for itself. Source: linux fs/namespace.c, MNT_USER_SETTABLE_MASK */
+const PLACE_FLAGS = [
+  ['ro', 'rw'],
+  ['nosuid', 'suid'],
+  ['nodev', 'dev'],
+  ['noexec', 'exec'],
+  ['nodiratime', 'diratime'],
+] as const
+/** The kernel's default is the last. */
+const ATIME_FLAGS = ['noatime', 'strictatime', 'relatime']
+
+/** Of some mount options those that a second place of a mount cannot have for itself: they are the filesystem's. */
+export function notOfOnePlace(options: readonly string[]): string[] {
+  const known = [...PLACE_FLAGS.flat(), ...ATIME_FLAGS] as readonly string[]
+  return options.filter((option) => !known.includes(option))
+}
+
+/**
+ * Show the tree of one mount at a second place. Same superblock, same daemon; of `options` exactly those that are given hold
+ * there, whatever the first place has. For the instant between two mount(2) it has those of the first.
+ * @throws as mountFuse; EINVAL for an option that a place cannot have for itself
+ */
+export async function bindMount(
+  source: string,
+  target: string,
+  options: readonly string[] = [],
+): Promise<MountedFuse> {
+  const [foreign] = notOfOnePlace(options)
+  if (foreign !== undefined) {
+    throw new FsError('EINVAL', 'mount', { message: `a bind mount cannot have option ${foreign}` })
+  }
   const point = await freeMountPoint(target)
-  const done = await runCommand('mount', ['-i', '-c', '--bind', '--', resolve(source), point])
+  const places = ['--', resolve(source), point]
+  const done = await runCommand('mount', ['-i', '-c', '--bind', ...places])
   if (done.code !== 0) throw mountError(done, point)
+  const flags = PLACE_FLAGS.map(([set, clear]) => (options.includes(set) ? set : clear))
+  const atime = ATIME_FLAGS.find((flag) => options.includes(flag)) ?? 'relatime'
+  // With both places named, mount(8) merges nothing from fstab or the mount table (man 8 mount, remount).
+  const words = ['remount', 'bind', ...flags, atime].join(',')
+  const again = await runCommand('mount', ['-i', '-c', '-o', words, ...places])
+  if (again.code !== 0) {
+    await unmountEntry(point, true, 10_000)
+    throw mountError(again, point)
+  }
   return mounted(point)
 }
 

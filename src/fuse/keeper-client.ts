@@ -37,6 +37,9 @@ export class KeeperClient {
   #fuseError: FsError | null = null
   #onPleaseStop = () => {}
   #onLost = () => {}
+  #onSlot: ((slot: SlotState) => void) | null = null
+  /** Told before anybody listened. */
+  readonly #slots: SlotState[] = []
   #lost = false
   #pleaseStop = false
   #gotState!: (state: KeeperState) => void
@@ -74,6 +77,12 @@ export class KeeperClient {
   onLost(call: () => void): void {
     this.#onLost = call
     if (this.#lost) call()
+  }
+
+  /** A mount that an earlier life of the daemon asked for has been made, or was refused. */
+  onSlot(call: (slot: SlotState) => void): void {
+    this.#onSlot = call
+    for (const slot of this.#slots.splice(0)) call(slot)
   }
 
   /** Unused slots of this life; below two, ask for a restart soon. Known once `state` has resolved. */
@@ -117,8 +126,9 @@ export class KeeperClient {
     return this.#call({ verb: 'unmount', slot, lazy }) as Promise<UnmountAnswer>
   }
 
-  bind(source: string, target: string): Promise<MountAnswer> {
-    return this.#call({ verb: 'bind', source, target }) as Promise<MountAnswer>
+  /** A second place of a slot's mount. @param options flags that hold there, notOfOnePlace() of them empty */
+  bind(slot: number, target: string, options: readonly string[] = []): Promise<MountAnswer> {
+    return this.#call({ verb: 'bind', slot, target, options }) as Promise<MountAnswer>
   }
 
   unbind(target: string, lazy = false): Promise<UnmountAnswer> {
@@ -187,6 +197,10 @@ export class KeeperClient {
       case 'please-stop':
         this.#pleaseStop = true
         this.#onPleaseStop()
+        return
+      case 'slot':
+        if (this.#onSlot) this.#onSlot(message.slot)
+        else this.#slots.push(message.slot)
         return
       case 'answer': {
         const waiting = this.#waiting.get(message.id)

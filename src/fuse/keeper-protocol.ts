@@ -24,7 +24,8 @@ export interface WireError {
 
 /**
  * A slot is one /dev/fuse for one mount, once. `used` with `target` null: no longer in any tree, but open files
- * keep it alive and it must be served. `info` is what the daemon last saved for it, null when it saved nothing.
+ * keep it alive and it must be served; with `dev` null too: the life before asked for the mount, and it is still being
+ * made. `info` is what the daemon last saved for it, null when it saved nothing.
  */
 export interface SlotState {
   readonly slot: number
@@ -39,6 +40,8 @@ export interface SlotState {
 export interface BindState {
   readonly slot: number | null
   readonly target: string
+  /** Absent under a keeper of an older build. */
+  readonly readOnly?: boolean
 }
 
 /** The first thing a daemon hears. */
@@ -59,6 +62,8 @@ export interface KeeperState {
 export type KeeperMessage =
   | KeeperState
   | { readonly kind: 'please-stop' }
+  /** What became of a mount that an earlier life of the daemon had asked for: `used` when it was made. */
+  | { readonly kind: 'slot'; readonly slot: SlotState }
   | { readonly kind: 'answer'; readonly id: number; readonly result: unknown }
   | { readonly kind: 'answer'; readonly id: number; readonly error: WireError }
 
@@ -71,7 +76,13 @@ export type KeeperCall =
       readonly options: readonly string[]
     }
   | { readonly verb: 'unmount'; readonly slot: number; readonly lazy: boolean }
-  | { readonly verb: 'bind'; readonly source: string; readonly target: string }
+  /** A second place of a slot's mount. */
+  | {
+      readonly verb: 'bind'
+      readonly slot: number
+      readonly target: string
+      readonly options: readonly string[]
+    }
   | { readonly verb: 'unbind'; readonly target: string; readonly lazy: boolean }
   | { readonly verb: 'mounted-state'; readonly slot: number; readonly info: unknown }
   | { readonly verb: 'ended'; readonly slot: number }
@@ -93,6 +104,8 @@ export interface MountAnswer {
 export interface UnmountAnswer {
   /** The connection is gone. False: a bind mount or open files keep it, go on serving. */
   readonly ended: boolean
+  /** Where its mount stands now: a bind mount takes the place of one that is gone. Null: in no tree. */
+  readonly target: string | null
 }
 
 /** @throws ProtocolError, with the id when there is one to answer to */
@@ -124,18 +137,20 @@ export function decodeRequest(line: string): KeeperRequest {
     return value
   }
   const lazy = fields.lazy === true
+  const words = (name: string): string[] => {
+    const value = fields[name]
+    if (Array.isArray(value) && value.every((word) => typeof word === 'string')) return value
+    throw bad(`bad ${name}`)
+  }
   switch (verb) {
     case 'mount': {
-      const options = fields.options
-      if (!Array.isArray(options) || !options.every((option) => typeof option === 'string')) {
-        throw bad('bad options')
-      }
+      const options = words('options')
       return { id, verb, slot: slot(), target: path('target'), source: text('source'), options }
     }
     case 'unmount':
       return { id, verb, slot: slot(), lazy }
     case 'bind':
-      return { id, verb, source: path('source'), target: path('target') }
+      return { id, verb, slot: slot(), target: path('target'), options: words('options') }
     case 'unbind':
       return { id, verb, target: path('target'), lazy }
     case 'mounted-state':

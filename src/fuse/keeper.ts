@@ -25,10 +25,11 @@ import {
   LineSplitter,
   type MountAnswer,
   RequestError,
+  type SlotState,
   type UnmountAnswer,
   type WireError,
 } from './keeper-protocol.ts'
-import { isWeftMount, type MountEntry, mountTable } from './mount-table.ts'
+import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
 import { ensureRunDir, markOf, startTicksOf, writeKeeperFile } from './run-dir.ts'
 
 export interface KeeperOptions {
@@ -60,8 +61,14 @@ const CRASHES_MAX = 5
 const CRASH_WINDOW_MS = 10_000
 const BACKOFF_MS_MIN = 1000
 const BACKOFF_MS_MAX = 30_000
-/** A daemon that lived this long had recovered; the next crash is a new story. */
-const HEALTHY_MS = 30_000
+/**
+ * A daemon that served this long died of something else than its start: it is started again at once, however often that
+ * happens (each such death has cost at least this long). One that dies sooner, ready or not, counts as crash loop: its
+ * start, or the first requests that are sent again, may be what kills it.
+ */
+const SERVED_MS = 1000
+/** A start that took this long and failed is no quick loop: the wait begins from the shortest again. */
+const LONG_START_MS = 30_000
 /** A new program that dies this often before it is ready is given up for the one before it. */
 const UPGRADE_TRIES = 2
 const INFO_CHARS_MAX = 256 * 1024
@@ -90,6 +97,8 @@ interface Life {
   readonly startedMs: number
   readonly program: string
   ready: boolean
+  /** Of the clock; null until it is ready. */
+  readyMs: number | null
 }
 
 /**
@@ -225,6 +234,7 @@ class Keeper {
       startedMs: this.#clock.monotonicMs(),
       program: this.#program,
       ready: false,
+      readyMs: null,
     }
     this.#life = life
     let over = false
@@ -245,23 +255,12 @@ class Keeper {
       generation: this.#generation,
       afterCrash: this.#afterCrash,
       endedBy: this.#endedBy,
-      slots: this.#slots.flatMap((slot, index) =>
-        slot.fd < 0
-          ? []
-          : {
-              slot: index,
-              fd: firstFuseFd + index,
-              // A mount command of the last life may still be running: its mount will want a server.
-              used: slot.mounted !== null || slot.busy,
-              target: slot.mounted?.target ?? null,
-              mountId: slot.mounted?.mountId ?? null,
-              dev: slot.mounted?.dev ?? null,
-              info: slot.info,
-            },
-      ),
+      slots: this.#slots.flatMap((slot, index) => (slot.fd < 0 ? [] : this.#stateOf(index))),
       binds: [...this.#binds].map(([target, dev]) => {
         const slot = this.#slots.findIndex((slot) => slot.mounted?.dev === dev)
-        return { slot: slot < 0 ? null : slot, target }
+        const place = mountAt(target)
+        const readOnly = place?.options.split(',').includes('ro') ?? false
+        return { slot: slot < 0 ? null : slot, target, readOnly }
       }),
       fuseError: this.#fuseError,
     })
@@ -314,7 +313,12 @@ class Keeper {
       }
     }
     const nowMs = this.#clock.monotonicMs()
-    if (nowMs - life.startedMs >= HEALTHY_MS) this.#backoffMs = 0
+    if (life.readyMs !== null && nowMs - life.readyMs >= SERVED_MS) {
+      this.#backoffMs = 0
+      this.#startDaemon()
+      return
+    }
+    if (nowMs - life.startedMs >= LONG_START_MS) this.#backoffMs = 0
     this.#crashesMs = this.#crashesMs.filter((ms) => nowMs - ms < CRASH_WINDOW_MS)
     this.#crashesMs.push(nowMs)
     if (this.#backoffMs === 0 && this.#crashesMs.length < CRASHES_MAX) {
@@ -380,11 +384,11 @@ class Keeper {
   async #do(life: Life, request: KeeperRequest): Promise<unknown> {
     switch (request.verb) {
       case 'mount':
-        return this.#mount(request)
+        return this.#mountFor(life, request)
       case 'unmount':
         return this.#unmount(request.slot, request.lazy)
       case 'bind':
-        return this.#bind(request.source, request.target)
+        return this.#bind(request)
       case 'unbind':
         return this.#unbind(request.target, request.lazy)
       case 'mounted-state': {
@@ -415,6 +419,7 @@ class Keeper {
         return null
       case 'ready':
         life.ready = true
+        life.readyMs = this.#clock.monotonicMs()
         this.#everReady = true
         this.#failedUpgrades = 0
         this.#provenProgram = life.program
@@ -440,6 +445,15 @@ class Keeper {
   }
 
   // --- mounts
+
+  /** A daemon that dies while its mount is made leaves it to the next one, which hears how it ended. */
+  async #mountFor(life: Life, request: KeeperRequest & { verb: 'mount' }): Promise<MountAnswer> {
+    try {
+      return await this.#mount(request)
+    } finally {
+      if (life !== this.#life) this.#tell({ kind: 'slot', slot: this.#stateOf(request.slot) })
+    }
+  }
 
   async #mount(request: KeeperRequest & { verb: 'mount' }): Promise<MountAnswer> {
     this.#refuseWhenStopping('mount')
@@ -473,12 +487,21 @@ class Keeper {
     if (mounted.target !== null) await unmountFuse(mounted.target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    return { ended: slot.mounted === null }
+    return { ended: slot.mounted === null, target: slot.mounted?.target ?? null }
   }
 
-  async #bind(source: string, target: string): Promise<MountAnswer> {
+  async #bind(request: KeeperRequest & { verb: 'bind' }): Promise<MountAnswer> {
     this.#refuseWhenStopping('bind')
-    const done = await bindMount(source, target)
+    // Its first place may be gone by hand: a bind of the bare directory there would show nothing of ours.
+    this.#reconcile()
+    const source = this.#slot(request.slot).mounted?.target
+    if (source == null) {
+      throw new FsError('EBUSY', 'bind', {
+        message: 'the mount that a second place is wanted of stands nowhere now',
+        retry: 'later',
+      })
+    }
+    const done = await bindMount(source, request.target, request.options)
     this.#binds.set(done.target, done.dev)
     this.#publish()
     return done
@@ -489,12 +512,27 @@ class Keeper {
     await unmountFuse(target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    return { ended: !this.#slots.some((slot) => slot.mounted?.dev === dev) }
+    const slot = this.#slots.find(({ mounted }) => mounted?.dev === dev)
+    return { ended: slot === undefined, target: slot?.mounted?.target ?? null }
   }
 
   #refuseWhenStopping(op: string): void {
     if (this.#phase === 'running') return
     throw new FsError('EBUSY', op, { message: 'weft is stopping' })
+  }
+
+  #stateOf(index: number): SlotState {
+    const { mounted, busy, info } = this.#slot(index)
+    return {
+      slot: index,
+      fd: firstFuseFd + index,
+      // A mount command of the last life may still be running: its mount will want a server.
+      used: mounted !== null || busy,
+      target: mounted?.target ?? null,
+      mountId: mounted?.mountId ?? null,
+      dev: mounted?.dev ?? null,
+      info,
+    }
   }
 
   #slot(index: number): Slot {
@@ -543,6 +581,8 @@ class Keeper {
     try {
       for (const slot of this.#slots) {
         if (slot.fd < 0) slot.fd = openFuse()
+        // Said for a mount that was never asked for: the daemon died in between.
+        if (slot.mounted === null && !slot.busy) slot.info = null
       }
       let fresh = this.#slots.filter((slot) => slot.mounted === null && !slot.busy).length
       for (; fresh < (this.#options.spareSlots ?? SPARE_SLOTS); fresh += 1) {

@@ -34,6 +34,8 @@ export interface WorkerStart {
   /** Ask the kernel for its locks (several nodes), or let it keep them itself (this kernel sees every user). */
   ownLocks: boolean
   readOnly: boolean
+  /** An earlier life of the daemon served this mount, or asked for it: requests it had read are asked for again. */
+  resumed: boolean
   negotiated: Negotiated | null
   volumes: ServedVolume[]
   absent: AbsentVolume[]

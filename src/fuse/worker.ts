@@ -93,10 +93,9 @@ class MountWorker {
         answer(start.fd, this.#notice, end, wire.FUSE_NOTIFY_INVAL_INODE, 0, 0)
       },
     })
-    if (start.negotiated) {
-      this.#session.agreed(start.negotiated.flags)
-      this.#askAgain()
-    }
+    if (start.negotiated) this.#session.agreed(start.negotiated.flags)
+    // INIT itself among them, when nothing was agreed yet. A mount that is still being made says EPERM, and INIT follows.
+    if (start.resumed) this.#askAgain()
   }
 
   /** Serves until the connection ends. */

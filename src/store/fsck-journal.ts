@@ -1,4 +1,4 @@
-import { CorruptError, codeOf, type RecordSeq } from '../base/index.ts'
+import { CorruptError, codeOf, type Ino, type RecordSeq } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
 import {
   firstHead,
@@ -8,7 +8,8 @@ import {
   type ScanOptions,
   scan,
 } from '../journal/index.ts'
-import { decodeChanges } from '../meta/index.ts'
+import { type Change, decodeChanges, decodeDirents, keys } from '../meta/index.ts'
+import { keyWords } from './fsck-words.ts'
 import type { VolumeOpening } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
 
@@ -20,7 +21,7 @@ export interface JournalDamage {
   seq: number
   /** Last record that is lost; null when nothing whole follows. */
   lastSeq: number | null
-  /** What told: journal/scan.ts, Sign. */
+  /** What told: journal/scan.ts, Sign; `missing`; `apart` when what is there does not follow the view. */
   sign: string
 }
 
@@ -30,7 +31,18 @@ export interface JournalCheck {
   damage: JournalDamage[]
   /** Sequence of the last whole record found; 0 when there is none. */
   lastSeq: number
+  /** Inodes that whole records behind the first damage change: what is lost with them. */
+  behind: Map<Ino, ChangedBehind>
 }
+
+export interface ChangedBehind {
+  /** Last record that changes it. */
+  seq: number
+  /** A name that one of them gave it. */
+  name: Buffer | null
+}
+
+const BEHIND_MAX = 10_000
 
 const BYTES_PER_TURN = 1024 * 1024
 
@@ -47,7 +59,7 @@ export async function checkJournal(
   progress: (bytes: number) => void,
 ): Promise<JournalCheck> {
   const { id, journalDirectory } = opening
-  const found: JournalCheck = { records: 0, bytes: 0, damage: [], lastSeq: 0 }
+  const found: JournalCheck = { records: 0, bytes: 0, damage: [], lastSeq: 0, behind: new Map() }
   const options: ScanOptions = end ? { upTo: end.seq as RecordSeq, confirmed: end.seq } : {}
   let head: JournalHead | null = null
   try {
@@ -69,7 +81,8 @@ export async function checkJournal(
         ...options,
         resumed,
       })) {
-        decodeChanges(record.body as Buffer)
+        const changes = decodeChanges(record.body as Buffer)
+        if (found.damage.length > 0) noteBehind(found.behind, changes, record.head.seq)
         last = record.head
         found.records++
         found.lastSeq = Math.max(found.lastSeq, last.seq)
@@ -89,6 +102,25 @@ export async function checkJournal(
     }
   }
   return found
+}
+
+function noteBehind(
+  behind: JournalCheck['behind'],
+  changes: readonly Change[],
+  seq: RecordSeq,
+): void {
+  const note = (ino: Ino, name: Buffer | null) => {
+    const known = behind.get(ino)
+    if (!known && behind.size >= BEHIND_MAX) return
+    behind.set(ino, { seq, name: name ?? known?.name ?? null })
+  }
+  for (const { key, value } of changes) {
+    const { ino } = keyWords(key)
+    if (ino === null) continue
+    note(ino, null)
+    if (key[0] !== keys.KIND.dirent || !value) continue
+    for (const entry of decodeDirents(value)) note(entry.ino, Buffer.from(entry.name))
+  }
 }
 
 /** Notes damage and finds where the log is whole again. */

@@ -99,16 +99,19 @@ export function keyWords(key: Buffer): { what: string; ino: Ino | null } {
 
 export function journalWords({ file, offset, seq, lastSeq, sign }: JournalDamage): string {
   if (sign === 'missing') return 'the journal is missing'
+  if (sign === 'apart')
+    return `the journal does not go on behind record ${seq}, where the view ends`
   const where = `journal file ${file}, offset ${offset}`
-  const range =
-    lastSeq === null
-      ? `record ${seq} and all behind it`
-      : lastSeq <= seq
-        ? `record ${seq}`
-        : `records ${seq} to ${lastSeq}`
+  const range = recordsWords(seq, lastSeq)
   const why =
     sign === 'seal' ? 'its seal is broken' : sign === 'key' ? 'its key is gone' : 'damaged'
   return `${where}: ${range} cannot be read (${why})`
+}
+
+/** @param last null when nothing whole follows: where the log ended is not known */
+export function recordsWords(first: number, last: number | null): string {
+  if (last === null) return `record ${first} and all behind it`
+  return last <= first ? `record ${first}` : `records ${first} to ${last}`
 }
 
 export function chunkWords({ id, what }: BadChunk): string {

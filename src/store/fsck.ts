@@ -21,7 +21,7 @@ import {
   lostWords,
   problemWords,
 } from './fsck-words.ts'
-import { repairBadChunk, repairJournal } from './repair.ts'
+import { type Mending, repairBadChunk, repairJournal } from './repair.ts'
 import { repairProblem } from './repair-index.ts'
 import { restoreValues } from './restore-values.ts'
 import { sweep } from './sweep.ts'
@@ -53,16 +53,17 @@ const ROUNDS_MAX = 4
  */
 export async function fsckVolume(
   engine: Engine,
-  repair: boolean,
+  mending: Mending,
   world: FsckWorld,
   work: Work,
 ): Promise<VolumeCheck> {
-  return await new Fsck(engine, repair, world, work).run()
+  return await new Fsck(engine, mending, world, work).run()
 }
 
 class Fsck {
   readonly #engine: Engine
   readonly #repair: boolean
+  readonly #acceptLoss: boolean
   readonly #world: FsckWorld
   readonly #work: Work
   readonly #paths: Paths
@@ -75,9 +76,10 @@ class Fsck {
   #total = 0
   #unlisted = 0
 
-  constructor(engine: Engine, repair: boolean, world: FsckWorld, work: Work) {
+  constructor(engine: Engine, { repair, acceptLoss }: Mending, world: FsckWorld, work: Work) {
     this.#engine = engine
     this.#repair = repair
+    this.#acceptLoss = acceptLoss
     this.#world = world
     this.#work = work
     this.#paths = new Paths(engine.volume)
@@ -346,7 +348,7 @@ class Fsck {
   }
 
   async #mendJournal(journal: JournalCheck, index: IndexCheck): Promise<void> {
-    const left = await repairJournal(this.#engine, journal, index)
+    const left = await repairJournal(this.#engine, journal, index, this.#acceptLoss)
     for (const damage of journal.damage) {
       if (left === null) this.#journalDamage(damage, 'quarantined')
       else this.#journalDamage(damage, 'left', left)

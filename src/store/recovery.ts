@@ -13,7 +13,7 @@ import {
   type Timespec,
 } from '../base/index.ts'
 import { type Disk, systemDisk } from '../disk/index.ts'
-import { createJournal, firstHead, holdsHead, scan } from '../journal/index.ts'
+import { createJournal, firstHead, holdsHead, type ScanOptions, scan } from '../journal/index.ts'
 import {
   type AppliedHead,
   type Change,
@@ -261,13 +261,13 @@ export function viewIsWhole(opening: VolumeOpening, disk: Disk): boolean {
   return disk.exists(at(BOOT_FILE)) && disk.readFile(at(BOOT_FILE)).toString() === opening.boot
 }
 
-/** Applies every record behind `from`. @returns how many */
-export function replay(volume: LocalVolume, from: AppliedHead): number {
+/** Applies the records behind `from`, all or those that `options` say. @returns how many */
+export function replay(volume: LocalVolume, from: AppliedHead, options: ScanOptions = {}): number {
   let records = 0
   let head: AppliedHead = from
   let pending = new Map<string, Change>()
   const { journalDirectory, id } = volume.opening
-  for (const record of scan(volume.disk, journalDirectory, id, from, volume.sealer)) {
+  for (const record of scan(volume.disk, journalDirectory, id, from, volume.sealer, options)) {
     assert(record.body !== null, 'the owner holds the keys')
     for (const change of decodeChanges(record.body))
       pending.set(change.key.toString('latin1'), change)

@@ -8,6 +8,13 @@ import type { JournalCheck } from './fsck-journal.ts'
 import { addRange, extentsOf, type RangesByChunk, rewriteRanges } from './live-ranges.ts'
 import type { Work } from './work.ts'
 
+/** What fsck may change. */
+export interface Mending {
+  repair: boolean
+  /** Records that are needed and damaged may be given up, and what needs them. Only with `repair`. */
+  acceptLoss: boolean
+}
+
 /** A write between two looks can split what was read: a few rounds reach its end. */
 const ROUNDS_MAX = 5
 
@@ -55,10 +62,11 @@ export async function repairJournal(
   engine: Engine,
   journal: JournalCheck,
   index: IndexCheck,
+  acceptLoss: boolean,
 ): Promise<string | null> {
   const { volume, checkpoints } = engine
-  if (index.bad.length > 0 || index.problems.length > 0) {
-    return 'the index is not whole, and the journal may be needed to mend it: it stays as it is'
+  if (!acceptLoss && (index.bad.length > 0 || index.problems.length > 0)) {
+    return `the index is not whole, and the journal may be needed to mend it: it stays as it is. To give that up: weft fsck ${volume.name} --repair --accept-loss`
   }
   const damaged = new Set(journal.damage.map(({ file }) => file))
   try {

@@ -29,7 +29,13 @@ export {
   type Tombstone,
   type VolumeRecord,
 } from './record.ts'
-export { type NewVolume, type StoredVolume, type VolumeList, VolumeRegistry } from './registry.ts'
+export {
+  type Beside,
+  type NewVolume,
+  type StoredVolume,
+  type VolumeList,
+  VolumeRegistry,
+} from './registry.ts'
 export { describeBytes, formatSize, parseSize } from './size.ts'
 export {
   type ClassOfService,

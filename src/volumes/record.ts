@@ -40,8 +40,11 @@ export interface VolumeRecord {
   readonly minimum: number
   readonly spec: VolumeSpec
   readonly keys: KeyBundle
-  /** 'deleting': its name is free again, its data is being taken back. */
-  readonly state: 'ready' | 'deleting'
+  /**
+   * 'making': nothing of it was shown to anybody yet; found at a start, it is taken away. 'deleting': its name is free
+   * again, its data is being taken back.
+   */
+  readonly state: 'making' | 'ready' | 'deleting'
   /** ISO time. */
   readonly createdAt: string
 }
@@ -87,7 +90,7 @@ const recordShape = z.strictObject({
   minimum: count,
   spec: specShape,
   keys: z.unknown(),
-  state: z.enum(['ready', 'deleting']),
+  state: z.enum(['making', 'ready', 'deleting']),
   createdAt: z.string().max(40),
 })
 

@@ -51,6 +51,11 @@ export interface NewVolume {
   readonly makeKeys: (id: VolumeId) => Promise<KeyBundle>
 }
 
+/** Further steps of the transaction that changes a record. @param before the record as it is replaced */
+export type Beside = (before: StoredVolume) => Promise<readonly Step[]>
+
+const nothingBeside: Beside = async () => []
+
 const NUMBER_NEXT = 'number/next'
 const volumeKey = (id: VolumeId) => `volume/${id}`
 const nameKey = (name: string) => `name/${name}`
@@ -84,7 +89,10 @@ export class VolumeRegistry {
     this.#clock = clock
   }
 
-  /** @throws FsError EEXIST when the name is taken, ENOSPC when no number is left, and what makeKeys throws */
+  /**
+   * A volume in the state 'making': its name and number are taken. Who makes its journal calls `markReady` then.
+   * @throws FsError EEXIST when the name is taken, ENOSPC when no number is left, and what makeKeys throws
+   */
   async create({ spec, places, makeKeys }: NewVolume): Promise<StoredVolume> {
     assert(places.length >= spec.minimum, 'a volume begins with at least its minimum of copies')
     checkVolumeName(spec.name)
@@ -107,7 +115,7 @@ export class VolumeRegistry {
         minimum: spec.minimum,
         spec,
         keys,
-        state: 'ready',
+        state: 'making',
         createdAt: isoTime(this.#clock),
       }
       const done = await this.#coordinator.transaction([
@@ -119,6 +127,22 @@ export class VolumeRegistry {
       await this.#mustBeFree(spec.name)
     }
     throw contended('create', spec.name)
+  }
+
+  /**
+   * The volume is made: from here on it stays, and can be shown.
+   * @param beside what is to be kept in the same step, asked for again when another change came first
+   * @throws FsError EBUSY when it is not being made
+   */
+  async markReady(id: VolumeId, beside: Beside = nothingBeside): Promise<StoredVolume> {
+    const change = (record: VolumeRecord): VolumeRecord => {
+      if (record.state === 'making') return { ...record, state: 'ready' }
+      throw new FsError('EBUSY', 'volume.markReady', {
+        volume: record.name,
+        message: `volume ${record.name}: is ${record.state}, not being made`,
+      })
+    }
+    return this.#change('markReady', id, change, beside)
   }
 
   async get(id: VolumeId): Promise<StoredVolume> {
@@ -265,7 +289,7 @@ export class VolumeRegistry {
       mustBeReady(record, 'given other keys')
       return withKeys(record, await make(record))
     }
-    return this.#change('replaceKeys', id, change, ({ record, version }) => [
+    return this.#change('replaceKeys', id, change, async ({ record, version }) => [
       {
         key: `${replacedKey(id)}${String(version).padStart(16, '0')}`,
         expected: 0,
@@ -308,8 +332,11 @@ export class VolumeRegistry {
     })
   }
 
-  /** Frees the name at once; the record stays until `remove`, so that the data can be taken back in peace. */
-  async markDeleting(id: VolumeId): Promise<StoredVolume> {
+  /**
+   * Frees the name at once; the record stays until `remove`, so that the data can be taken back in peace.
+   * @param beside as for markReady
+   */
+  async markDeleting(id: VolumeId, beside: Beside = nothingBeside): Promise<StoredVolume> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const stored = await this.get(id)
       const { record, version } = stored
@@ -320,6 +347,7 @@ export class VolumeRegistry {
       if (name !== null && name.value.toString() === id) {
         steps.push({ key: name.key, expected: name.version, value: null })
       }
+      steps.push(...(await beside(stored)))
       const done = await this.#coordinator.transaction(steps)
       if (done.ok) return { record: marked, version: done.versions[0] ?? 0 }
     }
@@ -376,14 +404,14 @@ export class VolumeRegistry {
     op: string,
     id: VolumeId,
     change: (record: VolumeRecord) => VolumeRecord | Promise<VolumeRecord>,
-    beside: (before: StoredVolume) => readonly Step[] = () => [],
+    beside: Beside = nothingBeside,
   ): Promise<StoredVolume> {
     for (let attempt = 0; attempt < attemptsMax; attempt++) {
       const before = await this.get(id)
       const record = await change(before.record)
       const value = checkedBytes(record)
       const step = { key: volumeKey(id), expected: before.version, value }
-      const done = await this.#coordinator.transaction([step, ...beside(before)])
+      const done = await this.#coordinator.transaction([step, ...(await beside(before))])
       if (done.ok) return { record, version: done.versions[0] ?? 0 }
     }
     throw contended(op, id)
@@ -439,7 +467,7 @@ function mustBeReady(record: VolumeRecord, what: string): void {
   if (record.state === 'ready') return
   throw new FsError('EBUSY', 'volume.change', {
     volume: record.name,
-    message: `volume ${record.name}: is being deleted and cannot be ${what}`,
+    message: `volume ${record.name}: is being ${record.state === 'making' ? 'made' : 'deleted'} and cannot be ${what}`,
   })
 }
 

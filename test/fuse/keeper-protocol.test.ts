@@ -12,7 +12,7 @@ import {
 const requests: readonly KeeperRequest[] = [
   { id: 1, verb: 'mount', slot: 0, target: '/mnt/weft', source: 'weft', options: ['ro'] },
   { id: 2, verb: 'unmount', slot: 3, lazy: true },
-  { id: 3, verb: 'bind', source: '/mnt/weft', target: '/other' },
+  { id: 3, verb: 'bind', slot: 0, target: '/other', options: ['ro'] },
   { id: 4, verb: 'unbind', target: '/other', lazy: false },
   { id: 5, verb: 'mounted-state', slot: 0, info: { kind: 'namespace' } },
   { id: 6, verb: 'ended', slot: 0 },
@@ -38,7 +38,8 @@ test('bad requests give RequestError alone, with the id when there was one', () 
     ['{"id":3,"verb":"unmount","slot":"0"}', 3],
     ['{"id":4,"verb":"mount","slot":0,"target":"x","source":"weft","options":[]}', 4],
     ['{"id":5,"verb":"mount","slot":0,"target":"/x","source":"weft","options":[1]}', 5],
-    ['{"id":6,"verb":"bind","source":"/a\\u0000","target":"/b"}', 6],
+    ['{"id":6,"verb":"bind","slot":0,"target":"/a\\u0000","options":[]}', 6],
+    ['{"id":6,"verb":"bind","slot":0,"target":"/a"}', 6],
     ['{"id":7,"verb":"restart","program":""}', 7],
   ]
   for (const [line, id] of lines) {

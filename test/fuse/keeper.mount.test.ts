@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { KeeperState } from '../../src/fuse/keeper-protocol.ts'
+import { mountAt } from '../../src/fuse/mount-table.ts'
 import { startTicksOf } from '../../src/fuse/run-dir.ts'
 import { exited, KeeperWorld, run, sleep, until } from './keeper-world.ts'
 
@@ -125,6 +126,43 @@ test('a daemon that keeps dying is started again, later and later, while a mount
   }
 })
 
+test('a daemon that served for a second is started again at once, however often it is killed', async () => {
+  const world = new KeeperWorld()
+  try {
+    const keeper = await world.start()
+    await world.call('mount', { target: world.point })
+    // More often than the keeper lets a daemon die that does not get to serve, and within its window of 10 s.
+    for (let kill = 0; kill < 6; kill += 1) {
+      await sleep(1100)
+      const file = world.file()
+      process.kill(file?.daemonPid ?? 0, 'SIGKILL')
+      await world.ready((file?.generation ?? 0) + 1)
+    }
+    assert.not.match(keeper.text(), /waitMs/)
+    assert.is((await stat(join(world.point, 'f-one'))).code, 0)
+  } finally {
+    await world.close()
+  }
+})
+
+test('a daemon that dies again and again right after it is ready is held back', async () => {
+  const world = new KeeperWorld()
+  try {
+    const keeper = await world.start()
+    await world.call('mount', { target: world.point })
+    world.flag('crash-when-ready')
+    process.kill(keeper.file.daemonPid ?? 0, 'SIGKILL')
+    await until('the keeper backs off', () => /"waitMs":1000/.test(keeper.text()))
+    await until('longer each time', () => /"waitMs":2000/.test(keeper.text()))
+    assert.equal(world.mounts(), [world.point])
+    world.unflag('crash-when-ready')
+    const waiting = stat(join(world.point, 'f-late'))
+    assert.is((await waiting).code, 0)
+  } finally {
+    await world.close()
+  }
+})
+
 test('a log that cannot be written costs no mount', async () => {
   const world = new KeeperWorld()
   try {
@@ -227,14 +265,29 @@ test('a bind mount shows the tree a second time and outlives the first place', a
     await world.start()
     const other = world.mkdir('other place')
     await world.call('mount', { target: world.point })
-    const bound = await world.call('bind', { source: world.point, target: other })
+    const bound = await world.call('bind', { slot: '0', target: other, options: 'ro,noexec' })
     assert.is(bound.code, undefined, bound.message)
     assert.is((await stat(join(other, 'f-one'))).code, 0)
-    assert.equal((await world.call('unmount', { slot: '0' })).result, { ended: false })
+    const options = (point: string) => mountAt(point)?.options ?? ''
+    assert.match(options(other), /^ro,noexec/)
+    assert.match(options(world.point), /^rw/)
+    const foreign = await world.call('bind', { slot: '0', target: other, options: 'sync' })
+    assert.is(foreign.code, 'EINVAL')
+    const moved = { ended: false, target: other }
+    assert.equal((await world.call('unmount', { slot: '0' })).result, moved)
     assert.equal(world.mounts(), [other])
     assert.is((await stat(join(other, 'f-two'))).code, 0)
-    assert.equal((await world.call('unmount', { slot: '0' })).result, { ended: true })
+    const third = world.mkdir('third')
+    assert.is(
+      (await world.call('bind', { slot: '0', target: third, options: 'rw' })).code,
+      undefined,
+    )
+    assert.is((await stat(join(third, 'f-two'))).code, 0)
+    assert.match(options(third), /^rw,relatime/)
+    assert.is((await world.call('unbind', { target: third })).code, undefined)
+    assert.equal((await world.call('unmount', { slot: '0' })).result, { ended: true, target: null })
     assert.equal(world.mounts(), [])
+    assert.is((await world.call('bind', { slot: '0', target: third, options: 'rw' })).code, 'EBUSY')
   } finally {
     await world.close()
   }
@@ -249,7 +302,8 @@ test('a busy mount is not unmounted unless lazily, and then serves its open file
     fd = openSync(join(world.point, 'f-open'), 'r')
     const busy = await world.call('unmount', { slot: '0' })
     assert.is(busy.code, 'EBUSY', busy.message)
-    assert.equal((await world.call('unmount', { slot: '0', lazy: 'yes' })).result, { ended: false })
+    const gone = (await world.call('unmount', { slot: '0', lazy: 'yes' })).result
+    assert.equal(gone, { ended: false, target: null })
     assert.equal(world.mounts(), [])
     assert.is((await run('stat', ['-L', `/proc/${process.pid}/fd/${fd}`])).code, 0)
     closeSync(fd)

@@ -2,7 +2,8 @@
  * The smallest daemon that a keeper can keep: a root directory and one file per name that begins with 'f'. The
  * FUSE bytes are written by hand, so that a fault in fuse/wire cannot hide one in the keeper.
  * Obeys JSON lines on <home>/tiny.sock: {verb, …} → {result} or {code, message}.
- * Files in the home steer it: 'pause' delays the start; 'crash-at-start' ends it with code 9; the first LOOKUP of
+ * Files in the home steer it: 'pause' delays the start; 'crash-at-start' ends it with code 9, 'crash-when-ready'
+ * kills it as soon as the keeper knows that it is ready; the first LOOKUP of
  * 'f-slow' is never answered and leaves 'saw-slow' behind; a second one is.
  */
 import { existsSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
@@ -52,7 +53,8 @@ async function serve(home: string): Promise<void> {
       return { ...(await keeper.mount(slot.slot, target ?? '')), slot: slot.slot }
     },
     unmount: ({ slot, lazy }) => keeper.unmount(Number(slot), lazy === 'yes'),
-    bind: ({ source, target }) => keeper.bind(source ?? '', target ?? ''),
+    bind: ({ slot, target, options }) =>
+      keeper.bind(Number(slot), target ?? '', options?.split(',')),
     unbind: ({ target }) => keeper.unbind(target ?? ''),
     restart: async ({ program }) => {
       await keeper.restart(program ?? null)
@@ -89,7 +91,10 @@ async function serve(home: string): Promise<void> {
       )
     })
   }).listen(path, () => {
-    keeper.ready().catch(() => {})
+    keeper.ready().then(
+      () => existsSync(join(home, 'crash-when-ready')) && leave(),
+      () => {},
+    )
   })
 }
 

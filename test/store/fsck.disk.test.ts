@@ -1,4 +1,12 @@
-import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -484,7 +492,7 @@ test('a damaged journal and no view: the volume stays closed, fsck says what is 
       (error: unknown) => error instanceof CorruptError,
     )
     for (const repair of [false, true]) {
-      const closed = await fsckClosed(world.opening(), repair, quietWork)
+      const closed = await fsckClosed(world.opening(), { repair, acceptLoss: false }, quietWork)
       assert.is(closed.mended, false)
       const what = closed.findings.map((finding) => finding.what)
       assert.ok(
@@ -497,6 +505,58 @@ test('a damaged journal and no view: the volume stays closed, fsck says what is 
     assert.not.ok(existsSync(join(world.journalDirectory, 'quarantine')))
   }))
 
+test('a whole view that needs damaged records goes on as far as they can be read, when the loss is accepted', () =>
+  inWorld(async (world) => {
+    const inos: Ino[] = []
+    const add = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        inos.push((await world.file(ROOT_INO, `f${inos.length}`, data(100, inos.length), true)).ino)
+      }
+    }
+    await add(10)
+    await world.close()
+    const before = `${world.viewDirectory}-before`
+    cpSync(world.viewDirectory, before, { recursive: true })
+    world.reopen()
+    await add(30)
+    await world.close()
+    rmSync(world.viewDirectory, { recursive: true })
+    cpSync(before, world.viewDirectory, { recursive: true })
+    const bytes = readFileSync(world.journalPath())
+    // Behind the newest record are zeros.
+    flipBit(world.journalPath(), Math.floor(bytes.findLastIndex((byte) => byte !== 0) * 0.6))
+    assert.throws(
+      () => world.reopen(),
+      (error: unknown) => error instanceof CorruptError,
+    )
+    const refused = await fsckClosed(
+      world.opening(),
+      { repair: true, acceptLoss: false },
+      quietWork,
+    )
+    assert.is(refused.mended, false)
+    const said = refused.findings.map(({ next }) => next).join('\n')
+    const [, upTo] =
+      /can only be made up to record (\d+); records \d+ to \d+ would be lost/.exec(said) ?? []
+    const cut = await fsckClosed(world.opening(), { repair: true, acceptLoss: true }, quietWork)
+    assert.is(cut.mended, true)
+    const what = cut.findings.map((finding) => finding.what).join('\n')
+    assert.match(what, new RegExp(`goes on from record ${upTo};`))
+    assert.ok(cut.findings.every(({ outcome }) => outcome === 'quarantined'))
+    const gone = new Set(cut.findings.map(({ path }) => path))
+    assert.ok(gone.has('f39') && !gone.has('f12'), [...gone].join())
+    assert.match(what, /^changes up to record \d+ are lost$/m)
+    world.reopen()
+    // The first 10 were in the view, the next ones came from the journal.
+    for (const [i, ino] of inos.slice(0, 14).entries()) {
+      assert.equal(world.read(ino, 0, 100), data(100, i))
+    }
+    await world.fsck(true)
+    assert.equal((await world.fsck()).findings, [])
+    const kept = readdirSync(join(world.journalDirectory, 'quarantine'))
+    assert.equal(kept, ['0000000001.journal'])
+  }))
+
 test('a journal whose file header is damaged does not cost the view; repair begins a new one behind it', () =>
   inWorld(async (world) => {
     const bytes = data(3 * PAGE, 5)
@@ -507,10 +567,14 @@ test('a journal whose file header is damaged does not cost the view; repair begi
       () => world.reopen(),
       (error: unknown) => error instanceof CorruptError,
     )
-    const looked = await fsckClosed(world.opening(), false, quietWork)
+    const looked = await fsckClosed(
+      world.opening(),
+      { repair: false, acceptLoss: false },
+      quietWork,
+    )
     assert.is(looked.mended, false)
     assert.match(looked.findings[0]?.next ?? '', /--repair begins a new journal/)
-    const closed = await fsckClosed(world.opening(), true, quietWork)
+    const closed = await fsckClosed(world.opening(), { repair: true, acceptLoss: false }, quietWork)
     assert.is(closed.mended, true)
     assert.equal(
       closed.findings.map(({ outcome }) => outcome),

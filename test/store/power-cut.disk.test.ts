@@ -70,7 +70,9 @@ async function check(machine: SimulatedMachine, writer: Writer): Promise<void> {
   const broken = writer.manifest.broken(found)
   if (broken !== null) throw new PromiseBroken(broken)
   const world = { log: silentLog, clock, random }
-  const { findings } = await machine.wait(fsckVolume(engine, false, world, quietWork))
+  const { findings } = await machine.wait(
+    fsckVolume(engine, { repair: false, acceptLoss: false }, world, quietWork),
+  )
   const damage = findings.filter(({ severity }) => severity === 'damage')
   if (damage.length > 0) throw new PromiseBroken(`fsck: ${JSON.stringify(damage)}`)
   const { shared } = fs.volume

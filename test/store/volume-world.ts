@@ -149,7 +149,7 @@ export class VolumeWorld {
   }
 
   async fsck(repair = false): Promise<VolumeCheck> {
-    return await fsckVolume(this.engine, repair, storeWorld, quietWork)
+    return await fsckVolume(this.engine, { repair, acceptLoss: false }, storeWorld, quietWork)
   }
 
   rotateKey(): void {

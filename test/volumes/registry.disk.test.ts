@@ -52,6 +52,33 @@ test('what is not there is ENOENT or null, with the next step in the message', (
     await refusal('ENOENT', registry.remove(id))
   }))
 
+test('a volume is being made until it is marked ready, with what is kept beside in the same step', () =>
+  inWorld(async (world) => {
+    const { registry, coordinator } = world
+    const { spec } = (await world.create('name=a')).record
+    const { record } = await registry.create({
+      spec: { ...spec, name: 'b' },
+      places: [{ node: world.node.id, drive: 'd'.repeat(32) as DriveId }],
+      makeKeys: (id) => world.keys.createKeys(id),
+    })
+    assert.is(record.state, 'making')
+    assert.is(await registry.byName('b'), null)
+    await refusal('EEXIST', world.create('name=b'))
+    const busy = await refusal('EBUSY', registry.resize(record.id, 2 ** 30, 0))
+    assert.is(busy.message, 'volume b: is being made and cannot be resized')
+    const ready = await registry.markReady(record.id, async (before) => {
+      assert.is(before.record.state, 'making')
+      return [{ key: 'beside', expected: 0, value: Buffer.from('kept') }]
+    })
+    assert.equal(await registry.byName('b'), ready)
+    assert.is((await coordinator.get('beside'))?.value.toString(), 'kept')
+    await refusal('EBUSY', registry.markReady(record.id))
+    await registry.markDeleting(record.id, async () => [
+      { key: 'beside', expected: ready.version, value: null },
+    ])
+    assert.is(await coordinator.get('beside'), null)
+  }))
+
 test('a name is given once, and a failure to make keys leaves nothing behind', () =>
   inWorld(async (world) => {
     await world.create('name=a')
@@ -268,10 +295,11 @@ test('a watch names each volume that changed', () =>
     await world.another().takeEpoch(record.id, otherNode, { abovePromise: 0 })
     await world.registry.markDeleting(record.id)
     await world.registry.remove(record.id)
-    assert.equal(heard, [record.id, record.id, record.id, record.id])
+    // Made, ready, an epoch, marked, gone.
+    assert.equal(heard, new Array(5).fill(record.id))
     cancel()
     await world.create('name=b')
-    assert.is(heard.length, 4)
+    assert.is(heard.length, 5)
   }))
 
 test.run()

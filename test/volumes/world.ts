@@ -49,12 +49,13 @@ export async function openVolumesWorld(): Promise<VolumesWorld> {
     node,
     keys,
     another,
-    create(spec, by = registry) {
-      return by.create({
+    async create(spec, by = registry) {
+      const { record } = await by.create({
         spec: parseVolumeSpec({ spec }, { nodes: [node.id] }),
         places: [{ node: node.id, drive: 'd'.repeat(32) as DriveId }],
         makeKeys: (id) => keys.createKeys(id),
       })
+      return await by.markReady(record.id)
     },
     async close() {
       wipeIdentity(node.keys)

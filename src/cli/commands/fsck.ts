@@ -1,4 +1,5 @@
 import type { FsckFinding, FsckReport, JobInfo } from '../../api/index.ts'
+import { usageError } from '../cli-error.ts'
 import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { followJob } from '../jobs.ts'
@@ -11,16 +12,33 @@ export const command: Command = {
       type: 'boolean',
       describe: 'Mend what can be mended, put the rest into quarantine; nothing is thrown away',
     },
+    'accept-loss': {
+      type: 'boolean',
+      describe:
+        'With a volume and --repair: cut a journal that is needed and damaged, and go on without what it held',
+    },
   },
   examples: [
     ['weft fsck', 'Verify every seal of every volume, changing nothing'],
     ['weft fsck mysql_vol --repair', 'Mend one volume'],
+    [
+      'weft fsck mysql_vol --repair --accept-loss',
+      'Open one whose journal is damaged, without the records that were named before',
+    ],
   ],
   epilogue: 'Exit code 0 when everything is whole or was mended, 7 when damage is left.',
   async run(context, args) {
     const volume = args.text('volume')
+    const acceptLoss = args.flag('accept-loss')
+    if (acceptLoss && (volume === undefined || !args.flag('repair'))) {
+      throw usageError(
+        '--accept-loss wants one volume and --repair: what is lost is lost for good',
+        `see first what it would be: weft fsck ${volume ?? 'VOLUME'} --repair`,
+      )
+    }
     const started = await context.node.post<JobInfo>('/v1/fsck', {
       repair: args.flag('repair'),
+      ...(acceptLoss ? { acceptLoss } : {}),
       ...(volume === undefined ? {} : { volume }),
     })
     const job = await followJob(context, started)
