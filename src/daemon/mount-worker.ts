@@ -1,4 +1,4 @@
-import { statfs } from 'node:fs/promises'
+import { spawn } from 'node:child_process'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError } from '../base/index.ts'
 import {
@@ -90,13 +90,22 @@ export class MountWorker {
     const transfer = served ? [served.opening.keys.bytes] : []
     this.#worker.postMessage({ ...message, id }, transfer)
     Atomics.add(this.#mailbox, 0, 1)
-    await Promise.all([done, this.#touch()])
+    await Promise.race([done, this.#touch().then(() => done)])
   }
 
+  /**
+   * By another process: this one, killed in a call on its own mount, would wait for its own answer and never end, and its
+   * successor never begin. Whatever the call answers: the request alone is what is wanted.
+   * @throws FsError when it cannot be started; the worker then hears of the message by its next request
+   */
   async #touch(): Promise<void> {
-    if (this.target === null) return
-    // Whatever it answers: the request alone is what was wanted.
-    await statfs(this.target).catch(() => null)
+    const { target } = this
+    if (target === null) return
+    await new Promise<void>((resolve, reject) => {
+      const child = spawn('stat', ['--file-system', target], { stdio: 'ignore' })
+      child.once('exit', () => resolve())
+      child.once('error', (cause) => reject(new FsError('EIO', 'mount', { target, cause })))
+    })
   }
 
   /** The mount was refused: its worker waits on a descriptor that nothing will come from. */
