@@ -38,6 +38,8 @@ export interface MountRequest {
   readonly target: string
   readonly readOnly?: boolean | undefined
   readonly driver?: Driver | undefined
+  /** Hide what is in the directory. */
+  readonly nonempty?: boolean | undefined
   /** Further flags for mount(8), already checked: nosuid, nodev, noexec, noatime, nodiratime, relatime, sync, dirsync. */
   readonly flags?: readonly string[] | undefined
 }
@@ -48,6 +50,7 @@ export interface AttachRequest {
   readonly target: string
   readonly force?: boolean | undefined
   readonly readOnly?: boolean | undefined
+  readonly nonempty?: boolean | undefined
   readonly flags?: readonly string[] | undefined
 }
 
@@ -114,6 +117,11 @@ export interface DriveInfo {
   readonly freeBytes: number
   /** Bytes in use on its filesystem, by weft and by whoever else writes there. */
   readonly usedBytes: number
+}
+
+export interface DriveAdded extends DriveInfo {
+  /** What a person must know of it: that it shares its disk with another drive. */
+  readonly notes: readonly string[]
 }
 
 export interface NodeStatus {
@@ -249,7 +257,14 @@ export interface VolumeControl {
 
 export interface DriveControl {
   list(): Promise<readonly DriveInfo[]>
-  add(dir: string, options: { readonly class?: 1 | 2 | 3 | undefined }): Promise<DriveInfo>
+  add(
+    dir: string,
+    options: {
+      readonly class?: 1 | 2 | 3 | undefined
+      /** Make the directory when it is missing. */
+      readonly create?: boolean | undefined
+    },
+  ): Promise<DriveAdded>
 }
 
 export interface KeyControl {

@@ -37,7 +37,7 @@ const CODES: Readonly<Record<string, CodeRow>> = {
   ENODEV: { status: 503, next: 'run `weft doctor`' },
   EEXIST: { status: 409, next: 'choose another name' },
   EBUSY: { status: 409, next: 'end what uses it (`weft status` shows mounts), then try again' },
-  ENOTEMPTY: { status: 409, next: 'empty it first, or say --force' },
+  ENOTEMPTY: { status: 409, next: 'empty it first, or name another one' },
   EROFS: { status: 409, next: 'see `weft status` for why it is read-only' },
   ENOTSUP: { status: 501, next: 'see the documentation of this command for what is supported' },
   EOPNOTSUPP: { status: 501, next: 'see the documentation of this command for what is supported' },

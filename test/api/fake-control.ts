@@ -196,7 +196,12 @@ export async function fakeNode(): Promise<FakeNode> {
       },
       async add(dir, options) {
         said('drives.add', [dir, options])
-        return { ...(await drives())[0]!, name: 'd2', dir }
+        return {
+          ...(await drives())[0]!,
+          name: 'd2',
+          dir,
+          notes: [`${dir} is on the same filesystem`],
+        }
       },
     },
     keys: {

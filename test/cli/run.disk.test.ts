@@ -128,6 +128,8 @@ test('mount, umount, attach and detach send absolute paths and say what they did
       w.node.calls.at(-1),
       `mount {"target":"${w.dir}/n","readOnly":true,"flags":["nosuid","noatime"]}`,
     )
+    await w.run('mount p --nonempty')
+    assert.is(w.node.calls.at(-1), `mount {"target":"${w.dir}/p","readOnly":false,"nonempty":true}`)
     await w.run('mount o -o volume=db')
     assert.is(w.node.calls.at(-1), `attach {"volume":"db","target":"${w.dir}/o","readOnly":false}`)
     assert.is(
@@ -206,9 +208,14 @@ test('drives are listed and added', async () => {
     assert.ok(json.drives[0]?.id && json.drives[0].name)
     assert.match(
       (await w.run('drive add extra --class 3')).out,
-      new RegExp(`^drive d2 is added: ${w.dir}/extra, 1 GiB free$`, 'm'),
+      new RegExp(
+        `^drive d2 is added: ${w.dir}/extra, 1 GiB free\n  note: .* same filesystem$`,
+        'm',
+      ),
     )
     assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/extra",{"class":3}]`)
+    await w.run('drive add more --create')
+    assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/more",{"create":true}]`)
   } finally {
     await w.close()
   }
