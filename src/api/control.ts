@@ -131,6 +131,8 @@ export interface NodeStatus {
     readonly pid: number
     readonly startedAt: string
     readonly uptimeSeconds: number
+    /** Path of the main.js it runs. */
+    readonly program: string
   }
   readonly node: { readonly id: string }
   readonly mounts: readonly MountInfo[]

@@ -183,7 +183,12 @@ export const driveAdded = driveInfo.extend({
 export const statusAnswer = z.object({
   version: z.string(),
   home: z.string(),
-  daemon: z.object({ pid: whole, startedAt: z.string(), uptimeSeconds: z.number() }),
+  daemon: z.object({
+    pid: whole,
+    startedAt: z.string(),
+    uptimeSeconds: z.number(),
+    program: z.string(),
+  }),
   node: z.object({ id: z.string() }),
   mounts: z.array(mountInfo),
   volumes: z.array(volumeInfo),

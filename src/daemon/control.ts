@@ -28,6 +28,7 @@ export function nodeControl(node: Node): NodeControl {
         pid: process.pid,
         startedAt: node.startedAt,
         uptimeSeconds: Math.round(process.uptime()),
+        program: node.program,
       },
       node: { id: node.identity.id },
       mounts: mounts.list(),

@@ -104,7 +104,12 @@ export async function fakeNode(): Promise<FakeNode> {
       return {
         version: '0.1.0',
         home,
-        daemon: { pid: process.pid, startedAt: WHEN, uptimeSeconds: 3661 },
+        daemon: {
+          pid: process.pid,
+          startedAt: WHEN,
+          uptimeSeconds: 3661,
+          program: '/opt/weft/dist/main.js',
+        },
         node: { id: NODE_ID },
         mounts,
         volumes: [...volumes.values()],
