@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path'
+import { basename } from 'node:path'
 import yargs, { type Argv } from 'yargs'
 import { asCliError, CliError, renderError, usageError } from './cli-error.ts'
 import { DEFAULT_HOME, NodeClient } from './client.ts'
@@ -7,7 +7,7 @@ import { COMMANDS, type CommandRow, GROUPS } from './commands.ts'
 import { EXIT, type ExitCode, mountHelperCode } from './exit-codes.ts'
 import { fromMountHelper } from './mount-options.ts'
 import { refuseSecretsInArgv, secretInArgv } from './secrets.ts'
-import { systemTerminal, type Terminal } from './terminal.ts'
+import { fromCwd, systemTerminal, type Terminal } from './terminal.ts'
 
 export interface CliCall {
   /** What follows the program's name. */
@@ -104,7 +104,8 @@ function parserFor(
   terminal: Terminal,
   handler: (row: CommandRow, values: Readonly<Record<string, unknown>>) => Promise<void>,
 ): Argv {
-  const parser = yargs()
+  // '/': else yargs asks for the working directory, which may be on a dead mount.
+  const parser = yargs([], '/')
     .scriptName('weft')
     .usage('$0 COMMAND\n\nAn encrypted filesystem with one global namespace.')
     .detectLocale(false)
@@ -193,7 +194,7 @@ function homeOf(values: Readonly<Record<string, unknown>>, terminal: Terminal): 
   const home = typeof given === 'string' ? given : terminal.env.WEFT_HOME
   if (given === '')
     throw usageError('--home is empty', `name a directory, or leave it out for ${DEFAULT_HOME}`)
-  return resolve(terminal.cwd, home === undefined || home === '' ? DEFAULT_HOME : home)
+  return fromCwd(terminal, home === undefined || home === '' ? DEFAULT_HOME : home)
 }
 
 function contextFor(terminal: Terminal, home: string, json: boolean, command: string): Context {

@@ -214,6 +214,40 @@ test('the built program runs by its name and as mount.fuse.weft, and a closed pi
   }
 })
 
+test('a working directory that is gone ends only a command that needs it, in words', async () => {
+  const w = world()
+  const gone = join(w.home, '../gone')
+  const inGone = (...words: string[]) =>
+    process_('sh', [
+      '-c',
+      'mkdir "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"',
+      'sh',
+      gone,
+      process.execPath,
+      mainJs,
+      ...words,
+    ])
+  try {
+    const status = await inGone('--home', join(w.home, 'none'), 'status')
+    assert.is(status.code, 3, status.err)
+    assert.match(status.err, /^weft status: no node runs on /)
+    for (const words of [
+      ['--home', 'relative', 'status'],
+      ['--home', w.home, 'bench', '.'],
+    ]) {
+      const ran = await inGone(...words)
+      assert.is(ran.code, 1, ran.err)
+      assert.match(
+        ran.err,
+        /^weft \w+: the working directory cannot be used: it was removed \(ENOENT\)\n {2}next: cd to another/,
+      )
+      assert.is(ran.err.split('\n').length, 3)
+    }
+  } finally {
+    w.close()
+  }
+})
+
 test('the launchers find Node without a PATH, as mount(8) and cron start them', async () => {
   const w = world()
   const root = join(import.meta.dirname, '../../..')
