@@ -518,6 +518,9 @@ test('bench measures a directory, prints figures and leaves nothing', async () =
     assert.is(figures.length, 9)
     assert.ok(figures.every((figure) => figure.id && figure.name && figure.value > 0))
     assert.equal(readdirSync(w.dir), [])
+    const odd = await weft(['bench', '/proc'])
+    assert.is(odd.exit, 2)
+    assert.match(odd.err, /cannot measure in \/proc: nothing can be made there\n {2}next: name a/)
     const missing = await weft(['bench', join(w.dir, 'none')])
     assert.is(missing.exit, 4)
     assert.match(

@@ -214,6 +214,21 @@ test('the built program runs by its name and as mount.fuse.weft, and a closed pi
   }
 })
 
+test('a home that cannot be made or is no directory is refused before a keeper is started', async () => {
+  const cases: [string, RegExp][] = [
+    ['/proc/x', /cannot use as home \/proc\/x: no directory can be made in \/proc$/m],
+    ['/proc/x/y', /cannot use as home \/proc\/x\/y: no directory can be made in \/proc$/m],
+    ['/etc/passwd', /cannot use as home \/etc\/passwd: it is a file, not a directory$/m],
+  ]
+  for (const [home, says] of cases) {
+    // A process of its own: what it fears is a call that never returns.
+    const ran = await process_(process.execPath, [mainJs, '--home', home, 'up'])
+    assert.is(ran.code, 2, `${home}: ${ran.err}`)
+    assert.match(ran.err, says)
+    assert.match(ran.err, /\n {2}next: run the command as root, or choose a home/)
+  }
+})
+
 test('a working directory that is gone ends only a command that needs it, in words', async () => {
   const w = world()
   const gone = join(w.home, '../gone')
