@@ -8,6 +8,7 @@ import { EXIT, type ExitCode, mountHelperCode } from './exit-codes.ts'
 import { fromMountHelper } from './mount-options.ts'
 import { refuseSecretsInArgv, secretInArgv } from './secrets.ts'
 import { fromCwd, systemTerminal, type Terminal } from './terminal.ts'
+import { filledIn, usageFault } from './words.ts'
 
 export interface CliCall {
   /** What follows the program's name. */
@@ -47,17 +48,23 @@ async function run(call: CliCall, argv: readonly string[], terminal: Terminal): 
     row: CommandRow,
     values: Readonly<Record<string, unknown>>,
   ): Promise<void> => {
+    let home = DEFAULT_HOME
     try {
       const { command } = await row.load()
-      const home = homeOf(values, terminal)
+      home = homeOf(values, terminal)
       const context = contextFor(terminal, home, values.json === true, row.words)
       outcome = { exit: (await command.run(context, new Args(values, row.words))) ?? EXIT.ok }
     } catch (error) {
-      outcome = { error }
+      const { volume } = values
+      outcome = { error: filledIn(asCliError(error), { command: row.words, volume, home }) }
     }
   }
   try {
     refuseSecretsInArgv(argv)
+    if (isCompletion(argv) && argv.includes('--help')) {
+      terminal.out(COMPLETION_HELP)
+      return EXIT.ok
+    }
     const parser = parserFor(call, terminal, handler)
     let printed = ''
     await parser.parseAsync([...argv], {}, (_error, _values, output) => {
@@ -79,6 +86,20 @@ async function run(call: CliCall, argv: readonly string[], terminal: Terminal): 
   }
 }
 
+/** yargs answers its own command with the script, whatever else is asked. */
+function isCompletion(argv: readonly string[]): boolean {
+  return wordsOf(argv)[0] === 'completion'
+}
+
+const COMPLETION_HELP = `weft completion
+
+Print a script that completes weft commands in your shell (bash and zsh)
+
+Examples:
+  weft completion >> ~/.bashrc                                Every new bash completes weft
+  source <(weft completion)                                   This one does at once
+`
+
 function fail(thrown: unknown, command: string, json: boolean, terminal: Terminal): ExitCode {
   const error = asCliError(thrown)
   terminal.err(renderError(error, command, json))
@@ -92,11 +113,8 @@ function usageOf(error: unknown, argv: readonly string[], command: string): CliE
   const said = error instanceof Error ? error.message : String(error)
   // A word too many behind --passphrase is a passphrase. It is not repeated.
   if (argv.includes('--passphrase') && /^Unknown argument/.test(said)) return secretInArgv()
-  const message = said.split('\n')[0] || 'the command line is wrong'
-  return usageError(
-    message.charAt(0).toLowerCase() + message.slice(1),
-    `weft ${command}${command === '' ? '' : ' '}--help`,
-  )
+  const row = COMMANDS.find(({ words }) => words === command) ?? null
+  return usageFault(said, row, command)
 }
 
 function parserFor(
@@ -174,15 +192,20 @@ function addCommand(
   )
 }
 
-/** The words of the command in a line, for the head of an error; '' when it names none. */
-function commandOf(argv: readonly string[]): string {
+/** What of a line is no option: the command and its places, and values of options of its own. */
+function wordsOf(argv: readonly string[]): string[] {
   const words: string[] = []
   for (let at = 0; at < argv.length; at++) {
     const word = argv[at] ?? ''
     if (word === '--home') at++
     else if (!word.startsWith('-')) words.push(word)
   }
-  const [first = '', second = ''] = words
+  return words
+}
+
+/** The words of the command in a line, for the head of an error; '' when it names none. */
+function commandOf(argv: readonly string[]): string {
+  const [first = '', second = ''] = wordsOf(argv)
   const rows = COMMANDS.map((row) => row.words)
   if (rows.includes(`${first} ${second}`)) return `${first} ${second}`
   return rows.includes(first) || first in GROUPS ? first : ''

@@ -154,8 +154,9 @@ type PersonOpener = Exclude<Opener, { kind: 'node' }>
 function asBundleOpener(opener: Opener): Exclude<KeyHolder, { kind: 'node' } | { kind: 'opened' }> {
   if (opener.kind === 'node') {
     throw new FsError('EINVAL', 'key', {
-      message: "this node's own key proves nothing here",
-      next: 'give --passphrase-file, --key-file or --share',
+      message:
+        "this node's own key proves nothing here: a backup is for the day when this node is lost",
+      next: 'give what would open it then: --passphrase, --passphrase-file FILE, --identity KEYFILE, or --share FILE for each share',
     })
   }
   const person: PersonOpener = opener
