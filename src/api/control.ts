@@ -38,6 +38,8 @@ export interface MountRequest {
   readonly target: string
   readonly readOnly?: boolean | undefined
   readonly driver?: Driver | undefined
+  /** Hide what is in the directory. */
+  readonly nonempty?: boolean | undefined
   /** Further flags for mount(8), already checked: nosuid, nodev, noexec, noatime, nodiratime, relatime, sync, dirsync. */
   readonly flags?: readonly string[] | undefined
 }
@@ -48,6 +50,7 @@ export interface AttachRequest {
   readonly target: string
   readonly force?: boolean | undefined
   readonly readOnly?: boolean | undefined
+  readonly nonempty?: boolean | undefined
   readonly flags?: readonly string[] | undefined
 }
 
@@ -116,6 +119,11 @@ export interface DriveInfo {
   readonly usedBytes: number
 }
 
+export interface DriveAdded extends DriveInfo {
+  /** What a person must know of it: that it shares its disk with another drive. */
+  readonly notes: readonly string[]
+}
+
 export interface NodeStatus {
   readonly version: string
   readonly home: string
@@ -123,6 +131,8 @@ export interface NodeStatus {
     readonly pid: number
     readonly startedAt: string
     readonly uptimeSeconds: number
+    /** Path of the main.js it runs. */
+    readonly program: string
   }
   readonly node: { readonly id: string }
   readonly mounts: readonly MountInfo[]
@@ -249,7 +259,14 @@ export interface VolumeControl {
 
 export interface DriveControl {
   list(): Promise<readonly DriveInfo[]>
-  add(dir: string, options: { readonly class?: 1 | 2 | 3 | undefined }): Promise<DriveInfo>
+  add(
+    dir: string,
+    options: {
+      readonly class?: 1 | 2 | 3 | undefined
+      /** Make the directory when it is missing. */
+      readonly create?: boolean | undefined
+    },
+  ): Promise<DriveAdded>
 }
 
 export interface KeyControl {

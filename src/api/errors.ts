@@ -37,7 +37,7 @@ const CODES: Readonly<Record<string, CodeRow>> = {
   ENODEV: { status: 503, next: 'run `weft doctor`' },
   EEXIST: { status: 409, next: 'choose another name' },
   EBUSY: { status: 409, next: 'end what uses it (`weft status` shows mounts), then try again' },
-  ENOTEMPTY: { status: 409, next: 'empty it first, or say --force' },
+  ENOTEMPTY: { status: 409, next: 'empty it first, or name another one' },
   EROFS: { status: 409, next: 'see `weft status` for why it is read-only' },
   ENOTSUP: { status: 501, next: 'see the documentation of this command for what is supported' },
   EOPNOTSUPP: { status: 501, next: 'see the documentation of this command for what is supported' },
@@ -71,7 +71,7 @@ export function failureOf(thrown: unknown, op: string): Failure {
   if (thrown instanceof FsError) {
     const row = CODES[thrown.code]
     const { next, ...subject } = thrown.subject
-    const [message, act] = splitAct(thrown.message)
+    const [message, act] = splitAct(thrown)
     const given = typeof next === 'string' && next !== '' ? next : act
     const said = given ?? row?.next ?? UNEXPECTED_NEXT
     const error = {
@@ -105,10 +105,16 @@ export function failureOf(thrown: unknown, op: string): Failure {
 }
 
 /** Rooms below name the command that helps at the end of their message: "…; run: COMMAND". */
-function splitAct(message: string): [message: string, act: string | undefined] {
-  const at = message.lastIndexOf('; run: ')
-  return at < 0 ? [message, undefined] : [message.slice(0, at), message.slice(at + 7)]
+function splitAct({ op, message: said }: FsError): [message: string, act: string | undefined] {
+  // Room crypto begins its messages with the operation, which the answer has beside them.
+  const message = said.startsWith('key.') ? said.replace(`${op}: `, '') : said
+  const words = OPS_WITH_ACT.includes(op) ? '; ' : '; run: '
+  const at = message.lastIndexOf(words)
+  return at < 0 ? [message, undefined] : [message.slice(0, at), message.slice(at + words.length)]
 }
+
+/** Their messages always end in what to give instead (volumes/spec.ts, volumes/size.ts). */
+const OPS_WITH_ACT: readonly string[] = ['volume.spec']
 
 /** The status fastify gave an error of its own (bad JSON, body too large), 0 for others. */
 function statusOf(thrown: unknown): number {

@@ -159,8 +159,11 @@ export const ROUTES: readonly Route[] = [
   route('POST', '/v1/drives', 'drive add', {
     summary: 'Make an empty directory a drive',
     body: schema.driveAddBody,
-    answer: schema.driveInfo,
-    run: (control, { body }) => control.drives.add(body.dir, { class: body.class }),
+    answer: schema.driveAdded,
+    run: (control, { body }) => {
+      const { dir, ...options } = body
+      return control.drives.add(dir, options)
+    },
   }),
 
   route('GET', KEYS, 'key list', {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type {
   DrillResult,
+  DriveAdded,
   DriveInfo,
   FsckReport,
   JobInfo,
@@ -52,6 +53,7 @@ export const mountBody = z.strictObject({
   target: absolutePath,
   readOnly: z.boolean().optional(),
   driver: z.enum(['kernel', 'fuse-native']).optional(),
+  nonempty: z.boolean().optional(),
   flags: flags.optional(),
 })
 export const attachBody = z.strictObject({
@@ -59,6 +61,7 @@ export const attachBody = z.strictObject({
   target: absolutePath,
   force: z.boolean().optional(),
   readOnly: z.boolean().optional(),
+  nonempty: z.boolean().optional(),
   flags: flags.optional(),
 })
 export const unmountBody = z.strictObject({ target: absolutePath, force: z.boolean().optional() })
@@ -77,6 +80,7 @@ export const forceQuery = z.strictObject({ force: z.enum(['true', 'false']).opti
 export const driveAddBody = z.strictObject({
   dir: absolutePath,
   class: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
+  create: z.boolean().optional(),
 })
 export const keyAddBody = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('passphrase'), passphrase: secret, label: label.optional() }),
@@ -172,10 +176,19 @@ export const driveInfo = z.object({
   usedBytes: whole,
 }) satisfies z.ZodType<DriveInfo>
 
+export const driveAdded = driveInfo.extend({
+  notes: z.array(z.string()),
+}) satisfies z.ZodType<DriveAdded>
+
 export const statusAnswer = z.object({
   version: z.string(),
   home: z.string(),
-  daemon: z.object({ pid: whole, startedAt: z.string(), uptimeSeconds: z.number() }),
+  daemon: z.object({
+    pid: whole,
+    startedAt: z.string(),
+    uptimeSeconds: z.number(),
+    program: z.string(),
+  }),
   node: z.object({ id: z.string() }),
   mounts: z.array(mountInfo),
   volumes: z.array(volumeInfo),

@@ -15,7 +15,7 @@ export interface Log {
 export function openLog(fd: number, level: 'debug' | 'info' | 'warn' | 'error' = 'info'): Log {
   // Loaded here and not at the top: the CLI and the keeper import this door, and pino takes 30 ms and 6 MiB.
   const { pino }: typeof Pino = createRequire(import.meta.url)('pino')
-  return pino(
+  const lines = pino(
     {
       level,
       base: { pid: process.pid },
@@ -24,6 +24,18 @@ export function openLog(fd: number, level: 'debug' | 'info' | 'warn' | 'error' =
     },
     pino.destination({ fd, sync: true }),
   )
+  return withFields(lines, {})
+}
+
+/** pino writes a field of a child and the same field of a line one after the other; a later one replaces the earlier here. */
+function withFields(lines: Pino.Logger, always: object): Log {
+  return {
+    debug: (fields, message) => lines.debug({ ...always, ...fields }, message),
+    info: (fields, message) => lines.info({ ...always, ...fields }, message),
+    warn: (fields, message) => lines.warn({ ...always, ...fields }, message),
+    error: (fields, message) => lines.error({ ...always, ...fields }, message),
+    child: (fields) => withFields(lines, { ...always, ...fields }),
+  }
 }
 
 export const silentLog: Log = {

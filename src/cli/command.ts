@@ -1,9 +1,8 @@
-import { resolve } from 'node:path'
 import type { Options, PositionalOptions } from 'yargs'
 import { usageError } from './cli-error.ts'
 import type { NodeClient } from './client.ts'
 import type { ExitCode } from './exit-codes.ts'
-import type { Terminal } from './terminal.ts'
+import { fromCwd, type Terminal } from './terminal.ts'
 
 /** One command: what stands in its file. Its words and its one-line description stand in commands.ts. */
 export interface Command {
@@ -81,7 +80,7 @@ export class Args {
 
 /** A path as the node must be told it: absolute, whatever directory the caller is in. */
 export function absolute(context: Context, path: string): string {
-  return resolve(context.terminal.cwd, path)
+  return fromCwd(context.terminal, path)
 }
 
 export function volumePath(volume: string, rest = ''): string {

@@ -3,6 +3,8 @@ import { usageError } from './cli-error.ts'
 /** What the words after -o mean to us. */
 export interface MountOptions {
   readonly readOnly: boolean
+  /** Hide what the directory holds. */
+  readonly nonempty: boolean
   readonly driver: 'kernel' | 'fuse-native' | undefined
   readonly home: string | undefined
   /** Attach this volume in place of mounting the namespace. */
@@ -62,6 +64,7 @@ const IGNORED = new Set([
 export function parseMountOptions(given: readonly string[]): MountOptions {
   const flags: string[] = []
   let readOnly = false
+  let nonempty = false
   let driver: MountOptions['driver']
   let home: string | undefined
   let volume: string | undefined
@@ -70,21 +73,27 @@ export function parseMountOptions(given: readonly string[]): MountOptions {
     const value = rest.join('=')
     if (word === '' || IGNORED.has(word) || /^(x-|comment=|uhelper=|helper=)/i.test(word)) continue
     if (word === 'ro') readOnly = true
+    else if (word === 'nonempty') nonempty = true
     else if (FLAGS.has(word)) flags.push(word)
     else if (name === 'home' && value.startsWith('/')) home = value
     else if (name === 'volume' && value !== '') volume = value
     else if (name === 'driver' && (value === 'kernel' || value === 'fuse-native')) driver = value
     else {
-      const known = ['ro', ...FLAGS, 'home=/DIR', 'volume=NAME', 'driver=kernel|fuse-native'].join(
-        ', ',
-      )
+      const known = [
+        'ro',
+        ...FLAGS,
+        'nonempty',
+        'home=/DIR',
+        'volume=NAME',
+        'driver=kernel|fuse-native',
+      ].join(', ')
       throw usageError(`mount option "${word}" is not known`, `use some of: ${known}`)
     }
   }
   // rw after ro takes it back, as mount(8) does: the last word counts.
   const words = given.flatMap((text) => text.split(','))
   if (words.lastIndexOf('rw') > words.lastIndexOf('ro')) readOnly = false
-  return { readOnly, driver, home, volume, flags }
+  return { readOnly, nonempty, driver, home, volume, flags }
 }
 
 /**

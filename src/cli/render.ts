@@ -32,6 +32,11 @@ export function duration(seconds: number): string {
     .join(' ')
 }
 
+/** '1 volume', '2 volumes'. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`
+}
+
 export interface Column {
   readonly title: string
   /** Numbers and sizes stand right. */

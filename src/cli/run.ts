@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path'
+import { basename } from 'node:path'
 import yargs, { type Argv } from 'yargs'
 import { asCliError, CliError, renderError, usageError } from './cli-error.ts'
 import { DEFAULT_HOME, NodeClient } from './client.ts'
@@ -7,7 +7,8 @@ import { COMMANDS, type CommandRow, GROUPS } from './commands.ts'
 import { EXIT, type ExitCode, mountHelperCode } from './exit-codes.ts'
 import { fromMountHelper } from './mount-options.ts'
 import { refuseSecretsInArgv, secretInArgv } from './secrets.ts'
-import { systemTerminal, type Terminal } from './terminal.ts'
+import { fromCwd, systemTerminal, type Terminal } from './terminal.ts'
+import { filledIn, usageFault } from './words.ts'
 
 export interface CliCall {
   /** What follows the program's name. */
@@ -47,17 +48,23 @@ async function run(call: CliCall, argv: readonly string[], terminal: Terminal): 
     row: CommandRow,
     values: Readonly<Record<string, unknown>>,
   ): Promise<void> => {
+    let home = DEFAULT_HOME
     try {
       const { command } = await row.load()
-      const home = homeOf(values, terminal)
+      home = homeOf(values, terminal)
       const context = contextFor(terminal, home, values.json === true, row.words)
       outcome = { exit: (await command.run(context, new Args(values, row.words))) ?? EXIT.ok }
     } catch (error) {
-      outcome = { error }
+      const { volume } = values
+      outcome = { error: filledIn(asCliError(error), { command: row.words, volume, home }) }
     }
   }
   try {
     refuseSecretsInArgv(argv)
+    if (isCompletion(argv) && argv.includes('--help')) {
+      terminal.out(COMPLETION_HELP)
+      return EXIT.ok
+    }
     const parser = parserFor(call, terminal, handler)
     let printed = ''
     await parser.parseAsync([...argv], {}, (_error, _values, output) => {
@@ -79,6 +86,20 @@ async function run(call: CliCall, argv: readonly string[], terminal: Terminal): 
   }
 }
 
+/** yargs answers its own command with the script, whatever else is asked. */
+function isCompletion(argv: readonly string[]): boolean {
+  return wordsOf(argv)[0] === 'completion'
+}
+
+const COMPLETION_HELP = `weft completion
+
+Print a script that completes weft commands in your shell (bash and zsh)
+
+Examples:
+  weft completion >> ~/.bashrc                                Every new bash completes weft
+  source <(weft completion)                                   This one does at once
+`
+
 function fail(thrown: unknown, command: string, json: boolean, terminal: Terminal): ExitCode {
   const error = asCliError(thrown)
   terminal.err(renderError(error, command, json))
@@ -92,11 +113,8 @@ function usageOf(error: unknown, argv: readonly string[], command: string): CliE
   const said = error instanceof Error ? error.message : String(error)
   // A word too many behind --passphrase is a passphrase. It is not repeated.
   if (argv.includes('--passphrase') && /^Unknown argument/.test(said)) return secretInArgv()
-  const message = said.split('\n')[0] || 'the command line is wrong'
-  return usageError(
-    message.charAt(0).toLowerCase() + message.slice(1),
-    `weft ${command}${command === '' ? '' : ' '}--help`,
-  )
+  const row = COMMANDS.find(({ words }) => words === command) ?? null
+  return usageFault(said, row, command)
 }
 
 function parserFor(
@@ -104,7 +122,8 @@ function parserFor(
   terminal: Terminal,
   handler: (row: CommandRow, values: Readonly<Record<string, unknown>>) => Promise<void>,
 ): Argv {
-  const parser = yargs()
+  // '/': else yargs asks for the working directory, which may be on a dead mount.
+  const parser = yargs([], '/')
     .scriptName('weft')
     .usage('$0 COMMAND\n\nAn encrypted filesystem with one global namespace.')
     .detectLocale(false)
@@ -173,15 +192,20 @@ function addCommand(
   )
 }
 
-/** The words of the command in a line, for the head of an error; '' when it names none. */
-function commandOf(argv: readonly string[]): string {
+/** What of a line is no option: the command and its places, and values of options of its own. */
+function wordsOf(argv: readonly string[]): string[] {
   const words: string[] = []
   for (let at = 0; at < argv.length; at++) {
     const word = argv[at] ?? ''
     if (word === '--home') at++
     else if (!word.startsWith('-')) words.push(word)
   }
-  const [first = '', second = ''] = words
+  return words
+}
+
+/** The words of the command in a line, for the head of an error; '' when it names none. */
+function commandOf(argv: readonly string[]): string {
+  const [first = '', second = ''] = wordsOf(argv)
   const rows = COMMANDS.map((row) => row.words)
   if (rows.includes(`${first} ${second}`)) return `${first} ${second}`
   return rows.includes(first) || first in GROUPS ? first : ''
@@ -193,7 +217,7 @@ function homeOf(values: Readonly<Record<string, unknown>>, terminal: Terminal): 
   const home = typeof given === 'string' ? given : terminal.env.WEFT_HOME
   if (given === '')
     throw usageError('--home is empty', `name a directory, or leave it out for ${DEFAULT_HOME}`)
-  return resolve(terminal.cwd, home === undefined || home === '' ? DEFAULT_HOME : home)
+  return fromCwd(terminal, home === undefined || home === '' ? DEFAULT_HOME : home)
 }
 
 function contextFor(terminal: Terminal, home: string, json: boolean, command: string): Context {

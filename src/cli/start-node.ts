@@ -1,21 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import {
-  accessSync,
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { accessSync, closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { NodeStatus } from '../api/index.ts'
-import { codeOf } from '../base/index.ts'
 import { CliError, fileError } from './cli-error.ts'
 import type { Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { keeperPid } from './keeper-lock.ts'
+import { makeDirectory } from './make-directory.ts'
 import { sleep } from './terminal.ts'
 
 /** A start replays the journal of the last second at most; longer means that something is wrong, or very large. */
@@ -93,31 +84,19 @@ function spawnKeeper(context: Context): SpawnedKeeper {
   return { child, logPath: log.path, offset: log.offset, ended: () => ended }
 }
 
+const HOME_NEXT = 'run the command as root, or choose a home you can write: weft --home DIR up'
+
+/** The home is made and proven writable here: a keeper that cannot use it would only be waited for. */
 function openKeeperLog(home: string): { fd: number; path: string; offset: number } {
   const path = join(home, 'log', 'keeper.log')
+  makeDirectory(home, 'use as home', HOME_NEXT)
+  makeDirectory(join(home, 'log'), 'use as home', HOME_NEXT)
   try {
-    mkdirSync(join(home, 'log'), { recursive: true, mode: 0o700 })
+    accessSync(home, constants.W_OK)
     const fd = openSync(path, 'a', 0o600)
     return { fd, path, offset: fstatSync(fd).size }
   } catch (error) {
-    throw fileError(
-      codeOf(error) === 'ENOENT' ? (whyNotBelow(home) ?? error) : error,
-      'use as home',
-      home,
-      'run the command as root, or choose a home you can write: weft --home DIR up',
-    )
-  }
-}
-
-/** mkdirSync with recursive says ENOENT on a read-only disk (measured, Node 20.20): ask the parent that is there. */
-function whyNotBelow(path: string): unknown {
-  let parent = dirname(path)
-  while (!existsSync(parent)) parent = dirname(parent)
-  try {
-    accessSync(parent, constants.W_OK)
-    return null
-  } catch (error) {
-    return error
+    throw fileError(error, 'use as home', home, HOME_NEXT)
   }
 }
 

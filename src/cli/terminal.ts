@@ -1,6 +1,7 @@
 import { openSync } from 'node:fs'
+import { isAbsolute, resolve } from 'node:path'
 import { ReadStream } from 'node:tty'
-import { type Clock, systemClock } from '../base/index.ts'
+import { type Clock, codeOf, systemClock } from '../base/index.ts'
 import { CliError } from './cli-error.ts'
 import { EXIT } from './exit-codes.ts'
 
@@ -12,6 +13,7 @@ export interface Terminal {
   readonly errIsTty: boolean
   readonly columns: number
   readonly env: Readonly<Record<string, string | undefined>>
+  /** @throws CliError when it is on a dead mount, or removed; `fromCwd` asks for it only where a path needs it */
   readonly cwd: string
   readonly clock: Clock
   /** Path of main.js, which `weft up` starts again as the keeper. */
@@ -36,7 +38,9 @@ export function systemTerminal(program: string): Terminal {
     errIsTty: process.stderr.isTTY === true,
     columns: process.stdout.columns ?? 100,
     env: process.env,
-    cwd: process.cwd(),
+    get cwd() {
+      return workingDirectory()
+    },
     clock: systemClock(),
     program,
     askSecret: askOnTty,
@@ -44,6 +48,27 @@ export function systemTerminal(program: string): Terminal {
       process.on('SIGINT', call)
       return () => process.off('SIGINT', call)
     },
+  }
+}
+
+/** A path as a person gave it, made absolute. @throws CliError when it is relative to a directory that is gone */
+export function fromCwd(terminal: Terminal, path: string): string {
+  return isAbsolute(path) ? resolve(path) : resolve(terminal.cwd, path)
+}
+
+function workingDirectory(): string {
+  try {
+    return process.cwd()
+  } catch (cause) {
+    const code = codeOf(cause)
+    const why = code === 'ENOENT' ? 'it was removed' : 'its mount is dead'
+    throw new CliError({
+      exit: EXIT.failed,
+      code,
+      message: `the working directory cannot be used: ${why} (${code})`,
+      next: 'cd to another directory, or give absolute paths; `weft doctor` finds dead mounts',
+      cause,
+    })
   }
 }
 

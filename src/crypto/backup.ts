@@ -48,7 +48,7 @@ export function importBundle(
   const owner = field(lines, 'Volume')
   if (!/^[0-9a-f]{32}$/.test(owner)) throw new CorruptError('key backup without a volume id')
   if (volumeId !== null && owner !== volumeId) {
-    throw refused(`a backup of volume ${owner}, not of ${volumeId}`)
+    throw refused(`a backup of volume ${owner}, not of ${volumeId}`, { backupOf: owner })
   }
   const bodyAt = lines.indexOf('') + 1
   return { volumeId: hexId<VolumeId>(owner), bundle: parseBody(lines.slice(bodyAt).join('')) }
@@ -68,8 +68,8 @@ function field(lines: readonly string[], name: string): string {
   return lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2) ?? ''
 }
 
-function refused(why: string): FsError {
-  return new FsError('EINVAL', 'key.import', { message: `key.import: this is ${why}` })
+function refused(why: string, subject: { backupOf?: string } = {}): FsError {
+  return new FsError('EINVAL', 'key.import', { ...subject, message: `key.import: this is ${why}` })
 }
 
 function checksumOf(lines: readonly string[]): string {

@@ -14,6 +14,7 @@ import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
 import { addDrive } from './drive-list.ts'
 import type { Node } from './node.ts'
+import { checkDrivePlace, checkMountPoint, sharedDiskNotes } from './places.ts'
 import type { NodeVolume } from './volumes.ts'
 
 /** What a person asks of the node, in the words of the control API. */
@@ -27,6 +28,7 @@ export function nodeControl(node: Node): NodeControl {
         pid: process.pid,
         startedAt: node.startedAt,
         uptimeSeconds: Math.round(process.uptime()),
+        program: node.program,
       },
       node: { id: node.identity.id },
       mounts: mounts.list(),
@@ -40,9 +42,15 @@ export function nodeControl(node: Node): NodeControl {
       return { program: program ?? node.program }
     },
     mounts: async () => mounts.list(),
-    mount: (request) => mounts.mount(request),
+    mount: async (request) => {
+      await checkMountPoint('mount', request.target, request.nonempty ?? false)
+      return await mounts.mount(request)
+    },
     umount: (request) => mounts.umount(request),
-    attach: (request) => mounts.attach(request),
+    attach: async (request) => {
+      await checkMountPoint('attach', request.target, request.nonempty ?? false)
+      return await mounts.attach(request)
+    },
     detach: (request) => mounts.umount(request),
     fsck: async ({ volume, repair, acceptLoss = false }) =>
       node.fsck(volume, { repair, acceptLoss }),
@@ -65,9 +73,10 @@ export function nodeControl(node: Node): NodeControl {
     drives: {
       list: () => driveInfos(node),
       add: async (dir, options) => {
+        await checkDrivePlace(dir, options.create ?? false)
         const drive = addDrive(node.home, node.identity.id, dir, options.class ?? 2)
         await node.restart(null)
-        return await driveInfo(node, drive)
+        return { ...(await driveInfo(node, drive)), notes: sharedDiskNotes(drive, node.drives) }
       },
     },
     keys: {
@@ -145,8 +154,9 @@ type PersonOpener = Exclude<Opener, { kind: 'node' }>
 function asBundleOpener(opener: Opener): Exclude<KeyHolder, { kind: 'node' } | { kind: 'opened' }> {
   if (opener.kind === 'node') {
     throw new FsError('EINVAL', 'key', {
-      message: "this node's own key proves nothing here",
-      next: 'give --passphrase-file, --key-file or --share',
+      message:
+        "this node's own key proves nothing here: a backup is for the day when this node is lost",
+      next: 'give what would open it then: --passphrase, --passphrase-file FILE, --identity KEYFILE, or --share FILE for each share',
     })
   }
   const person: PersonOpener = opener

@@ -33,7 +33,10 @@ export function addDrive(home: string, node: NodeId, directory: string, cos: Ser
   const dir = resolve(directory)
   const dirs = read(path)
   if (dirs.includes(dir)) {
-    throw new FsError('EEXIST', 'drive.add', { message: `${dir} is a drive of this node already` })
+    throw new FsError('EEXIST', 'drive.add', {
+      message: `${dir} is a drive of this node already`,
+      next: 'weft drive list shows them; name another directory',
+    })
   }
   const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
   write(path, [...dirs, dir])

@@ -172,5 +172,6 @@ function refuseUnlessEmpty(dir: string, names: readonly string[]): void {
   throw new FsError('ENOTEMPTY', 'drive.init', {
     dir,
     message: `${dir} is not empty (${shown}${foreign.length > 3 ? ', …' : ''}): a drive needs a directory of its own`,
+    next: `name an empty directory, as in: weft drive add ${join(dir, 'weft')} --create`,
   })
 }

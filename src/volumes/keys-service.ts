@@ -176,7 +176,7 @@ export class KeysService {
     text: string,
     opener: BundleOpener | { kind: 'node' },
   ): Promise<ImportedBackup> {
-    const { bundle: backup } = importBundle(text, id)
+    const backup = readBackup(text, id)
     const { record } = await this.#registry.get(id)
     const backupKeys = await this.#openBundle(record.name, id, backup, opener)
     try {
@@ -223,7 +223,7 @@ export class KeysService {
     opener: BundleOpener | { kind: 'node' },
     neededEpochs: readonly KeyEpoch[] = [],
   ): Promise<Drill> {
-    const bundle = text === null ? record.keys : importBundle(text, record.id).bundle
+    const bundle = text === null ? record.keys : readBackup(text, record.id)
     const backup = await this.#openBundle(record.name, record.id, bundle, opener)
     try {
       const inUse = await this.#openIfWeCan(record)
@@ -292,7 +292,8 @@ export class KeysService {
     if (!bundle.slots.some((slot) => this.#isOurs(slot))) {
       throw new FsError('ENOKEY', 'key.open', {
         volume: name,
-        message: `volume ${name}: this node has no key slot for it; open it with a passphrase, a key file or shares, as in: weft key unlock ${name} --passphrase-file FILE`,
+        message: `volume ${name}: this node has no key slot for it`,
+        next: `open it with a passphrase, a key file or shares, as in: weft key unlock ${name} --passphrase-file FILE`,
       })
     }
     return openBundle(bundle, id, { kind: 'keypair', ...this.#node.keys.box })
@@ -360,6 +361,19 @@ export function parseRecipient(text: string): Buffer {
   throw new FsError('EINVAL', 'key.add', {
     message: `recipient ${JSON.stringify(text.slice(0, 60))}: not a public key (44 characters of base64); weft key create --out FILE makes a pair and prints its public key`,
   })
+}
+
+/** A backup is a file that a person gives: damage in it is their news, not ours. @throws FsError EINVAL, ENOTSUP */
+function readBackup(text: string, id: VolumeId): KeyBundle {
+  try {
+    return importBundle(text, id).bundle
+  } catch (error) {
+    if (!(error instanceof CorruptError)) throw error
+    throw new FsError('EINVAL', 'key.import', {
+      cause: error,
+      message: `this is a damaged backup: ${error.message}`,
+    })
+  }
 }
 
 /** Whether `opened` holds the KEK that a bundle's keyring is sealed with now. */

@@ -436,7 +436,8 @@ export class VolumeRegistry {
     if ((await this.#coordinator.get(nameKey(name))) === null) return
     throw new FsError('EEXIST', 'volume.create', {
       volume: name,
-      message: `volume ${name}: exists already; choose another name, or look at it with: weft volume inspect ${name}`,
+      message: `volume ${name} exists already`,
+      next: `choose another name, or look at it with: weft volume inspect ${name}`,
     })
   }
 }

@@ -104,7 +104,12 @@ export async function fakeNode(): Promise<FakeNode> {
       return {
         version: '0.1.0',
         home,
-        daemon: { pid: process.pid, startedAt: WHEN, uptimeSeconds: 3661 },
+        daemon: {
+          pid: process.pid,
+          startedAt: WHEN,
+          uptimeSeconds: 3661,
+          program: '/opt/weft/dist/main.js',
+        },
         node: { id: NODE_ID },
         mounts,
         volumes: [...volumes.values()],
@@ -196,7 +201,12 @@ export async function fakeNode(): Promise<FakeNode> {
       },
       async add(dir, options) {
         said('drives.add', [dir, options])
-        return { ...(await drives())[0]!, name: 'd2', dir }
+        return {
+          ...(await drives())[0]!,
+          name: 'd2',
+          dir,
+          notes: [`${dir} is on the same filesystem`],
+        }
       },
     },
     keys: {

@@ -83,6 +83,10 @@ test('the help of weft and of each group lists what is in it', async () => {
 
 test('completion prints a script, and completes groups, verbs and options', async () => {
   assert.match((await weft(['completion'])).out, /_weft_yargs_completions/)
+  const help = await weft(['completion', '--help'])
+  assert.is(help.exit, 0)
+  assert.match(help.out, /^weft completion\n\nPrint a script.*^Examples:$/ms)
+  assert.not.match(help.out, /_weft_yargs_completions/)
   assert.match((await weft(['--get-yargs-completions', 'weft', 'vol'])).out, /^volume\b/m)
   const verbs = (await weft(['--get-yargs-completions', 'weft', 'volume', ''])).out
   for (const verb of ['create', 'list', 'inspect', 'resize', 'delete'])
@@ -107,13 +111,30 @@ test('a wrong command line is exit 2, says what is wrong and where to read on, a
       /^weft volume: a verb is missing: create, list, inspect, resize, delete\n {2}next: weft volume --help\n$/,
     ],
     [['volume', 'nonsense'], /^weft volume: unknown/],
-    [['mount'], /^weft mount: not enough.*\n {2}next: weft mount --help\n$/],
+    [
+      ['mount'],
+      /^weft mount: TARGET is missing\n {2}next: weft mount TARGET; weft mount --help has examples\n$/,
+    ],
+    [
+      ['attach', 'notes'],
+      /^weft attach: TARGET is missing\n {2}next: weft attach VOLUME TARGET; weft attach --help/,
+    ],
+    [['attach'], /^weft attach: VOLUME and TARGET are missing\n/],
+    [['key', 'recover', 'v'], /^weft key recover: SHARES is missing\n {2}next: .* VOLUME SHARES…;/],
+    [['key', 'drill'], /^weft key drill: VOLUME is missing\n {2}next: .* VOLUME \[FILE\];/],
     [['status', 'more'], /^weft status: unknown argument: more/],
     [['status', '--nonsense'], /^weft status: unknown argument: nonsense/],
     [['status', '--home'], /^weft status: not enough arguments following: home/],
     [['status', '--home', ''], /^weft status: --home is empty/],
     [['status', '--home', '/a', '--home', '/b'], /^weft status: --home is given more than once/],
-    [['mount', '/mnt', '--driver', 'other'], /^weft mount: invalid values/],
+    [
+      ['mount', '/mnt', '--driver', 'other'],
+      /^weft mount: --driver "other" is not known\n {2}next: use one of kernel, fuse-native; weft mount/,
+    ],
+    [
+      ['drive', 'add', '/d', '--class', '7'],
+      /^weft drive add: --class "7" is not known\n {2}next: use one of 1, 2, 3; weft drive add/,
+    ],
     [
       ['key', 'split', 'v', '--shares', 'five', '--threshold', '3', '--out', 'x'],
       /^weft key split: --shares has to be a whole number from 2 to 255/,

@@ -128,6 +128,8 @@ test('mount, umount, attach and detach send absolute paths and say what they did
       w.node.calls.at(-1),
       `mount {"target":"${w.dir}/n","readOnly":true,"flags":["nosuid","noatime"]}`,
     )
+    await w.run('mount p --nonempty')
+    assert.is(w.node.calls.at(-1), `mount {"target":"${w.dir}/p","readOnly":false,"nonempty":true}`)
     await w.run('mount o -o volume=db')
     assert.is(w.node.calls.at(-1), `attach {"volume":"db","target":"${w.dir}/o","readOnly":false}`)
     assert.is(
@@ -206,9 +208,14 @@ test('drives are listed and added', async () => {
     assert.ok(json.drives[0]?.id && json.drives[0].name)
     assert.match(
       (await w.run('drive add extra --class 3')).out,
-      new RegExp(`^drive d2 is added: ${w.dir}/extra, 1 GiB free$`, 'm'),
+      new RegExp(
+        `^drive d2 is added: ${w.dir}/extra, 1 GiB free\n  note: .* same filesystem$`,
+        'm',
+      ),
     )
     assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/extra",{"class":3}]`)
+    await w.run('drive add more --create')
+    assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/more",{"create":true}]`)
   } finally {
     await w.close()
   }
@@ -332,8 +339,115 @@ test('keys: export, drill and import move a backup, lock and unlock say the stat
     assert.match((await w.run('key list notes')).out, /^volume notes is locked/)
     const wrong = await w.run('key unlock notes --passphrase', { typed: ['wrong'] })
     assert.is(wrong.exit, 6)
-    assert.match(wrong.err, /the passphrase opens no slot\n {2}next: /)
+    assert.match(
+      wrong.err,
+      /the passphrase opens no slot; the slots of notes are 1 \(this node\)\n {2}next: give what a slot takes: weft key unlock notes \(slot 1\)\n/,
+    )
     assert.is((await w.run('key unlock notes --passphrase', { typed: ['right horse'] })).exit, 0)
+  } finally {
+    await w.close()
+  }
+})
+
+test('the next step of a refusal is a command line of the command that was given', async () => {
+  const w = await world()
+  const backup = (message: string, subject = {}) =>
+    new FsError('EINVAL', 'key.import', { ...subject, message: `key.import: this is ${message}` })
+  const spec = (key: string, message: string) =>
+    new FsError('EINVAL', 'volume.spec', { key, message })
+  try {
+    await w.run('volume create notes')
+    await w.run('volume create other')
+    writeFileSync(join(w.dir, 'b.keys'), 'text')
+    const { id } = (await w.run('volume inspect other --json')).json() as { id: string }
+    const noSlot = new FsError('ENOKEY', 'key.open', {
+      message: 'key.open: there is no slot for a passphrase',
+    })
+    const table: [string, FsError, string, string][] = [
+      [
+        'volume create x --size 1Q',
+        spec('size', 'size "1Q": unknown unit Q; use K, M, G or T, as in size=100G'),
+        'size "1Q": unknown unit Q',
+        'use K, M, G or T, as in: weft volume create NAME --size 100G',
+      ],
+      [
+        'volume resize notes 1Q',
+        spec('size', 'size "1Q": unknown unit Q; use K, M, G or T, as in size=100G'),
+        'size "1Q": unknown unit Q',
+        'use K, M, G or T, as in: weft volume resize notes 200G',
+      ],
+      [
+        'volume create x=1',
+        spec('spec', 'unknown key "x"; the keys are size, name'),
+        'unknown key "x"',
+        'the keys are size, name, as in: weft volume create size=100G,repl=1,cos=3,name=mysql_vol',
+      ],
+      [
+        'key import notes b.keys',
+        backup('not a key backup: line 1 is not WEFT KEY BACKUP'),
+        'b.keys is not a key backup: line 1 is not WEFT KEY BACKUP',
+        'name a whole file made by: weft key export notes --out FILE',
+      ],
+      [
+        'key drill notes b.keys',
+        backup('a backup of another one', { backupOf: id }),
+        'b.keys is a backup of volume other, not of notes',
+        'name a backup of notes, made by weft key export notes; this one is for weft key drill other b.keys',
+      ],
+      [
+        'key unlock notes',
+        noSlot,
+        'there is no slot for a passphrase; the slots of notes are 1 (this node)',
+        'give what a slot takes: weft key unlock notes (slot 1)',
+      ],
+      [
+        'volume inspect notes',
+        new FsError('ENOKEY', 'volume', { message: 'volume notes is locked' }),
+        'volume notes is locked',
+        'open the volume first: weft key unlock notes',
+      ],
+      [
+        'key rotate notes',
+        new FsError('EINVAL', 'key.rotate', { message: 'no' }),
+        'no',
+        'correct the request; `weft key rotate --help` has an example',
+      ],
+      [
+        'drive list',
+        new FsError('EIO', 'drive.list', { message: 'no' }),
+        'no',
+        `see \`weft status\` and the end of ${w.node.home}/log/keeper.log`,
+      ],
+    ]
+    for (const [line, thrown, message, next] of table) {
+      w.node.failNext = thrown
+      const ran = await w.run(line)
+      const command = line.split(' ').slice(0, 2).join(' ')
+      assert.is(ran.err, `weft ${command}: ${message}\n  next: ${next}\n`)
+    }
+    const slot = await w.run('key remove notes 99')
+    assert.is(slot.exit, 4)
+    assert.is(
+      slot.err,
+      'weft key remove: volume notes has no slot 99; it has 1\n  next: weft key list notes\n',
+    )
+  } finally {
+    await w.close()
+  }
+})
+
+test('what opens a volume is said for each kind of slot', async () => {
+  const w = await world()
+  try {
+    await w.run('key create --out me.key')
+    await w.run(`key add notes --recipient ${'A'.repeat(43)}= --label anna`)
+    w.node.failNext = new FsError('EKEYREJECTED', 'key.open', { message: 'key.open: no' })
+    const ran = await w.run('key unlock notes')
+    assert.is(ran.exit, 6)
+    assert.is(
+      ran.err,
+      'weft key unlock: no; the slots of notes are 1 (this node), 2 (recipient, anna)\n  next: give what a slot takes: weft key unlock notes (slot 1), or weft key unlock notes --identity KEYFILE (slot 2)\n',
+    )
   } finally {
     await w.close()
   }
@@ -345,7 +459,7 @@ test('long work shows plain lines in a pipe and a bar on a terminal, and its res
     w.node.jobSteps = 6
     const piped = await w.run('fsck')
     assert.is(piped.exit, 0)
-    assert.match(piped.out, /everything is whole\n$/)
+    assert.match(piped.out, /^checked 1 volume: 12 inodes, .*\neverything is whole\n$/m)
     assert.match(piped.err, /^fsck: 0% \(0 of 6 chunks\) fsck runs$/m)
     assert.not.match(piped.err, '\r')
     const bar = await w.run('key rotate notes --reseal', { tty: true })
@@ -511,6 +625,9 @@ test('bench measures a directory, prints figures and leaves nothing', async () =
     assert.is(figures.length, 9)
     assert.ok(figures.every((figure) => figure.id && figure.name && figure.value > 0))
     assert.equal(readdirSync(w.dir), [])
+    const odd = await weft(['bench', '/proc'])
+    assert.is(odd.exit, 2)
+    assert.match(odd.err, /cannot measure in \/proc: nothing can be made there\n {2}next: name a/)
     const missing = await weft(['bench', join(w.dir, 'none')])
     assert.is(missing.exit, 4)
     assert.match(

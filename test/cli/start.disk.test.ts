@@ -214,6 +214,55 @@ test('the built program runs by its name and as mount.fuse.weft, and a closed pi
   }
 })
 
+test('a home that cannot be made or is no directory is refused before a keeper is started', async () => {
+  const cases: [string, RegExp][] = [
+    ['/proc/x', /cannot use as home \/proc\/x: no directory can be made in \/proc$/m],
+    ['/proc/x/y', /cannot use as home \/proc\/x\/y: no directory can be made in \/proc$/m],
+    ['/etc/passwd', /cannot use as home \/etc\/passwd: it is a file, not a directory$/m],
+  ]
+  for (const [home, says] of cases) {
+    // A process of its own: what it fears is a call that never returns.
+    const ran = await process_(process.execPath, [mainJs, '--home', home, 'up'])
+    assert.is(ran.code, 2, `${home}: ${ran.err}`)
+    assert.match(ran.err, says)
+    assert.match(ran.err, /\n {2}next: run the command as root, or choose a home/)
+  }
+})
+
+test('a working directory that is gone ends only a command that needs it, in words', async () => {
+  const w = world()
+  const gone = join(w.home, '../gone')
+  const inGone = (...words: string[]) =>
+    process_('sh', [
+      '-c',
+      'mkdir "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"',
+      'sh',
+      gone,
+      process.execPath,
+      mainJs,
+      ...words,
+    ])
+  try {
+    const status = await inGone('--home', join(w.home, 'none'), 'status')
+    assert.is(status.code, 3, status.err)
+    assert.match(status.err, /^weft status: no node runs on /)
+    for (const words of [
+      ['--home', 'relative', 'status'],
+      ['--home', w.home, 'bench', '.'],
+    ]) {
+      const ran = await inGone(...words)
+      assert.is(ran.code, 1, ran.err)
+      assert.match(
+        ran.err,
+        /^weft \w+: the working directory cannot be used: it was removed \(ENOENT\)\n {2}next: cd to another/,
+      )
+      assert.is(ran.err.split('\n').length, 3)
+    }
+  } finally {
+    w.close()
+  }
+})
+
 test('the launchers find Node without a PATH, as mount(8) and cron start them', async () => {
   const w = world()
   const root = join(import.meta.dirname, '../../..')

@@ -67,18 +67,23 @@ test('tables are aligned, numbers to the right, and control characters shown', (
 test('mount options: words of mount(8) are let through, ours are read, others are refused', () => {
   assert.equal(parseMountOptions(['defaults,_netdev,nofail,x-systemd.automount,rw']), {
     readOnly: false,
+    nonempty: false,
     driver: undefined,
     home: undefined,
     volume: undefined,
     flags: [],
   })
-  assert.equal(parseMountOptions(['ro,noexec', 'nosuid,home=/srv/w,volume=db,driver=kernel']), {
-    readOnly: true,
-    driver: 'kernel',
-    home: '/srv/w',
-    volume: 'db',
-    flags: ['noexec', 'nosuid'],
-  })
+  assert.equal(
+    parseMountOptions(['ro,noexec', 'nosuid,home=/srv/w,volume=db,driver=kernel,nonempty']),
+    {
+      readOnly: true,
+      nonempty: true,
+      driver: 'kernel',
+      home: '/srv/w',
+      volume: 'db',
+      flags: ['noexec', 'nosuid'],
+    },
+  )
   assert.is(parseMountOptions(['ro,rw']).readOnly, false)
   assert.is(parseMountOptions(['rw', 'ro']).readOnly, true)
   for (const word of ['compress', 'home=relative', 'driver=other', 'volume=', 'remount']) {

@@ -165,6 +165,45 @@ test('what is in use, full or the last of its kind stays as it is', async () => 
   }
 })
 
+test('a directory on weft, or one that is missing, does not become a drive', async () => {
+  const world = await startNode()
+  try {
+    const files = await world.volume('data')
+    mkdirSync(join(files, 'd'))
+    const onWeft = {
+      exit: 2,
+      says: /lies on weft itself, mounted at .* would wait for itself/,
+      next: /weft drive add/,
+    }
+    const link = join(world.dir, 'link')
+    symlinkSync(files, link)
+    for (const dir of [join(files, 'd'), join(files, 'new'), join(link, 'd'), world.mnt]) {
+      await refuses(world, ['drive', 'add', dir, '--create'], onWeft)
+    }
+    const dir = join(world.dir, 'disk/weft')
+    const missing = { exit: 4, says: /does not exist/, next: /weft drive add .* --create/ }
+    await refuses(world, ['drive', 'add', dir], missing)
+    assert.is(existsSync(dir), false)
+    assert.match(await world.weft('drive', 'add', dir, '--create'), /note: .* same filesystem as/)
+    await world.ready()
+    await refuses(world, ['drive', 'add', dir], {
+      exit: 5,
+      says: /is a drive of this node already/,
+      next: /weft drive list/,
+    })
+    await refuses(world, ['drive', 'add', files.replace(/data$/, '')], onWeft)
+    const full = world.mkdir('full')
+    writeFileSync(join(full, 'letters'), '')
+    await refuses(world, ['drive', 'add', full], {
+      exit: 5,
+      says: /is not empty \(letters\): a drive needs a directory of its own/,
+      next: /an empty directory/,
+    })
+  } finally {
+    await world.close()
+  }
+})
+
 test('mount points that are missing, taken, no directory or busy are refused', async () => {
   const world = await startNode()
   try {
@@ -181,6 +220,19 @@ test('mount points that are missing, taken, no directory or busy are refused', a
       await refuses(world, args, { exit: 2, says: /is not a directory/, next: /director/ })
     }
     assert.is(readFileSync(file, 'utf8'), 'here first')
+    const full = world.mkdir('full')
+    writeFileSync(join(full, 'here first'), '')
+    const inside: Refusal = { exit: 2, says: /is inside weft, .* mounted at/, next: /mkdir -p/ }
+    for (const words of [['mount'], ['attach', 'data']]) {
+      await refuses(world, [...words, full], {
+        exit: 5,
+        says: /is not empty \(it has "here first"\)/,
+        next: /--nonempty/,
+      })
+      await refuses(world, [...words, files], inside)
+    }
+    await world.weft('attach', 'data', full, '--nonempty')
+    await world.weft('detach', full)
     const over: Refusal = { exit: 5, says: /already a mount of weft/, next: /./ }
     await refuses(world, ['mount', world.mnt], over)
     await refuses(world, ['attach', 'data', world.mnt], over)

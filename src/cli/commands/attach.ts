@@ -11,12 +11,13 @@ export const command: Command = {
   },
   options: {
     force: { type: 'boolean', describe: 'End other mounts that have files of it open for writing' },
+    nonempty: { type: 'boolean', describe: 'Hide what the directory holds' },
     o: {
       type: 'string',
       array: true,
       nargs: 1,
       requiresArg: true,
-      describe: 'Options as in /etc/fstab: ro, nosuid, nodev, noexec, noatime',
+      describe: 'Options as in /etc/fstab: ro, nosuid, nodev, noexec, noatime, nonempty',
     },
   },
   examples: [['weft attach mysql_vol /var/lib/mysql', 'A database gets the volume to itself']],
@@ -32,6 +33,7 @@ export const command: Command = {
       force: args.flag('force'),
       readOnly: words.readOnly,
       flags: words.flags,
+      ...(words.nonempty || args.flag('nonempty') ? { nonempty: true } : {}),
     })
     printMounted(context, mounted)
     return undefined

@@ -1,6 +1,7 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import {
   closeSync,
+  existsSync,
   fdatasyncSync,
   fsyncSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../../base/index.ts'
+import { type Clock, codeOf } from '../../base/index.ts'
 import { fileError, usageError } from '../cli-error.ts'
 import { absolute, type Command } from '../command.ts'
 import { table } from '../render.ts'
@@ -53,12 +54,11 @@ export const command: Command = {
       place = mkdtempSync(join(dir, '.weft-bench-'))
     } catch (error) {
       if (error instanceof Error && error.name === 'CliError') throw error
-      throw fileError(
-        error,
-        'measure in',
-        dir,
-        'name a directory you can write, in a mounted volume',
-      )
+      const next = 'name a directory you can write, in a mounted volume'
+      // The kernel's own filesystems say ENOENT to who makes something in them.
+      if (codeOf(error) === 'ENOENT' && existsSync(dir))
+        throw usageError(`cannot measure in ${dir}: nothing can be made there`, next)
+      throw fileError(error, 'measure in', dir, next)
     }
     let interrupted = false
     const release = context.terminal.onInterrupt(() => {

@@ -3,7 +3,7 @@ import { usageError } from '../cli-error.ts'
 import type { Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { followJob } from '../jobs.ts'
-import { printable, size } from '../render.ts'
+import { count, printable, size } from '../render.ts'
 
 export const command: Command = {
   positionals: { volume: { type: 'string', describe: 'Name or id; all volumes when left out' } },
@@ -53,7 +53,7 @@ export const command: Command = {
 
 function reportText(report: FsckReport): string {
   const { inodes, records, chunks, bytes } = report.checked
-  const head = `checked ${report.volumes.length} volumes: ${inodes} inodes, ${records} records, ${chunks} chunks, ${size(bytes)}\n`
+  const head = `checked ${count(report.volumes.length, 'volume')}: ${count(inodes, 'inode')}, ${count(records, 'record')}, ${count(chunks, 'chunk')}, ${size(bytes)}\n`
   const damage = report.findings.filter((finding) => finding.severity === 'damage')
   const verdict =
     damage.length === 0

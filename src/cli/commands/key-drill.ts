@@ -2,6 +2,7 @@ import type { DrillResult } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { readBackup } from '../key-files.ts'
+import { sayingBackup, sayingSlots } from '../key-words.ts'
 import { OPENER_OPTIONS, openerOf } from '../secrets.ts'
 
 export const command: Command = {
@@ -21,13 +22,15 @@ export const command: Command = {
   ],
   epilogue: 'Exit code 6 when it does not open, or lacks a key that data still needs.',
   async run(context, args) {
-    const path = volumePath(args.needed('volume'), '/keys/drill')
+    const volume = args.needed('volume')
     const file = args.text('file')
     const backup = file === undefined ? null : readBackup(context, file)
-    const result = await context.node.post<DrillResult>(path, {
-      backup,
-      opener: await openerOf(context, args),
-    })
+    const opener = await openerOf(context, args)
+    const send = () =>
+      context.node.post<DrillResult>(volumePath(volume, '/keys/drill'), { backup, opener })
+    const result = await (file === undefined
+      ? sayingSlots(context, volume, send)
+      : sayingBackup(context, volume, file, send))
     context.print(result, () => drillText(result))
     return result.opened && result.missingEpochs.length === 0 ? EXIT.ok : EXIT.permission
   },

@@ -1,6 +1,7 @@
 import type { KeyList } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
 import { readBackup } from '../key-files.ts'
+import { sayingBackup } from '../key-words.ts'
 import { OPENER_OPTIONS, openerOf } from '../secrets.ts'
 import { keyListText } from './key-list.ts'
 
@@ -17,10 +18,13 @@ export const command: Command = {
     ],
   ],
   async run(context, args) {
-    const path = volumePath(args.needed('volume'), '/keys/import')
-    const backup = readBackup(context, args.needed('file'))
+    const volume = args.needed('volume')
+    const file = args.needed('file')
+    const backup = readBackup(context, file)
     const opener = await openerOf(context, args)
-    const list = await context.node.post<KeyList>(path, { backup, opener })
+    const list = await sayingBackup(context, volume, file, () =>
+      context.node.post<KeyList>(volumePath(volume, '/keys/import'), { backup, opener }),
+    )
     context.print(list, () => keyListText(list))
     return undefined
   },

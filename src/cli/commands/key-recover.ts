@@ -1,5 +1,6 @@
 import type { KeyList } from '../../api/index.ts'
 import { absolute, type Command, volumePath } from '../command.ts'
+import { sayingSlots } from '../key-words.ts'
 import { shareTexts } from '../secrets.ts'
 import { keyListText } from './key-list.ts'
 
@@ -16,9 +17,9 @@ export const command: Command = {
   ],
   async run(context, args) {
     const shares = shareTexts(args.list('shares').map((path) => absolute(context, path)))
-    const list = await context.node.post<KeyList>(
-      volumePath(args.needed('volume'), '/keys/recover'),
-      { shares },
+    const volume = args.needed('volume')
+    const list = await sayingSlots(context, volume, () =>
+      context.node.post<KeyList>(volumePath(volume, '/keys/recover'), { shares }),
     )
     context.print(list, () => keyListText(list))
     return undefined

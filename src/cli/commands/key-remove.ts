@@ -1,6 +1,7 @@
 import type { KeyList } from '../../api/index.ts'
-import { usageError } from '../cli-error.ts'
+import { CliError, usageError } from '../cli-error.ts'
 import { type Command, volumePath } from '../command.ts'
+import { EXIT } from '../exit-codes.ts'
 
 export const command: Command = {
   positionals: {
@@ -16,7 +17,17 @@ export const command: Command = {
     if (!/^\d{1,9}$/.test(slot))
       throw usageError(`"${slot}" is not a slot number`, `weft key list ${volume}`)
     const { keys } = await context.node.get<KeyList>(volumePath(volume, '/keys'))
-    const ours = keys.find((one) => one.id === slot)?.name === 'this node'
+    const found = keys.find((one) => one.id === slot)
+    if (found === undefined) {
+      throw new CliError({
+        exit: EXIT.notFound,
+        code: 'ENOENT',
+        message: `volume ${volume} has no slot ${slot}; it has ${keys.map(({ id }) => id).join(', ')}`,
+        next: `weft key list ${volume}`,
+        subject: { volume, slot },
+      })
+    }
+    const ours = found.name === 'this node'
     await context.node.delete(volumePath(volume, `/keys/${slot}`))
     context.print(
       { volume, slot, removed: true },

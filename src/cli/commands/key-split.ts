@@ -1,9 +1,9 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KeySlotInfo } from '../../api/index.ts'
-import { fileError, usageError } from '../cli-error.ts'
+import { usageError } from '../cli-error.ts'
 import { absolute, type Command, volumePath } from '../command.ts'
 import { shareFileText, writeSecretFile } from '../key-files.ts'
+import { makeDirectory } from '../make-directory.ts'
 
 interface Split {
   readonly slot: KeySlotInfo
@@ -45,11 +45,7 @@ export const command: Command = {
       )
     const dir = absolute(context, out)
     // Before the slot is made: shares that cannot be written would be lost.
-    try {
-      mkdirSync(dir, { recursive: true, mode: 0o700 })
-    } catch (error) {
-      throw fileError(error, 'make the directory', dir, 'choose another directory')
-    }
+    makeDirectory(dir, 'make the directory', 'choose another directory')
     const label = args.text('label')
     const split = await context.node.post<Split>(volumePath(volume, '/keys/split'), {
       shares,

@@ -1,5 +1,6 @@
 import type { KeyList } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
+import { sayingSlots } from '../key-words.ts'
 import { OPENER_OPTIONS, openerOf } from '../secrets.ts'
 
 export const command: Command = {
@@ -11,8 +12,11 @@ export const command: Command = {
     ['weft key unlock mysql_vol --identity ~/.weft-key', "With a person's key file"],
   ],
   async run(context, args) {
-    const path = volumePath(args.needed('volume'), '/keys/unlock')
-    const list = await context.node.post<KeyList>(path, { opener: await openerOf(context, args) })
+    const volume = args.needed('volume')
+    const opener = await openerOf(context, args)
+    const list = await sayingSlots(context, volume, () =>
+      context.node.post<KeyList>(volumePath(volume, '/keys/unlock'), { opener }),
+    )
     context.print(list, () => `volume ${list.volume.name} is open\n`)
     return undefined
   },

@@ -13,8 +13,9 @@ export const command: Command = {
       nargs: 1,
       requiresArg: true,
       describe:
-        'Options as in /etc/fstab: ro, nosuid, nodev, noexec, noatime, home=DIR, volume=NAME',
+        'Options as in /etc/fstab: ro, nosuid, nodev, noexec, noatime, nonempty, home=DIR, volume=NAME',
     },
+    nonempty: { type: 'boolean', describe: 'Hide what the directory holds' },
     'read-only': { type: 'boolean', describe: 'Allow no changes through this mount' },
     driver: {
       choices: ['kernel', 'fuse-native'],
@@ -42,20 +43,23 @@ export const command: Command = {
       )
     }
     await ensureNode(there)
-    const flags = words.flags.length > 0 ? { flags: words.flags } : {}
+    const wishes = {
+      ...(words.flags.length > 0 ? { flags: words.flags } : {}),
+      ...(words.nonempty || args.flag('nonempty') ? { nonempty: true } : {}),
+    }
     const mounted =
       words.volume === undefined
         ? await there.node.post<MountInfo>('/v1/mount', {
             target,
             readOnly,
             ...(driver === undefined ? {} : { driver }),
-            ...flags,
+            ...wishes,
           })
         : await there.node.post<MountInfo>('/v1/attach', {
             volume: words.volume,
             target,
             readOnly,
-            ...flags,
+            ...wishes,
           })
     printMounted(there, mounted)
     return undefined

@@ -2,6 +2,7 @@ import type { VolumeDetail } from '../../api/index.ts'
 import type { Command } from '../command.ts'
 import { size } from '../render.ts'
 import { PASSPHRASE_OPTIONS, passphraseOf } from '../secrets.ts'
+import { sayingSpec } from '../volume-words.ts'
 
 export const command: Command = {
   positionals: {
@@ -39,14 +40,17 @@ export const command: Command = {
     const given = args.needed('name')
     const passphrase = await passphraseOf(context, args, true)
     try {
-      const created = await context.node.post<VolumeDetail>('/v1/volumes', {
+      const request = {
         ...(given.includes('=') ? { spec: given } : { name: given }),
         ...pick(args.text('size'), 'size'),
         ...pick(args.text('repl'), 'repl'),
         ...pick(args.text('cos'), 'cos'),
         ...(args.list('recipient').length > 0 ? { recipients: args.list('recipient') } : {}),
         ...(passphrase === null ? {} : { passphrase: passphrase.toString('base64') }),
-      })
+      }
+      const created = await sayingSpec(() =>
+        context.node.post<VolumeDetail>('/v1/volumes', request),
+      )
       context.print(
         created,
         () =>

@@ -1,7 +1,7 @@
 import type { VolumeDetail } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
 import { className } from '../listings.ts'
-import { fields, size } from '../render.ts'
+import { count, fields, size } from '../render.ts'
 import { problemText } from './status.ts'
 
 export const command: Command = {
@@ -22,7 +22,7 @@ function detailText(volume: VolumeDetail): string {
     ['state', volume.state],
     ['spec', volume.spec],
     ['size', size(volume.sizeBytes)],
-    ['used', `${size(volume.usedBytes)} in ${volume.files} files`],
+    ['used', `${size(volume.usedBytes)} in ${count(volume.files, 'file')}`],
     ['copies', String(volume.repl)],
     ['class', className(volume.cos)],
     ['attached', volume.attached ?? 'no'],
@@ -32,7 +32,7 @@ function detailText(volume: VolumeDetail): string {
       'chunks',
       `${volume.chunks}, ${size(volume.storedBytes)}, of them ${size(Math.max(0, dead))} to be reclaimed`,
     ],
-    ['keys', `${volume.keySlots} slots, key epoch ${volume.keyEpoch}`],
+    ['keys', `${count(volume.keySlots, 'slot')}, key epoch ${volume.keyEpoch}`],
     ['drives', volume.drives.join(' ') || 'none'],
     ['created', volume.createdAt],
   ]

@@ -1,6 +1,7 @@
 import type { VolumeDetail } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
 import { size } from '../render.ts'
+import { sayingSpec } from '../volume-words.ts'
 
 export const command: Command = {
   positionals: {
@@ -14,8 +15,12 @@ export const command: Command = {
     ],
   ],
   async run(context, args) {
-    const path = volumePath(args.needed('volume'), '/resize')
-    const volume = await context.node.post<VolumeDetail>(path, { size: args.needed('size') })
+    const name = args.needed('volume')
+    const request = { size: args.needed('size') }
+    const volume = await sayingSpec(
+      () => context.node.post<VolumeDetail>(volumePath(name, '/resize'), request),
+      'weft volume resize VOLUME 200G',
+    )
     context.print(
       volume,
       () =>
