@@ -23,10 +23,13 @@ export async function sayingSlots<T>(
     const { name } = list.volume
     const slots = list.keys.map((slot) => `${slot.id} (${slotWords(slot)})`).join(', ')
     const ways = list.keys.map((slot) => wayOf(slot, name)).filter((way) => way !== null)
+    // A slot of that kind is there, so it may be a slip of the finger or of the file.
+    const again =
+      error.code === 'EKEYREJECTED' ? 'try another passphrase, key file or set of shares, or ' : ''
     const next =
       ways.length === 0
         ? `on a node that has one of these slots, or with a backup: weft key import ${name} FILE`
-        : `give what a slot takes: ${ways.join(', or ')}`
+        : `${again}give what a slot takes: ${ways.join(', or ')}`
     throw withNext(error, next, `${error.message}; the slots of ${name} are ${slots}`)
   }
 }

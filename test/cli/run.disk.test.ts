@@ -341,7 +341,7 @@ test('keys: export, drill and import move a backup, lock and unlock say the stat
     assert.is(wrong.exit, 6)
     assert.match(
       wrong.err,
-      /the passphrase opens no slot; the slots of notes are 1 \(this node\)\n {2}next: give what a slot takes: weft key unlock notes \(slot 1\)\n/,
+      /the passphrase opens no slot; the slots of notes are 1 \(this node\)\n {2}next: try another passphrase, key file or set of shares, or give what a slot takes: weft key unlock notes \(slot 1\)\n/,
     )
     assert.is((await w.run('key unlock notes --passphrase', { typed: ['right horse'] })).exit, 0)
   } finally {
@@ -446,7 +446,7 @@ test('what opens a volume is said for each kind of slot', async () => {
     assert.is(ran.exit, 6)
     assert.is(
       ran.err,
-      'weft key unlock: no; the slots of notes are 1 (this node), 2 (recipient, anna)\n  next: give what a slot takes: weft key unlock notes (slot 1), or weft key unlock notes --identity KEYFILE (slot 2)\n',
+      'weft key unlock: no; the slots of notes are 1 (this node), 2 (recipient, anna)\n  next: try another passphrase, key file or set of shares, or give what a slot takes: weft key unlock notes (slot 1), or weft key unlock notes --identity KEYFILE (slot 2)\n',
     )
   } finally {
     await w.close()
