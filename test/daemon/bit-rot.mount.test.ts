@@ -92,7 +92,7 @@ test('a flipped bit costs its page alone; status names it, fsck names the file, 
     const [chunk] = chunks(world)
     assert.ok(chunk)
     const rotten = readFileSync(chunk as string)
-    // One block of header, one of tags for 64 pages; page 20 of the file.
+    // One block of header, one of tags; in the first half of the twentieth 16 KiB: pages are of 8.
     const at = 2 * 4096 + 20 * PAGE + 123
     rotten[at] = (rotten[at] as number) ^ 0x10
     writeFileSync(chunk as string, rotten)
@@ -119,7 +119,7 @@ test('a flipped bit costs its page alone; status names it, fsck names the file, 
     const found = report.findings.filter(({ severity }) => severity === 'damage')
     assert.is(found.length, 1)
     assert.is(found[0]?.path, '/deep/file')
-    assert.match(found[0]?.what ?? '', /16384 bytes \(327680 to 344063\)/)
+    assert.match(found[0]?.what ?? '', /8192 bytes \(327680 to 335871\)/)
     assert.is(found[0]?.outcome, 'left')
 
     const mended = await world.tryWeft('fsck', 'vol', '--repair', '--json')

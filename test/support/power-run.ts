@@ -6,6 +6,9 @@ import { LoopDisk } from './loop-disk.ts'
 import { NodeWorld, sleep, until } from './node-world.ts'
 import { Crew, Database } from './under-kills.ts'
 
+/** A writer that was let go late writes into the bare directory once the mount is gone. */
+const NONEMPTY = '--nonempty'
+
 const PROMISES_MIN = 5
 
 /**
@@ -23,7 +26,7 @@ export async function cutPower(rounds: number, seconds: number): Promise<void> {
     await world.weft('volume', 'create', 'own')
     const checks: (() => Promise<void>)[] = []
     for (let round = 0; round < rounds; round += 1) {
-      await world.weft('attach', 'own', own)
+      await world.weft('attach', 'own', own, NONEMPTY)
       const crew = new Crew(world, `round${round}`)
       const noise = new Crew(world, `noise${round}`)
       for (const dir of [shared, own]) {
@@ -56,7 +59,7 @@ export async function cutPower(rounds: number, seconds: number): Promise<void> {
           await database.check([shared, own][index] ?? '')
         }
       })
-      await world.weft('attach', 'own', own)
+      await world.weft('attach', 'own', own, NONEMPTY)
       for (const check of checks) await check()
       // Without this the power would not have been cut: what nobody synced in the last moment cannot all be there.
       assert.ok(noise.wrong().length > 0, 'something unsynced is lost')
@@ -65,7 +68,7 @@ export async function cutPower(rounds: number, seconds: number): Promise<void> {
       await world.weft('detach', own)
     }
     await world.restart()
-    await world.weft('attach', 'own', own)
+    await world.weft('attach', 'own', own, NONEMPTY)
     for (const check of checks) await check()
   } finally {
     try {
