@@ -33,7 +33,7 @@ class UserShell {
   constructor() {
     chmodSync(this.dir, 0o755)
     for (const name of ['dev', 'checkout']) mkdirSync(join(this.dir, name))
-    for (const name of ['d', 'd/m', 'd/run']) {
+    for (const name of ['d', 'd/m', 'd/run', 'd/other']) {
       mkdirSync(join(this.dir, name))
       chownSync(join(this.dir, name), USER, USER)
     }
@@ -163,7 +163,7 @@ cmp random "$M/v/kept"; echo more >> "$M/v/kept"
 weft key lock v; ls "$M" | grep -q v; fails 'Required key not available' ls "$M/v/"
 weft key unlock v; cat "$M/v/kept" > /dev/null
 ( cd "$M/v"; sleep 3 ) & sleep 0.3
-fails 'is in use' weft umount "$M"; fails 'mounted at' weft mount --driver kernel "$D/run"
+fails 'is in use' weft umount "$M"; fails 'mounted at' weft mount --driver kernel "$D/other"
 wait
 fusermount -u "$M"; sleep 0.2; weft status | grep -q 'nothing is mounted'
 weft mount "$M"; cat "$M/v/kept" > /dev/null; weft down; [ ! -e "$M/v" ]`,
