@@ -139,7 +139,9 @@ function listen(port: MessagePort): null {
       return
     }
     if ('purge' in message) {
-      engines.get(message.number)?.purge(message.purge)
+      const engine = engines.get(message.number)
+      engine?.purge(message.purge)
+      engine?.wake()
       return
     }
     const { number, stagedNumber, seq, fd, uniqueLo, uniqueHi } = message
