@@ -145,7 +145,7 @@ export class RootRequests {
 
 function uniqueOf(lo: number, hi: number): string {
   const digits = (word: number) => word.toString(16).padStart(8, '0')
-  return digits((hi & 0x7fff_ffff) >>> 0) + digits(lo)
+  return digits(wire.withoutResend(hi)) + digits(lo)
 }
 
 function decodeDone(value: Buffer): Done {

@@ -96,7 +96,6 @@ interface Life {
   readonly channel: Duplex | null
   readonly startedMs: number
   readonly program: string
-  ready: boolean
   /** Of the clock; null until it is ready. */
   readyMs: number | null
 }
@@ -233,7 +232,6 @@ class Keeper {
       channel: (child.stdio?.[keeperFd] ?? null) as Duplex | null,
       startedMs: this.#clock.monotonicMs(),
       program: this.#program,
-      ready: false,
       readyMs: null,
     }
     this.#life = life
@@ -302,7 +300,7 @@ class Keeper {
       this.#end(code === 0 ? keeperExit.failed : code)
       return
     }
-    if (!life.ready && this.#program !== this.#provenProgram) {
+    if (life.readyMs === null && this.#program !== this.#provenProgram) {
       this.#failedUpgrades += 1
       if (this.#failedUpgrades >= UPGRADE_TRIES) {
         this.#log.error(
@@ -418,7 +416,6 @@ class Keeper {
         this.shutdown()
         return null
       case 'ready':
-        life.ready = true
         life.readyMs = this.#clock.monotonicMs()
         this.#everReady = true
         this.#failedUpgrades = 0
@@ -698,7 +695,7 @@ class Keeper {
         daemonPid,
         daemonStartTicks: daemonPid === null ? null : startTicksOf(daemonPid),
         generation: this.#generation,
-        ready: this.#life?.ready ?? false,
+        ready: (this.#life?.readyMs ?? null) !== null,
         mounts: this.#slots.flatMap(({ mounted }) =>
           mounted === null ? [] : [{ target: mounted.target, dev: mounted.dev }],
         ),

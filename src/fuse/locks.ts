@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
 import { F_UNLCK, LockTable, type VolumeFs } from '../vfs/index.ts'
-import type { FileLock, LkIn } from './wire/index.ts'
+import { type FileLock, type LkIn, withoutResend } from './wire/index.ts'
 
 const FILE = 'locks.json'
 
@@ -120,5 +120,5 @@ function lockRequest(ino: Ino, { owner, start, end, type, pid, lk_flags }: LkIn)
 }
 
 function waiterKey(uniqueLo: number, uniqueHi: number): string {
-  return `${uniqueHi & 0x7fff_ffff}:${uniqueLo}`
+  return `${withoutResend(uniqueHi)}:${uniqueLo}`
 }

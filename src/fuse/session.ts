@@ -410,7 +410,8 @@ export class FuseSession {
   }
 
   #request(): Request {
-    return { uniqueLo: this.header.uniqueLo, uniqueHi: (this.header.uniqueHi & 0x7fff_ffff) >>> 0 }
+    const { uniqueLo, uniqueHi } = this.header
+    return { uniqueLo, uniqueHi: wire.withoutResend(uniqueHi) }
   }
 
   #caller(): Caller {

@@ -301,7 +301,7 @@ export class Journal {
     if (end > (written[WRITTEN.zeroEnd] as number)) this.#writeAhead(handle, end)
     const chain = Buffer.allocUnsafe(chainBytes)
     record.copy(chain, 0, bytes - chainBytes, bytes)
-    return { epoch, seq: (head.seq + 1) as JournalHead['seq'], chain, file, offset: offset + bytes }
+    return { epoch, seq: (head.seq + 1) as JournalHead['seq'], chain, file, offset: end }
   }
 
   #noteWritten(file: number, end: number, zeroEnd: number): void {

@@ -24,7 +24,6 @@ export interface SealedChunk {
   keyEpoch: KeyEpoch
   plainBytes: number
   storedBytes: number
-  pieces: readonly ChunkPiece[]
 }
 
 /**
@@ -54,7 +53,7 @@ export async function putPieces(
     plainBytes,
     encodeBackPointer(pieces),
   )
-  return { id, drive, keyEpoch, plainBytes, storedBytes, pieces }
+  return { id, drive, keyEpoch, plainBytes, storedBytes }
 }
 
 const BACK_POINTER_VERSION = 1

@@ -68,6 +68,7 @@ interface BatchFile {
 interface EditedFile {
   inode: Inode
   editor: ExtentEditor
+  newest: Staged
   intervals: readonly Interval[]
   /** Staged writes up to this number are in the file already. */
   through: number
@@ -79,6 +80,18 @@ interface Batch {
   last: Staged
   bytes: number
   files: Map<Ino, BatchFile>
+}
+
+/** The surviving ranges of a batch, one behind the other, as they lie in its chunk. */
+function* layOut({ files }: Batch): Generator<ChunkPiece & { interval: Interval }> {
+  let at = 0
+  for (const [ino, { intervals }] of files) {
+    for (const interval of intervals.list) {
+      const length = interval.to - interval.from
+      yield { ino, offset: interval.from, length, at, interval }
+      at += length
+    }
+  }
 }
 
 /** Drafts one record; null when there is nothing to do after all. */
@@ -576,17 +589,15 @@ export class Engine {
     const { volume } = this
     const plain = this.#plains.pop() ?? Buffer.allocUnsafeSlow(limits.chunkBytesMax)
     const pieces: ChunkPiece[] = []
-    let at = 0
-    for (const [ino, file] of batch.files) {
-      for (const { from, to, staged, skip } of file.intervals.list) {
-        this.#staging.read(staged, skip, plain, at, to - from)
-        pieces.push({ ino, offset: from, length: to - from, at })
-        at += to - from
-      }
+    let bytes = 0
+    for (const { ino, offset, length, at, interval } of layOut(batch)) {
+      this.#staging.read(interval.staged, interval.skip, plain, at, length)
+      pieces.push({ ino, offset, length, at })
+      bytes = at + length
     }
     try {
       // Sealed before the call returns: the plain bytes are free again.
-      return await putPieces(volume, newId<ChunkId>(this.#random), plain, at, pieces)
+      return await putPieces(volume, newId<ChunkId>(this.#random), plain, bytes, pieces)
     } finally {
       this.#plains.push(plain)
     }
@@ -605,18 +616,12 @@ export class Engine {
     this.#commitFiles(batch, (draft, files) => {
       draft.addChunk(chunk.id, chunk)
       used = false
-      let at = 0
-      for (const [ino, { intervals: staged }] of batch.files) {
+      for (const { ino, offset, length, at, interval } of layOut(batch)) {
         const file = files.get(ino)
-        for (const interval of staged.list) {
-          const length = interval.to - interval.from
-          if (file && interval.staged.number > file.through) {
-            used = true
-            file.editor.carve(interval.from, interval.to)
-            file.editor.put(interval.from, { kind: 'chunk', length, chunk: chunk.id, at })
-          }
-          at += length
-        }
+        if (!file || interval.staged.number <= file.through) continue
+        used = true
+        file.editor.carve(offset, offset + length)
+        file.editor.put(offset, { kind: 'chunk', length, chunk: chunk.id, at })
       }
     })
     // Every file of it was deleted or committed otherwise meanwhile: nobody will ever name this chunk.
@@ -635,25 +640,20 @@ export class Engine {
         const inode = draft.inode(ino)
         if (!inode) continue
         const { dataThrough: through } = inode
+        // The thread that answers the kernel has committed these writes itself.
+        if (newest.number <= through) continue
         const intervals = staged.list.filter((one) => one.staged.number > through)
         const [first] = intervals
         const last = intervals.at(-1)
-        // The thread that answers the kernel has committed these writes itself.
-        if (newest.number <= through) continue
         if (first && last && intervals.length >= INTERVALS_SCANNED_MIN) {
           atHand.load(ino, first.from, last.to, intervals.length * EXTENTS_PER_INTERVAL_MAX)
         }
-        files.set(ino, {
-          inode,
-          editor: new ExtentEditor(draft, ino),
-          intervals,
-          through,
-          end: last?.to ?? 0,
-        })
+        const editor = new ExtentEditor(draft, ino)
+        files.set(ino, { inode, editor, newest, intervals, through, end: last?.to ?? 0 })
       }
       place(draft, files)
-      for (const [ino, { inode, editor, end }] of files) {
-        coverStaged(inode, end, (batch.files.get(ino) as BatchFile).newest, editor.bytesDelta)
+      for (const [ino, { inode, editor, newest, end }] of files) {
+        coverStaged(inode, end, newest, editor.bytesDelta)
         inode.version = shared.seq + 1
         draft.putInode(ino, inode)
       }

@@ -299,18 +299,16 @@ function loadTotals(volume: LocalVolume): Totals {
 function takeOverStaging(volume: LocalVolume, totals: Totals, boot: string): number {
   const { shared } = volume
   const { stagingDirectory } = volume.opening
-  if (totals.boot.toString('hex') !== boot) {
-    // Numbers of the boot before may stand in inodes: the next one is above them all.
-    const { stagedGiven } = totals
-    shared.stagedNumber = stagedGiven
-    shared.coveredNumber = stagedGiven
-    shared.committedNumber = stagedGiven
+  const otherBoot = totals.boot.toString('hex') !== boot
+  // Numbers of the boot before may stand in inodes: the next one is above them all.
+  const covered = otherBoot ? totals.stagedGiven : totals.stagedNumber
+  shared.stagedNumber = covered
+  shared.coveredNumber = covered
+  shared.committedNumber = covered
+  if (otherBoot) {
     dropStaging(stagingDirectory)
     return 0
   }
-  shared.stagedNumber = totals.stagedNumber
-  shared.coveredNumber = totals.stagedNumber
-  shared.committedNumber = totals.stagedNumber
   const reader = new StagingReader(stagingDirectory)
   let count = 0
   for (const staged of reader.scan(totals.stagedNumber, Number.POSITIVE_INFINITY)) {

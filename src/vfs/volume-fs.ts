@@ -87,6 +87,21 @@ interface NamePlace {
   others: Dirent[]
 }
 
+function placeId(parent: Ino, name: Buffer): string {
+  return `${parent}/${name.toString('latin1')}`
+}
+
+/** @param value of the bucket; null when there is none */
+function placeIn(key: Buffer, value: Buffer | null, name: Buffer): NamePlace {
+  const place: NamePlace = { key, entry: null, others: [] }
+  if (!value) return place
+  for (const entry of decodeDirents(value)) {
+    if (entry.name.equals(name)) place.entry = entry
+    else place.others.push(entry)
+  }
+  return place
+}
+
 /**
  * One volume as POSIX sees it, in the thread that answers one mount. It orders the volume's changes: each is checked,
  * drafted and appended under the volume's lock, seen at once through the overlay, and applied by the engine.
@@ -214,7 +229,7 @@ export class VolumeFs {
     const value = this.overlay.get(keys.inodeKey(ino))
     if (!value) return null
     const inode = decodeInode(value)
-    this.#cache(ino, inode)
+    this.#inodes.set(ino, inode)
     return inode
   }
 
@@ -249,22 +264,12 @@ export class VolumeFs {
   }
 
   #place(parent: Ino, name: Buffer): NamePlace {
-    const known = `${parent}/${name.toString('latin1')}`
-    let place = this.#places.get(known)
+    const id = placeId(parent, name)
+    let place = this.#places.get(id)
     if (place) return place
-    place = this.#readPlace(keys.direntKey(parent, this.hash(name)), name)
-    this.#places.set(known, place)
-    return place
-  }
-
-  #readPlace(key: Buffer, name: Buffer): NamePlace {
-    const place: NamePlace = { key, entry: null, others: [] }
-    const value = this.overlay.get(key)
-    if (!value) return place
-    for (const entry of decodeDirents(value)) {
-      if (entry.name.equals(name)) place.entry = entry
-      else place.others.push(entry)
-    }
+    const key = keys.direntKey(parent, this.hash(name))
+    place = placeIn(key, this.overlay.get(key), name)
+    this.#places.set(id, place)
     return place
   }
 
@@ -354,7 +359,7 @@ export class VolumeFs {
   putInode(draft: Draft, ino: Ino, inode: Inode): void {
     inode.version = this.volume.shared.seq + 1
     draft.putInode(ino, inode)
-    this.#cache(ino, inode)
+    this.#inodes.set(ino, inode)
   }
 
   dropInode(ino: Ino): void {
@@ -377,11 +382,8 @@ export class VolumeFs {
   /** A name's place as the draft has it, about to be changed: it is looked up anew afterwards. */
   #takePlace(draft: Draft, parent: Ino, name: Buffer): NamePlace {
     const place = this.#place(parent, name)
-    this.#places.delete(`${parent}/${name.toString('latin1')}`)
-    if (!draft.touches(place.key)) return place
-    const bucket = decodeDirents(draft.get(place.key) ?? Buffer.alloc(0))
-    const others = bucket.filter((one) => !one.name.equals(name))
-    return { ...place, entry: bucket.find((one) => one.name.equals(name)) ?? null, others }
+    this.#places.delete(placeId(parent, name))
+    return draft.touches(place.key) ? placeIn(place.key, draft.get(place.key), name) : place
   }
 
   /** Commit what is staged of one file, so that a change can rest on it. */
@@ -482,9 +484,5 @@ export class VolumeFs {
 
   get root(): Ino {
     return ROOT_INO
-  }
-
-  #cache(ino: Ino, inode: Inode): void {
-    this.#inodes.set(ino, inode)
   }
 }

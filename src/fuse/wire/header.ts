@@ -80,6 +80,11 @@ export function isResend(uniqueHi: number): boolean {
   return uniqueHi >= RESEND_BIT_HI
 }
 
+/** The high half of `unique` as it was the first time: what names a request in stored answers. */
+export function withoutResend(uniqueHi: number): number {
+  return uniqueHi >= RESEND_BIT_HI ? uniqueHi - RESEND_BIT_HI : uniqueHi
+}
+
 /**
  * Hot. Write the answer's header at the start of `buf`.
  * @param len whole answer, header included
