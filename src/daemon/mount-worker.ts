@@ -3,7 +3,9 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError } from '../base/index.ts'
 import {
   type FromWorker,
+  MAILBOX_BYTES,
   METRICS_BYTES,
+  mailCell,
   OPCODE_NAMES,
   type ServedVolume,
   type ToWorker,
@@ -16,7 +18,7 @@ type Told = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, 'id'>
 /** The main thread's side of one mount's worker thread. */
 export class MountWorker {
   readonly #worker: Worker
-  readonly #mailbox = new Int32Array(new SharedArrayBuffer(8))
+  readonly #mailbox = new Int32Array(new SharedArrayBuffer(MAILBOX_BYTES))
   readonly #metrics = new Float64Array(new SharedArrayBuffer(METRICS_BYTES))
   readonly #waiting = new Map<number, { resolve(): void; reject(error: Error): void }>()
   #lastId = 0
@@ -59,8 +61,8 @@ export class MountWorker {
       } else if (message.kind === 'negotiated') {
         // Without the keeper's yes the kernel gets no answer: the daemon ends, and INIT is read again.
         on.negotiated(message.negotiated).then(() => {
-          Atomics.store(this.#mailbox, 1, 1)
-          Atomics.notify(this.#mailbox, 1)
+          Atomics.store(this.#mailbox, mailCell.initKept, 1)
+          Atomics.notify(this.#mailbox, mailCell.initKept)
         }, on.death)
       } else if (message.kind !== 'ended') on.message(message)
     })
@@ -89,7 +91,7 @@ export class MountWorker {
     })
     const transfer = served ? [served.opening.keys.bytes] : []
     this.#worker.postMessage({ ...message, id }, transfer)
-    Atomics.add(this.#mailbox, 0, 1)
+    Atomics.add(this.#mailbox, mailCell.posted, 1)
     await Promise.race([done, this.#touch().then(() => done)])
   }
 
@@ -106,6 +108,11 @@ export class MountWorker {
       child.once('exit', () => resolve())
       child.once('error', (cause) => reject(new FsError('EIO', 'mount', { target, cause })))
     })
+  }
+
+  /** The clone of the mount's descriptor is connected. */
+  polled(): void {
+    Atomics.store(this.#mailbox, mailCell.polled, 1)
   }
 
   /** The mount was refused: its worker waits on a descriptor that nothing will come from. */

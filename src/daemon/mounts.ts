@@ -120,8 +120,9 @@ export class Mounts {
         continue
       }
       const beingMade = slot.dev === null
-      await this.#serve(slot, kept, slot.target ?? (beingMade ? kept.target : ''), true)
-      if (slot.dev !== null) setReadAhead(slot.dev)
+      const target = slot.target ?? (beingMade ? kept.target : '')
+      const mount = await this.#serve(slot, kept, target, true)
+      this.#stands(mount, target, slot)
     }
     this.#world.keeper.onSlot((slot) => {
       this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
@@ -140,13 +141,18 @@ export class Mounts {
       await mount.worker.abandon()
       return
     }
-    this.#stands(mount, slot.target ?? '', slot.dev)
+    this.#stands(mount, slot.target ?? '', slot)
   }
 
-  #stands(mount: Mount, target: string, dev: string | null): void {
+  #stands(
+    mount: Mount,
+    target: string,
+    { dev, polled = false }: Pick<SlotState, 'dev' | 'polled'>,
+  ): void {
     mount.target = target
     mount.worker.target = target || null
     if (dev !== null) setReadAhead(dev)
+    if (polled) mount.worker.polled()
   }
 
   /** Who serves the namespace, whichever driver it has. */
@@ -369,7 +375,7 @@ export class Mounts {
       const source = volume ? `weft:${volume.stored.record.name}` : 'weft'
       const options = [...flags, ...(readOnly ? ['ro'] : [])]
       const done = await keeper.mount(slot.slot, target, { source, options })
-      this.#stands(mount, done.target, done.dev)
+      this.#stands(mount, done.target, done)
     } catch (error) {
       await mount.worker.abandon()
       throw error
@@ -402,6 +408,7 @@ export class Mounts {
     const worker = await MountWorker.start(
       {
         fd: slot.fd,
+        polledFd: slot.polledFd ?? null,
         mount: kept.mount,
         exclusive: volume?.stored.record.number ?? null,
         ownLocks: this.#world.ownLocks,

@@ -306,10 +306,10 @@ export class Node {
           .catch(background(this.#log, 'mount.invalidate'))
         return
       case 'mkdir':
-        this.#root.mkdir(mount, message, fd).catch(background(this.#log, 'root.mkdir'))
+        this.#root.mkdir(mount, message).catch(background(this.#log, 'root.mkdir'))
         return
       case 'rmdir':
-        this.#root.rmdir(mount, message, fd).catch(background(this.#log, 'root.rmdir'))
+        this.#root.rmdir(mount, message).catch(background(this.#log, 'root.rmdir'))
         return
     }
   }

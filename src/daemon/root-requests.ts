@@ -45,28 +45,28 @@ export class RootRequests {
     this.#log = log
   }
 
-  /** @param fd where the kernel gets its answer, whatever it is */
-  async mkdir(mount: number, message: Mkdir, fd: number): Promise<void> {
-    const { name, mode, uid, gid, uniqueLo, uniqueHi } = message
+  /** The kernel gets its answer, whatever it is. */
+  async mkdir(mount: number, message: Mkdir): Promise<void> {
+    const { name, mode, uid, gid, fd, uniqueLo, uniqueHi } = message
     try {
       const owner = { mode, uid, gid }
       const before = await this.#doneBefore(mount, message)
       if (before?.made) {
-        this.#answerMade(before.made, fd, message)
+        this.#answerMade(before.made, message)
         return
       }
       const made = (stored: StoredVolume) => ({ number: stored.record.number, ...owner })
       const beside = this.#keeping(mount, message, made)
       const volume = await this.#volumes.create({ name }, owner, {}, beside)
-      this.#answerMade(made(volume.stored), fd, message)
+      this.#answerMade(made(volume.stored), message)
     } catch (error) {
       this.#log.warn({ op: 'mkdir', name, error: messageOf(error) }, 'no volume made')
       answerBare(fd, errnoOf(error), uniqueLo, uniqueHi)
     }
   }
 
-  async rmdir(mount: number, message: Rmdir, fd: number): Promise<void> {
-    const { name, uniqueLo, uniqueHi } = message
+  async rmdir(mount: number, message: Rmdir): Promise<void> {
+    const { name, fd, uniqueLo, uniqueHi } = message
     try {
       if (!(await this.#doneBefore(mount, message))) {
         await this.#volumes.mustBeEmpty(this.#volumes.find(name))
@@ -112,7 +112,7 @@ export class RootRequests {
     }
   }
 
-  #answerMade(made: NonNullable<Done['made']>, fd: number, { uniqueLo, uniqueHi }: Mkdir): void {
+  #answerMade(made: NonNullable<Done['made']>, { fd, uniqueLo, uniqueHi }: Mkdir): void {
     const { number, mode, uid, gid } = made
     const { sec, nsec } = this.#clock.now()
     const buf = Buffer.alloc(wire.OUT_HEADER_BYTES + wire.ENTRY_BYTES)

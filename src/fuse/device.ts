@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
@@ -26,11 +26,12 @@ const PROBE_MS = 1000
 
 /**
  * A fresh /dev/fuse. Until it is mounted, read and write on it give EPERM; one descriptor serves one mount, once.
+ * @param options nonBlocking: read gives EAGAIN when there is no request
  * @throws FsError ENODEV without the fuse module, EPERM without the right
  */
-export function openFuse(): number {
+export function openFuse({ nonBlocking = false } = {}): number {
   try {
-    const fd = openSync('/dev/fuse', 'r+')
+    const fd = openSync('/dev/fuse', constants.O_RDWR | (nonBlocking ? constants.O_NONBLOCK : 0))
     if (fstatSync(fd).rdev === FUSE_RDEV) return fd
     closeSync(fd)
   } catch (cause) {
@@ -89,6 +90,21 @@ export async function mountFuse(
   )
   if (done.code !== 0) throw mountError(done, point)
   return mounted(point)
+}
+
+/** FUSE_DEV_IOC_CLONE, _IOR(229, 0, uint32_t). Source: linux include/uapi/linux/fuse.h */
+const IOC_CLONE = 0x8004_e500
+/** Node has no ioctl(2); perl-base is on every Debian. The child finds the bare descriptor as 3 and the mounted one as 4. */
+const CLONE_SCRIPT = `my $of = pack("L", 4); open(my $bare, "+<&=", 3) or die $!; ioctl($bare, ${IOC_CLONE}, $of) or die $!`
+
+/**
+ * Connect a fresh /dev/fuse to the mount of another one: both read its requests, each answers those it has read, and the
+ * mount lives until both are closed.
+ * @throws FsError ENOENT without perl, EIO when the kernel refuses
+ */
+export async function cloneFuse(fd: number, bareFd: number): Promise<void> {
+  const done = await runCommand('perl', ['-e', CLONE_SCRIPT], { fds: [bareFd, fd] })
+  if (done.code !== 0) throw new FsError('EIO', 'clone-fuse', { message: done.stderr })
 }
 
 /** Flags that each place of one filesystem has for itself. Source: linux fs/namespace.c, MNT_USER_SETTABLE_MASK */

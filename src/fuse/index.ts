@@ -21,7 +21,9 @@ export * as wire from './wire/index.ts'
 export {
   type AbsentVolume,
   type FromWorker,
+  MAILBOX_BYTES,
   METRICS_BYTES,
+  mailCell,
   type Negotiated,
   type ServedVolume,
   type ToEngine,

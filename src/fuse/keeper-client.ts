@@ -2,6 +2,7 @@ import { Socket } from 'node:net'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { type ErrnoCode, FsError } from '../base/errors.ts'
 import {
+  type BindAnswer,
   type KeeperCall,
   type KeeperMessage,
   type KeeperState,
@@ -127,8 +128,8 @@ export class KeeperClient {
   }
 
   /** A second place of a slot's mount. @param options flags that hold there, notOfOnePlace() of them empty */
-  bind(slot: number, target: string, options: readonly string[] = []): Promise<MountAnswer> {
-    return this.#call({ verb: 'bind', slot, target, options }) as Promise<MountAnswer>
+  bind(slot: number, target: string, options: readonly string[] = []): Promise<BindAnswer> {
+    return this.#call({ verb: 'bind', slot, target, options }) as Promise<BindAnswer>
   }
 
   unbind(target: string, lazy = false): Promise<UnmountAnswer> {

@@ -6,7 +6,7 @@ import { ProtocolError } from '../base/errors.ts'
  * has no bound. Every request of the daemon has an id and gets one answer; the keeper asks nothing, it tells.
  *
  * The daemon's descriptors: 0 the home's lock (keep it, never read it), 1 and 2 the log, 3 this socket, 4 + i
- * the /dev/fuse of slot i.
+ * the /dev/fuse of slot i, and behind those of all slots, in the same order, the clone of each.
  */
 
 /** Descriptor of this socket in the daemon; named to it in the environment so that nobody takes it by chance. */
@@ -23,13 +23,17 @@ export interface WireError {
 }
 
 /**
- * A slot is one /dev/fuse for one mount, once. `used` with `target` null: no longer in any tree, but open files
+ * A slot is one /dev/fuse for one mount, once, and a clone of it whose read does not wait. `used` with `target` null: no longer in any tree, but open files
  * keep it alive and it must be served; with `dev` null too: the life before asked for the mount, and it is still being
  * made. `info` is what the daemon last saved for it, null when it saved nothing.
  */
 export interface SlotState {
   readonly slot: number
   readonly fd: number
+  /** Absent under a keeper of an older build. */
+  readonly polledFd?: number
+  /** polledFd is connected to the same mount. */
+  readonly polled?: boolean
   readonly used: boolean
   readonly target: string | null
   readonly mountId: number | null
@@ -92,12 +96,18 @@ export type KeeperCall =
 
 export type KeeperRequest = KeeperCall & { readonly id: number }
 
-/** Answer to `mount` and `bind`. */
-export interface MountAnswer {
+/** Answer to `bind`. */
+export interface BindAnswer {
   /** Canonical mount point. */
   readonly target: string
   readonly mountId: number
   readonly dev: string
+}
+
+/** Answer to `mount`. */
+export interface MountAnswer extends BindAnswer {
+  /** The slot's polledFd is connected. Absent under a keeper of an older build. */
+  readonly polled?: boolean
 }
 
 /** Answer to `unmount` and `unbind`. */

@@ -7,6 +7,7 @@ import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/index.ts'
 import {
   bindMount,
+  cloneFuse,
   mountFuse,
   openFuse,
   probeFuse,
@@ -16,6 +17,7 @@ import {
 } from './device.ts'
 import { HomeLock } from './home-lock.ts'
 import {
+  type BindAnswer,
   decodeRequest,
   firstFuseFd,
   type KeeperMessage,
@@ -83,6 +85,9 @@ interface Mounted {
 interface Slot {
   /** -1 once its mount has ended; replaced before the next daemon life. */
   fd: number
+  /** A clone of it whose read does not wait; a bare /dev/fuse until `polled`. -1 as fd. */
+  polledFd: number
+  polled: boolean
   mounted: Mounted | null
   /** A mount command runs on it. */
   busy: boolean
@@ -223,7 +228,8 @@ class Keeper {
           logFd,
           logFd,
           'pipe',
-          ...this.#slots.map((slot) => (slot.fd < 0 ? 'ignore' : slot.fd)),
+          ...this.#slots.map(({ fd }) => (fd < 0 ? 'ignore' : fd)),
+          ...this.#slots.map(({ polledFd }) => (polledFd < 0 ? 'ignore' : polledFd)),
         ],
       },
     )
@@ -464,7 +470,8 @@ class Keeper {
       const done = await mountFuse(slot.fd, target, { source, options })
       slot.mounted = { ...done }
       this.#log.info({ op: 'mount', slot: request.slot, dev: done.dev }, 'mounted')
-      return done
+      await this.#clone(slot)
+      return { ...done, polled: slot.polled }
     } catch (error) {
       slot.info = null
       if (probeFuse(slot.fd) !== 'fresh') this.#retire(slot)
@@ -472,6 +479,16 @@ class Keeper {
     } finally {
       slot.busy = false
       this.#publish()
+    }
+  }
+
+  /** A mount without its clone is served all the same, only slower. */
+  async #clone(slot: Slot): Promise<void> {
+    try {
+      await cloneFuse(slot.fd, slot.polledFd)
+      slot.polled = true
+    } catch (error) {
+      this.#log.warn({ op: 'clone', error: messageOf(error) }, 'requests are waited for, not polled')
     }
   }
 
@@ -487,7 +504,7 @@ class Keeper {
     return { ended: slot.mounted === null, target: slot.mounted?.target ?? null }
   }
 
-  async #bind(request: KeeperRequest & { verb: 'bind' }): Promise<MountAnswer> {
+  async #bind(request: KeeperRequest & { verb: 'bind' }): Promise<BindAnswer> {
     this.#refuseWhenStopping('bind')
     // Its first place may be gone by hand: a bind of the bare directory there would show nothing of ours.
     this.#reconcile()
@@ -519,10 +536,12 @@ class Keeper {
   }
 
   #stateOf(index: number): SlotState {
-    const { mounted, busy, info } = this.#slot(index)
+    const { mounted, busy, polled, info } = this.#slot(index)
     return {
       slot: index,
       fd: firstFuseFd + index,
+      polledFd: firstFuseFd + this.#slots.length + index,
+      polled,
       // A mount command of the last life may still be running: its mount will want a server.
       used: mounted !== null || busy,
       target: mounted?.target ?? null,
@@ -577,13 +596,13 @@ class Keeper {
     this.#fuseError = null
     try {
       for (const slot of this.#slots) {
-        if (slot.fd < 0) slot.fd = openFuse()
+        if (slot.fd < 0) Object.assign(slot, openSlot())
         // Said for a mount that was never asked for: the daemon died in between.
         if (slot.mounted === null && !slot.busy) slot.info = null
       }
       let fresh = this.#slots.filter((slot) => slot.mounted === null && !slot.busy).length
       for (; fresh < (this.#options.spareSlots ?? SPARE_SLOTS); fresh += 1) {
-        this.#slots.push({ fd: openFuse(), mounted: null, busy: false, info: null })
+        this.#slots.push({ ...openSlot(), mounted: null, busy: false, info: null })
       }
     } catch (error) {
       this.#fuseError = wireError(error)
@@ -733,10 +752,17 @@ function unfailing(log: Log): Log {
   }
 }
 
+function openSlot(): Pick<Slot, 'fd' | 'polledFd' | 'polled'> {
+  return { fd: openFuse(), polledFd: openFuse({ nonBlocking: true }), polled: false }
+}
+
 function closeSlot(slot: Slot): void {
   if (slot.fd < 0) return
   closeSync(slot.fd)
+  closeSync(slot.polledFd)
   slot.fd = -1
+  slot.polledFd = -1
+  slot.polled = false
 }
 
 function wireError(error: unknown): WireError {

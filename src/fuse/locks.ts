@@ -2,6 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
 import { F_UNLCK, LockTable, type VolumeFs } from '../vfs/index.ts'
+import { answerBare } from './answer.ts'
 import { type FileLock, type LkIn, withoutResend } from './wire/index.ts'
 
 const FILE = 'locks.json'
@@ -22,10 +23,11 @@ interface KeptLock {
  */
 export class Locks {
   readonly #tables = new Map<VolumeNumber, LockTable>()
-  readonly #answer: (errno: number, uniqueLo: number, uniqueHi: number) => void
+  readonly #requestFd: () => number
 
-  constructor(answer: (errno: number, uniqueLo: number, uniqueHi: number) => void) {
-    this.#answer = answer
+  /** @param requestFd where the request in hand gets its answer */
+  constructor(requestFd: () => number) {
+    this.#requestFd = requestFd
   }
 
   test(volume: VolumeFs, ino: Ino, request: LkIn): FileLock {
@@ -53,12 +55,13 @@ export class Locks {
       return true
     }
     if (!wait) throw new FsError('EAGAIN', 'lock', { ino })
+    const fd = this.#requestFd()
     table.wait({
       key: waiterKey(uniqueLo, uniqueHi),
       request: lock,
       answer: (errno) => {
         this.#keep(volume, table)
-        this.#answer(errno, uniqueLo, uniqueHi)
+        answerBare(fd, errno, uniqueLo, uniqueHi)
       },
     })
     return false

@@ -78,7 +78,7 @@ export function runCommand(
         codeOf(error) === 'ENOENT'
           ? new FsError('ENOENT', program, {
               cause: error,
-              message: `${program} is not installed; install util-linux, mount and coreutils`,
+              message: `${program} is not installed; install util-linux, mount, coreutils and perl-base`,
             })
           : new FsError('EIO', program, {
               cause: error,

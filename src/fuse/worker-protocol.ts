@@ -27,6 +27,8 @@ export interface AbsentVolume {
 /** What a mount's worker thread is started with. */
 export interface WorkerStart {
   fd: number
+  /** The same connection, whose read does not wait; connected once its cell of the mailbox says so. Null without one. */
+  polledFd: number | null
   /** Names the mount in stored answers; never given twice on a node. */
   mount: number
   /** Volume of an exclusive mount, null on the namespace mount. */
@@ -40,14 +42,21 @@ export interface WorkerStart {
   volumes: ServedVolume[]
   absent: AbsentVolume[]
   enginePort: MessagePort
-  /**
-   * Two Int32: messages posted to the worker and not looked at (a blocked worker looks after its next request), and
-   * whether the keeper has what INIT agreed.
-   */
+  /** Int32 by mailCell. */
   mailbox: SharedArrayBuffer
   /** Float64 pairs by opcode: requests answered, and the seconds they took in this thread. */
   metrics: SharedArrayBuffer
 }
+
+export const mailCell = {
+  /** Messages posted to the worker and not looked at; a blocked worker looks after its next request. */
+  posted: 0,
+  /** Whether the keeper has what INIT agreed. */
+  initKept: 1,
+  /** Whether polledFd is connected. */
+  polled: 2,
+} as const
+export const MAILBOX_BYTES = 3 * 4
 
 export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 
@@ -71,10 +80,12 @@ export type FromWorker =
       mode: number
       uid: number
       gid: number
+      /** Where the kernel gets its answer. */
+      fd: number
       uniqueLo: number
       uniqueHi: number
     }
-  | { kind: 'rmdir'; name: string; uniqueLo: number; uniqueHi: number }
+  | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
   | { kind: 'damaged'; volume: string; chunk: string; what: string }
   /** Pages the kernel holds were refused: it would keep showing what is nowhere (design §5). */
   | { kind: 'refused'; number: VolumeNumber; ino: number; from: number; length: number }

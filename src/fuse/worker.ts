@@ -1,4 +1,4 @@
-import { readlinkSync, readSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import {
@@ -22,15 +22,17 @@ import { errnoOfThrown, isSurprise } from './errors.ts'
 import { Locks } from './locks.ts'
 import { Namespace, type RootRequests } from './namespace.ts'
 import { isOnce, OPCODES, opcodeName } from './opcodes.ts'
+import { RequestReader } from './request-reader.ts'
 import { FuseSession } from './session.ts'
 import * as wire from './wire/index.ts'
-import type {
-  AbsentVolume,
-  FromWorker,
-  ServedVolume,
-  ToEngine,
-  ToWorker,
-  WorkerStart,
+import {
+  type AbsentVolume,
+  type FromWorker,
+  mailCell,
+  type ServedVolume,
+  type ToEngine,
+  type ToWorker,
+  type WorkerStart,
 } from './worker-protocol.ts'
 
 /** nice(2) value of a mount's thread. */
@@ -47,6 +49,7 @@ class MountWorker {
   readonly #volumes = new Map<VolumeNumber, VolumeFs>()
   readonly #absent = new Map<VolumeNumber, AbsentVolume>()
   readonly #session: FuseSession
+  readonly #reader: RequestReader
   readonly #mailbox: Int32Array
   readonly #metrics: Float64Array
   /** Requests that the kernel sent again after a restart; it sends each twice. */
@@ -59,12 +62,22 @@ class MountWorker {
     this.#log = log
     this.#mailbox = new Int32Array(start.mailbox)
     this.#metrics = new Float64Array(start.metrics)
+    this.#reader = new RequestReader({
+      fd: start.fd,
+      polledFd: start.polledFd,
+      polled: () => Atomics.load(this.#mailbox, mailCell.polled) === 1,
+      clock: this.#clock,
+      // Nobody counts this cell down again: the wait ends by its time, or sees that INIT is long done.
+      sleep: (ms) => Atomics.wait(this.#mailbox, mailCell.initKept, 0, ms),
+    })
+    const reader = this.#reader
     for (const served of start.volumes) this.#add(served)
     for (const volume of start.absent) this.#absent.set(volume.number, volume)
     const requests: RootRequests = {
       mkdir: (name, mode, { uid, gid }, uniqueLo, uniqueHi) =>
-        this.#tell({ kind: 'mkdir', name, mode, uid, gid, uniqueLo, uniqueHi }),
-      rmdir: (name, uniqueLo, uniqueHi) => this.#tell({ kind: 'rmdir', name, uniqueLo, uniqueHi }),
+        this.#tell({ kind: 'mkdir', name, mode, uid, gid, fd: reader.fd, uniqueLo, uniqueHi }),
+      rmdir: (name, uniqueLo, uniqueHi) =>
+        this.#tell({ kind: 'rmdir', name, fd: reader.fd, uniqueLo, uniqueHi }),
     }
     this.#session = new FuseSession({
       volume: (number) => this.#volumes.get(number),
@@ -74,16 +87,14 @@ class MountWorker {
           ? new Namespace(this.#volumes, this.#absent, requests, this.#clock)
           : null,
       exclusive: start.exclusive,
-      locks: start.ownLocks
-        ? new Locks((errno, lo, hi) => answerBare(start.fd, errno, lo, hi))
-        : null,
+      locks: start.ownLocks ? new Locks(() => reader.fd) : null,
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
         const { number, shared } = volume.volume
         const { seq } = shared
         const all = ino === null || !volume.writes
         const stagedNumber = all ? shared.stagedNumber : volume.stagedThrough(ino)
-        this.#tellEngine({ number, stagedNumber, seq, fd: start.fd, uniqueLo, uniqueHi })
+        this.#tellEngine({ number, stagedNumber, seq, fd: reader.fd, uniqueLo, uniqueHi })
         return false
       },
       refused: (number, ino, from, length) =>
@@ -100,27 +111,12 @@ class MountWorker {
 
   /** Serves until the connection ends. */
   run(): void {
-    const { fd } = this.#start
     const { header } = this.#session
     for (;;) {
-      let n: number
-      try {
-        n = readSync(fd, this.#request, 0, this.#request.length, null)
-      } catch (error) {
-        const code = codeOf(error)
-        // ENOENT: the request was interrupted before it was read.
-        if (code === 'EINTR' || code === 'EAGAIN' || code === 'ENOENT') continue
-        if (code === 'ENODEV') break
-        // Not mounted yet: mount(2) comes right after this thread was started.
-        if (code === 'EPERM') {
-          Atomics.wait(this.#mailbox, 1, 0, 2)
-          continue
-        }
-        throw error
-      }
+      const n = this.#reader.next(this.#request)
       if (n === 0) break
       const began = this.#clock.monotonicMs()
-      if (Atomics.load(this.#mailbox, 0) > 0) this.#readMail()
+      if (Atomics.load(this.#mailbox, mailCell.posted) > 0) this.#readMail()
       wire.decodeHeader(this.#request, n, header)
       this.#serve()
       const cell = header.opcode * 2
@@ -136,7 +132,7 @@ class MountWorker {
   #serve(): void {
     const session = this.#session
     const { header } = session
-    const { fd } = this.#start
+    const { fd } = this.#reader
     const { uniqueLo, uniqueHi } = header
     let end: number
     try {
@@ -194,7 +190,7 @@ class MountWorker {
     this.#session.agreed(flags)
     this.#tell({ kind: 'negotiated', negotiated: { minor, flags, flags2 } })
     // INIT is never asked again: whoever serves this mount after our death must know what was agreed.
-    Atomics.wait(this.#mailbox, 1, 0)
+    Atomics.wait(this.#mailbox, mailCell.initKept, 0)
     return wire.encodeInitOut(this.#session.reply, wire.OUT_HEADER_BYTES, {
       major: wire.FUSE_KERNEL_VERSION,
       minor,
@@ -229,7 +225,7 @@ class MountWorker {
 
   #readMail(): void {
     assert(parentPort !== null, 'a mount worker has a parent')
-    Atomics.store(this.#mailbox, 0, 0)
+    Atomics.store(this.#mailbox, mailCell.posted, 0)
     for (;;) {
       const mail = receiveMessageOnPort(parentPort)
       if (!mail) return

@@ -1,0 +1,108 @@
+import { readSync } from 'node:fs'
+import { type Clock, codeOf } from '../base/index.ts'
+
+/**
+ * How long an idle thread asks before it sleeps. A caller that makes one request after another is back within it; longer
+ * found hardly more of them (docs/bench.md).
+ */
+const POLL_MS = 0.06
+/** A sleeper hears of a request this much later than one who asks: two such pauses are alike. */
+const WAKE_MS = 0.04
+/** Share of short pauses among the last below which asking costs more than it spares. */
+const LIKELY_MIN = 0.25
+/** Weight of the newest pause in that share. */
+const LEARN = 1 / 8
+/** A mount command follows the start of its thread within some of these. */
+const MOUNT_MS = 2
+
+export interface RequestDescriptors {
+  /** The connection's /dev/fuse, whose read blocks. */
+  readonly fd: number
+  /** A clone of it whose read does not; null without one. Source: FUSE_DEV_IOC_CLONE in include/uapi/linux/fuse.h */
+  readonly polledFd: number | null
+  /** Whether the clone is connected by now. */
+  readonly polled: () => boolean
+  readonly clock: Clock
+  /** Sleeps in this thread. */
+  readonly sleep: (ms: number) => void
+}
+
+/**
+ * Reads a connection's requests. Waking a sleeping thread costs 20 µs and more, each way; so after an answer the thread
+ * asks for the next request a while before it sleeps, as long as that mostly finds one (docs/adr/0014).
+ */
+export class RequestReader {
+  readonly #from: RequestDescriptors
+  /** Of the last pauses, about how many were short enough to be worth asking through. */
+  #likely = 1
+  #last: number
+
+  constructor(from: RequestDescriptors) {
+    this.#from = from
+    this.#last = from.fd
+  }
+
+  /** Where the last request came from. Its answer must go there: the kernel looks for it nowhere else. */
+  get fd(): number {
+    return this.#last
+  }
+
+  /**
+   * The next request, waited for.
+   * @returns its bytes; 0 when the connection has ended
+   * @throws what read(2) says beyond what its callers must expect
+   */
+  next(buffer: Buffer): number {
+    const { fd, polledFd, polled, clock } = this.#from
+    const sinceMs = clock.monotonicMs()
+    const asks = polledFd !== null && this.#likely >= LIKELY_MIN && polled()
+    if (asks) {
+      do {
+        const n = this.#read(polledFd, buffer)
+        if (n >= 0) {
+          this.#learn(true)
+          return n
+        }
+      } while (clock.monotonicMs() - sinceMs < POLL_MS)
+      this.#learn(false)
+    }
+    let n = NOTHING
+    while (n < 0) n = this.#read(fd, buffer)
+    if (!asks) this.#learn(clock.monotonicMs() - sinceMs < POLL_MS + WAKE_MS)
+    return n
+  }
+
+  #learn(short: boolean): void {
+    this.#likely += ((short ? 1 : 0) - this.#likely) * LEARN
+  }
+
+  /** @returns NOTHING when there is none yet, or none any more */
+  #read(fd: number, buffer: Buffer): number {
+    const { stackTraceLimit } = Error
+    // Of an idle connection every read throws; where it did is known, and finding out is half of what it costs.
+    Error.stackTraceLimit = 0
+    try {
+      const n = readSync(fd, buffer, 0, buffer.length, null)
+      this.#last = fd
+      return n
+    } catch (error) {
+      switch (codeOf(error)) {
+        case 'EAGAIN':
+        case 'EINTR':
+        case 'ENOENT': // interrupted before it was read
+          return NOTHING
+        case 'ENODEV':
+          return 0
+        case 'EPERM': // not mounted yet: mount(2) comes right after this thread was started
+          this.#from.sleep(MOUNT_MS)
+          return NOTHING
+        default:
+          throw error
+      }
+    } finally {
+      Error.stackTraceLimit = stackTraceLimit
+    }
+  }
+}
+
+const NOTHING = -1
