@@ -30,7 +30,7 @@ import {
 } from '../vfs/index.ts'
 import type { Locks } from './locks.ts'
 import type { Namespace } from './namespace.ts'
-import { OPCODES } from './opcodes.ts'
+import { OPCODE_COUNT, OPCODES, type OpcodeRow } from './opcodes.ts'
 import * as wire from './wire/index.ts'
 import type { AbsentVolume } from './worker-protocol.ts'
 
@@ -58,6 +58,9 @@ export interface SessionWorld {
   forgetAttributes(number: VolumeNumber, ino: Ino): void
 }
 
+/** @returns end of the answer in `reply`, or LATER */
+type Operation = (volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number) => number
+
 const VALID_MS = 9_000
 const O_APPEND = 0o2000
 const O_TRUNC = 0o1000
@@ -84,11 +87,13 @@ export class FuseSession {
     entryValidMs: VALID_MS,
     attrValidMs: VALID_MS,
   }
+  readonly #operations: readonly (Operation | undefined)[]
   #extendedXattr = false
   #noOpen = false
 
   constructor(world: SessionWorld) {
     this.#world = world
+    this.#operations = this.#table()
   }
 
   /** What INIT agreed, also of an earlier life of the daemon. */
@@ -131,7 +136,9 @@ export class FuseSession {
     if (!volume) return this.#namespace(buf, at, end, out)
     volume.enter()
     const ino = this.#ino(header.nodeLo, header.nodeHi)
-    return this.#operate(volume, ino, buf, at, end, out)
+    const operation = this.#operations[header.opcode]
+    if (!operation) throw new FsError('ENOSYS', 'request', { opcode: header.opcode })
+    return operation(volume, ino, buf, at, end)
   }
 
   /** What a repeated request answered the first time; -2 when it was never executed. */
@@ -175,155 +182,162 @@ export class FuseSession {
     }
   }
 
-  #operate(volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number, out: number): number {
-    const { header, reply } = this
-    switch (header.opcode) {
-      case OPCODES.LOOKUP.code: {
-        wire.decodeLookup(buf, at, end, this.#lookup)
-        const name = buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd)
-        const found = lookup(volume, ino, name)
-        if (found) return this.#putEntry(volume, found, out)
-        return wire.encodeNegativeEntry(reply, out, volume.writes ? VALID_MS : 0)
-      }
-      case OPCODES.GETATTR.code:
-        return this.#putAttr(volume, volume.attributes(ino), out)
-      case OPCODES.STATX.code:
-        this.#fill(volume, volume.attributes(ino))
-        return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume))
-      case OPCODES.SETATTR.code: {
-        const change = attributeChange(wire.decodeSetattr(buf, at, end))
-        const times = this.#noOpen ? timesAlone(change) : null
-        if (times)
-          return this.#putAttr(volume, stageTimes(volume, this.#request(), ino, times), out)
-        return this.#putAttr(volume, setattr(volume, this.#request(), ino, change), out)
-      }
-      case OPCODES.READLINK.code: {
-        const target = readlink(volume, ino)
-        return out + target.copy(reply, out)
-      }
-      case OPCODES.MKNOD.code: {
-        const { name, mode, rdev, umask } = wire.decodeMknod(buf, at, end)
-        const creation = { mode, rdev, umask }
-        return this.#create(volume, ino, name, creation, out)
-      }
-      case OPCODES.MKDIR.code: {
-        const { name, mode, umask } = wire.decodeMkdir(buf, at, end)
-        return this.#create(volume, ino, name, { mode: mode | 0o040000, umask }, out)
-      }
-      case OPCODES.SYMLINK.code: {
-        const { name, target } = wire.decodeSymlink(buf, at, end)
-        return this.#create(volume, ino, name, { mode: 0o120777, umask: 0, target }, out)
-      }
-      case OPCODES.CREATE.code: {
-        const { name, mode, umask, flags } = wire.decodeCreate(buf, at, end)
-        const caller = this.#caller()
-        const creation = { mode: (mode & 0o7777) | 0o100000, umask }
-        const made = create(volume, this.#request(), caller, ino, name, creation)
-        volume.countOpen(flags, 1)
-        return this.#putCreated(volume, made, out)
-      }
-      case OPCODES.TMPFILE.code: {
-        const { mode, umask } = wire.decodeCreate(buf, at, end)
-        const creation = { mode: (mode & 0o7777) | 0o100000, umask }
-        const made = tmpfile(volume, this.#request(), this.#caller(), ino, creation)
-        return this.#putCreated(volume, made, out)
-      }
-      case OPCODES.LINK.code: {
-        const { oldVolume, oldIno, name } = wire.decodeLink(buf, at, end)
-        if (!this.#same(volume, oldVolume, oldIno)) throw new FsError('EXDEV', 'link')
-        return this.#putEntry(volume, link(volume, this.#request(), oldIno, ino, name), out)
-      }
-      case OPCODES.UNLINK.code:
-        unlink(volume, this.#request(), ino, wire.decodeName(buf, at, end))
-        return out
-      case OPCODES.RMDIR.code:
-        rmdir(volume, this.#request(), ino, wire.decodeName(buf, at, end))
-        return out
-      case OPCODES.RENAME.code:
-        return this.#rename(volume, ino, wire.decodeRename(buf, at, end), out)
-      case OPCODES.RENAME2.code:
-        return this.#rename(volume, ino, wire.decodeRename2(buf, at, end), out)
-      case OPCODES.OPEN.code:
-        return this.#open(volume, ino, buf, at, end, out)
-      case OPCODES.READ.code: {
-        wire.decodeRead(buf, at, end, this.#read)
-        const { offset, size } = this.#read
-        return out + read(volume, ino, offset, Math.min(size, reply.length - out), reply, out)
-      }
-      case OPCODES.WRITE.code:
-        return this.#writeData(volume, ino, buf, at, end, out)
-      case OPCODES.FLUSH.code: {
-        if (!this.#world.locks) throw new FsError('ENOSYS', 'flush')
-        const { lock_owner } = wire.decodeFlush(buf, at, end)
-        this.#world.locks.closed(volume, ino, lock_owner, false)
-        return out
-      }
-      case OPCODES.RELEASE.code: {
-        const { flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
-        volume.countOpen(flags, -1)
-        if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
-          this.#world.locks?.closed(volume, ino, lock_owner, true)
-        }
-        return out
-      }
-      case OPCODES.FSYNC.code:
-        // With writeback cache the kernel does not ask for st_blocks anew when its writes have arrived.
-        if (this.#noOpen && (wire.decodeFsync(buf, at, end).fsync_flags & FSYNC_DATA_ONLY) === 0) {
-          this.#world.forgetAttributes(volume.volume.number, ino)
-        }
-        return this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER
-      case OPCODES.FSYNCDIR.code:
-        return this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER
-      case OPCODES.SYNCFS.code:
-        return this.#world.sync(volume, null, header.uniqueLo, header.uniqueHi) ? out : LATER
-      case OPCODES.READDIR.code:
-      case OPCODES.READDIRPLUS.code:
-        return this.#list(volume, ino, buf, at, end, out)
-      case OPCODES.SETXATTR.code: {
-        const { name, value, flags, setxattr_flags } = wire.decodeSetxattr(
-          buf,
-          at,
-          end,
-          this.#extendedXattr,
-        )
-        const killSetgid = (setxattr_flags & wire.FUSE_SETXATTR_ACL_KILL_SGID) !== 0
-        setxattr(volume, this.#request(), ino, name, value, flags, killSetgid)
-        return out
-      }
-      case OPCODES.GETXATTR.code: {
-        const { name, size } = wire.decodeGetxattr(buf, at, end)
-        return this.#putSized(getxattr(volume, ino, name), size, out)
-      }
-      case OPCODES.LISTXATTR.code:
-        return this.#putSized(
-          listxattr(volume, ino, header.uid === 0),
-          wire.decodeListxattr(buf, at, end),
-          out,
-        )
-      case OPCODES.REMOVEXATTR.code:
-        removexattr(volume, this.#request(), ino, wire.decodeName(buf, at, end))
-        return out
-      case OPCODES.GETLK.code:
-      case OPCODES.SETLK.code:
-      case OPCODES.SETLKW.code:
-        return this.#lock(volume, ino, buf, at, end, out)
-      case OPCODES.FALLOCATE.code: {
-        const { offset, length, mode } = wire.decodeFallocate(buf, at, end)
-        fallocate(volume, ino, mode, offset, length)
-        return out
-      }
-      case OPCODES.LSEEK.code: {
-        // With writeback the newest data is in the kernel, which looks for holes itself when we have no answer.
-        if (this.#world.exclusive !== null) throw new FsError('ENOSYS', 'lseek')
-        const { offset, whence } = wire.decodeLseek(buf, at, end)
-        return wire.encodeLseek(reply, out, lseek(volume, ino, offset, whence))
-      }
-      case OPCODES.COPY_FILE_RANGE.code:
-      case OPCODES.COPY_FILE_RANGE_64.code:
-        return this.#copy(volume, ino, buf, at, end, out)
-      default:
-        throw new FsError('ENOSYS', 'request', { opcode: header.opcode })
+  /** What is done for each request on an inode of a volume, by opcode. */
+  #table(): readonly (Operation | undefined)[] {
+    const table: (Operation | undefined)[] = new Array(OPCODE_COUNT)
+    const on = ({ code }: OpcodeRow, operation: Operation) => {
+      table[code] = operation
     }
+    const out = wire.OUT_HEADER_BYTES
+    const { header, reply } = this
+    on(OPCODES.LOOKUP, (volume, ino, buf, at, end) => {
+      wire.decodeLookup(buf, at, end, this.#lookup)
+      const name = buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd)
+      const found = lookup(volume, ino, name)
+      if (found) return this.#putEntry(volume, found, out)
+      return wire.encodeNegativeEntry(reply, out, volume.writes ? VALID_MS : 0)
+    })
+    on(OPCODES.GETATTR, (volume, ino) => this.#putAttr(volume, volume.attributes(ino), out))
+    on(OPCODES.STATX, (volume, ino) => {
+      this.#fill(volume, volume.attributes(ino))
+      return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume))
+    })
+    on(OPCODES.SETATTR, (volume, ino, buf, at, end) => {
+      const change = attributeChange(wire.decodeSetattr(buf, at, end))
+      const times = this.#noOpen ? timesAlone(change) : null
+      if (times) return this.#putAttr(volume, stageTimes(volume, this.#request(), ino, times), out)
+      return this.#putAttr(volume, setattr(volume, this.#request(), ino, change), out)
+    })
+    on(OPCODES.READLINK, (volume, ino) => {
+      const target = readlink(volume, ino)
+      return out + target.copy(reply, out)
+    })
+    on(OPCODES.MKNOD, (volume, ino, buf, at, end) => {
+      const { name, mode, rdev, umask } = wire.decodeMknod(buf, at, end)
+      const creation = { mode, rdev, umask }
+      return this.#create(volume, ino, name, creation, out)
+    })
+    on(OPCODES.MKDIR, (volume, ino, buf, at, end) => {
+      const { name, mode, umask } = wire.decodeMkdir(buf, at, end)
+      return this.#create(volume, ino, name, { mode: mode | 0o040000, umask }, out)
+    })
+    on(OPCODES.SYMLINK, (volume, ino, buf, at, end) => {
+      const { name, target } = wire.decodeSymlink(buf, at, end)
+      return this.#create(volume, ino, name, { mode: 0o120777, umask: 0, target }, out)
+    })
+    on(OPCODES.CREATE, (volume, ino, buf, at, end) => {
+      const { name, mode, umask, flags } = wire.decodeCreate(buf, at, end)
+      const caller = this.#caller()
+      const creation = { mode: (mode & 0o7777) | 0o100000, umask }
+      const made = create(volume, this.#request(), caller, ino, name, creation)
+      volume.countOpen(flags, 1)
+      return this.#putCreated(volume, made, out)
+    })
+    on(OPCODES.TMPFILE, (volume, ino, buf, at, end) => {
+      const { mode, umask } = wire.decodeCreate(buf, at, end)
+      const creation = { mode: (mode & 0o7777) | 0o100000, umask }
+      const made = tmpfile(volume, this.#request(), this.#caller(), ino, creation)
+      return this.#putCreated(volume, made, out)
+    })
+    on(OPCODES.LINK, (volume, ino, buf, at, end) => {
+      const { oldVolume, oldIno, name } = wire.decodeLink(buf, at, end)
+      if (!this.#same(volume, oldVolume, oldIno)) throw new FsError('EXDEV', 'link')
+      return this.#putEntry(volume, link(volume, this.#request(), oldIno, ino, name), out)
+    })
+    on(OPCODES.UNLINK, (volume, ino, buf, at, end) => {
+      unlink(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+      return out
+    })
+    on(OPCODES.RMDIR, (volume, ino, buf, at, end) => {
+      rmdir(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+      return out
+    })
+    on(OPCODES.RENAME, (volume, ino, buf, at, end) =>
+      this.#rename(volume, ino, wire.decodeRename(buf, at, end), out),
+    )
+    on(OPCODES.RENAME2, (volume, ino, buf, at, end) =>
+      this.#rename(volume, ino, wire.decodeRename2(buf, at, end), out),
+    )
+    on(OPCODES.OPEN, (volume, ino, buf, at, end) => this.#open(volume, ino, buf, at, end, out))
+    on(OPCODES.READ, (volume, ino, buf, at, end) => {
+      wire.decodeRead(buf, at, end, this.#read)
+      const { offset, size } = this.#read
+      return out + read(volume, ino, offset, Math.min(size, reply.length - out), reply, out)
+    })
+    on(OPCODES.WRITE, (volume, ino, buf, at, end) =>
+      this.#writeData(volume, ino, buf, at, end, out),
+    )
+    on(OPCODES.FLUSH, (volume, ino, buf, at, end) => {
+      if (!this.#world.locks) throw new FsError('ENOSYS', 'flush')
+      const { lock_owner } = wire.decodeFlush(buf, at, end)
+      this.#world.locks.closed(volume, ino, lock_owner, false)
+      return out
+    })
+    on(OPCODES.RELEASE, (volume, ino, buf, at, end) => {
+      const { flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
+      volume.countOpen(flags, -1)
+      if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
+        this.#world.locks?.closed(volume, ino, lock_owner, true)
+      }
+      return out
+    })
+    on(OPCODES.FSYNC, (volume, ino, buf, at, end) => {
+      // With writeback cache the kernel does not ask for st_blocks anew when its writes have arrived.
+      if (this.#noOpen && (wire.decodeFsync(buf, at, end).fsync_flags & FSYNC_DATA_ONLY) === 0) {
+        this.#world.forgetAttributes(volume.volume.number, ino)
+      }
+      return this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER
+    })
+    on(OPCODES.FSYNCDIR, (volume, ino) =>
+      this.#world.sync(volume, ino, header.uniqueLo, header.uniqueHi) ? out : LATER,
+    )
+    on(OPCODES.SYNCFS, (volume) =>
+      this.#world.sync(volume, null, header.uniqueLo, header.uniqueHi) ? out : LATER,
+    )
+    for (const row of [OPCODES.READDIR, OPCODES.READDIRPLUS])
+      on(row, (volume, ino, buf, at, end) => this.#list(volume, ino, buf, at, end, out))
+    on(OPCODES.SETXATTR, (volume, ino, buf, at, end) => {
+      const { name, value, flags, setxattr_flags } = wire.decodeSetxattr(
+        buf,
+        at,
+        end,
+        this.#extendedXattr,
+      )
+      const killSetgid = (setxattr_flags & wire.FUSE_SETXATTR_ACL_KILL_SGID) !== 0
+      setxattr(volume, this.#request(), ino, name, value, flags, killSetgid)
+      return out
+    })
+    on(OPCODES.GETXATTR, (volume, ino, buf, at, end) => {
+      const { name, size } = wire.decodeGetxattr(buf, at, end)
+      return this.#putSized(getxattr(volume, ino, name), size, out)
+    })
+    on(OPCODES.LISTXATTR, (volume, ino, buf, at, end) => {
+      return this.#putSized(
+        listxattr(volume, ino, header.uid === 0),
+        wire.decodeListxattr(buf, at, end),
+        out,
+      )
+    })
+    on(OPCODES.REMOVEXATTR, (volume, ino, buf, at, end) => {
+      removexattr(volume, this.#request(), ino, wire.decodeName(buf, at, end))
+      return out
+    })
+    for (const row of [OPCODES.GETLK, OPCODES.SETLK, OPCODES.SETLKW])
+      on(row, (volume, ino, buf, at, end) => this.#lock(volume, ino, buf, at, end, out))
+    on(OPCODES.FALLOCATE, (volume, ino, buf, at, end) => {
+      const { offset, length, mode } = wire.decodeFallocate(buf, at, end)
+      fallocate(volume, ino, mode, offset, length)
+      return out
+    })
+    on(OPCODES.LSEEK, (volume, ino, buf, at, end) => {
+      // With writeback the newest data is in the kernel, which looks for holes itself when we have no answer.
+      if (this.#world.exclusive !== null) throw new FsError('ENOSYS', 'lseek')
+      const { offset, whence } = wire.decodeLseek(buf, at, end)
+      return wire.encodeLseek(reply, out, lseek(volume, ino, offset, whence))
+    })
+    for (const row of [OPCODES.COPY_FILE_RANGE, OPCODES.COPY_FILE_RANGE_64])
+      on(row, (volume, ino, buf, at, end) => this.#copy(volume, ino, buf, at, end, out))
+    return table
   }
 
   /** Requests on the namespace root: it lists volumes, makes one by mkdir, and holds nothing else. */

@@ -13,6 +13,12 @@ const PRUNE_AT = 1024
 
 const { dirent, extent, xattr } = keys.KIND
 
+/** A key as the maps here have it. */
+const nameOf = (key: Buffer) => key.toString('latin1')
+/** Of such a key: its kind and inode. */
+const groupOf = (name: string) => name.slice(0, GROUP_BYTES)
+const GROUP_BYTES = 9
+
 /**
  * The view plus the records this thread appended that the engine has not applied yet. Point reads merge the two;
  * range reads wait until the range has nothing pending.
@@ -21,6 +27,8 @@ export class Overlay implements Entries {
   readonly #volume: LocalVolume
   readonly #wakeEngine: () => void
   readonly #pending = new Map<string, Pending>()
+  /** The records that these are of, oldest first, and what each changed. */
+  #records: { seq: number; names: string[] }[] = []
   /** Directory, file or attribute set (kind and inode of the key) → last record that changed it. */
   readonly #groups = new Map<string, number>()
   /** Pending extents by file and offset; null where one was taken away. */
@@ -36,7 +44,7 @@ export class Overlay implements Entries {
 
   get(key: Buffer): Buffer | null {
     if (this.#pending.size > 0) {
-      const pending = this.#pending.get(key.toString('latin1'))
+      const pending = this.#pending.get(nameOf(key))
       if (pending) return pending.value
     }
     return this.#volume.view.get(key)
@@ -82,18 +90,21 @@ export class Overlay implements Entries {
   }
 
   add(changes: readonly AppendedChange[], seq: number): void {
+    const names: string[] = []
     for (const { key, value } of changes) {
-      const name = key.toString('latin1')
-      this.#pending.delete(name)
-      this.#pending.set(name, { value, seq })
+      const name = nameOf(key)
+      names.push(name)
+      const pending = this.#pending.get(name)
+      // In place: a directory's inode and the totals are in nearly every record, and a new entry in a large map is dear.
+      if (pending) {
+        pending.value = value
+        pending.seq = seq
+      } else this.#pending.set(name, { value, seq })
       const kind = key[0]
-      if (kind === dirent || kind === extent || kind === xattr) {
-        const group = name.slice(0, 9)
-        this.#groups.delete(group)
-        this.#groups.set(group, seq)
-      }
+      if (kind === dirent || kind === extent || kind === xattr) this.#groups.set(groupOf(name), seq)
       if (kind === extent) this.#addExtent(key, value, seq)
     }
+    this.#records.push({ seq, names })
   }
 
   #addExtent(key: Buffer, value: Buffer | null, seq: number): void {
@@ -121,14 +132,17 @@ export class Overlay implements Entries {
   prune(): void {
     const { applied } = this.#volume.shared
     this.#volume.view.refresh()
-    for (const [key, { seq }] of this.#pending) {
-      if (seq > applied) break
-      this.#pending.delete(key)
+    const isOver = (seq: number | undefined) => seq !== undefined && seq <= applied
+    let over = 0
+    for (const { seq, names } of this.#records) {
+      if (!isOver(seq)) break
+      over += 1
+      for (const name of names) {
+        if (isOver(this.#pending.get(name)?.seq)) this.#pending.delete(name)
+        if (isOver(this.#groups.get(groupOf(name)))) this.#groups.delete(groupOf(name))
+      }
     }
-    for (const [group, seq] of this.#groups) {
-      if (seq > applied) break
-      this.#groups.delete(group)
-    }
+    this.#records = this.#records.slice(over)
     for (const [ino, changed] of this.#extents) {
       for (const [offset, { seq }] of changed) if (seq <= applied) changed.delete(offset)
       if (changed.size === 0) this.#extents.delete(ino)
@@ -138,7 +152,7 @@ export class Overlay implements Entries {
   /** The range of keys that begins with these 9 bytes can be read from the view when this returns. */
   settle(groupStart: Buffer): void {
     if (this.#groups.size === 0) return
-    const seq = this.#groups.get(groupStart.toString('latin1', 0, 9))
+    const seq = this.#groups.get(groupOf(nameOf(groupStart)))
     if (seq === undefined) return
     this.waitApplied(seq)
     this.prune()
