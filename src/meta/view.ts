@@ -92,11 +92,16 @@ export class View {
 
   /** The last entry at or before `key` that is not before `floor`; null when there is none. */
   floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null {
-    for (const entry of this.#db.getRange({ start: key, reverse: true, limit: 1 })) {
-      if (Buffer.compare(entry.key, floor) < 0) return null
-      return [entry.key, this.#open(entry.key, entry.value)]
-    }
+    for (const entry of this.backward(key, floor)) return entry
     return null
+  }
+
+  /** Entries at or before `start` and not before `floor`, the last one first. */
+  *backward(start: Buffer, floor: Buffer): Generator<[key: Buffer, value: Buffer]> {
+    for (const { key, value } of this.#db.getRange({ start, reverse: true, snapshot: false })) {
+      if (Buffer.compare(key, floor) < 0) return
+      yield [key, this.#open(key, value)]
+    }
   }
 
   /**

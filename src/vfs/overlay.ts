@@ -10,6 +10,8 @@ interface Pending {
 /** Changes above which the worker waits for the engine to apply some: bounds memory and replay after a crash. */
 const PENDING_MAX = 16_384
 const PRUNE_AT = 1024
+/** Ranges of files up to this size are looked up from behind. */
+const NEAR_BYTES = 64 * 1024
 
 const { dirent, extent, xattr } = keys.KIND
 
@@ -31,8 +33,7 @@ export class Overlay implements Entries {
   #records: { seq: number; names: string[] }[] = []
   /** Directory, file or attribute set (kind and inode of the key) → last record that changed it. */
   readonly #groups = new Map<string, number>()
-  /** Pending extents by file and offset; null where one was taken away. */
-  readonly #extents = new Map<Ino, Map<number, { extent: Extent | null; seq: number }>>()
+  readonly #extents = new Map<Ino, PendingExtents>()
   #pruneAt = PRUNE_AT
   /** This thread has the volume's lock: who waits for the engine then waits for ever. */
   underLock = false
@@ -57,25 +58,30 @@ export class Overlay implements Entries {
   extents(ino: Ino, from: number, to: number, countMax = Number.POSITIVE_INFINITY): PlacedExtent[] {
     const changed = this.#extents.get(ino)
     const found: PlacedExtent[] = []
-    const take = ([key, value]: [Buffer, Buffer]) => {
-      const offset = keys.offsetOfKey(key)
+    if (from >= to) return found
+    const take = (offset: number, value: Buffer) => {
       if (changed?.has(offset)) return
       const placed = decodeExtent(value)
       if (offset + placed.length > from) found.push({ offset, extent: placed })
     }
-    const before = this.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
-    if (before) take(before)
-    const end = keys.extentKey(ino, to)
-    for (const entry of this.range(keys.extentKey(ino, from + 1), end)) {
-      if (found.length >= countMax) break
-      take(entry)
-    }
-    if (!changed) return found
-    for (const [offset, { extent: placed }] of changed) {
-      if (placed && offset < to && offset + placed.length > from) {
-        found.push({ offset, extent: placed })
+    const first = keys.extentKey(ino, 0)
+    if (to - from <= NEAR_BYTES) {
+      // Few if any: from behind, one look does for them and the one that begins before.
+      for (const [key, value] of this.#volume.view.backward(keys.extentKey(ino, to - 1), first)) {
+        const offset = keys.offsetOfKey(key)
+        take(offset, value)
+        if (offset <= from) break
+      }
+    } else {
+      const before = this.floor(keys.extentKey(ino, from), first)
+      if (before) take(keys.offsetOfKey(before[0]), before[1])
+      const end = keys.extentKey(ino, to)
+      for (const [key, value] of this.range(keys.extentKey(ino, from + 1), end)) {
+        if (found.length >= countMax) break
+        take(keys.offsetOfKey(key), value)
       }
     }
+    if (changed) found.push(...changed.overlapping(from, to))
     found.sort((x, y) => x.offset - y.offset)
     if (found.length > countMax) found.length = countMax
     return found
@@ -111,10 +117,10 @@ export class Overlay implements Entries {
     const ino = keys.inoOfKey(key)
     let changed = this.#extents.get(ino)
     if (!changed) {
-      changed = new Map()
+      changed = new PendingExtents()
       this.#extents.set(ino, changed)
     }
-    changed.set(keys.offsetOfKey(key), { extent: value ? decodeExtent(value) : null, seq })
+    changed.set(keys.offsetOfKey(key), value ? decodeExtent(value) : null, seq)
   }
 
   /** Before a change takes the lock: forget what is applied, and wait when the engine is far behind. */
@@ -144,7 +150,7 @@ export class Overlay implements Entries {
     }
     this.#records = this.#records.slice(over)
     for (const [ino, changed] of this.#extents) {
-      for (const [offset, { seq }] of changed) if (seq <= applied) changed.delete(offset)
+      changed.prune(applied)
       if (changed.size === 0) this.#extents.delete(ino)
     }
   }
@@ -172,5 +178,58 @@ export class Overlay implements Entries {
     this.#wakeEngine()
     shared.waitForProgress(() => shared.applied >= seq || shared.stopped)
     if (shared.applied < seq) throw this.#volume.stoppedError()
+  }
+}
+
+/** The extents of one file that records changed which the view may lack; null where one was taken away. None overlap. */
+class PendingExtents {
+  readonly #at = new Map<number, { extent: Extent | null; seq: number }>()
+  /** The keys of #at, in order. */
+  #offsets: number[] = []
+
+  get size(): number {
+    return this.#at.size
+  }
+
+  has(offset: number): boolean {
+    return this.#at.has(offset)
+  }
+
+  set(offset: number, extent: Extent | null, seq: number): void {
+    if (!this.#at.has(offset)) this.#offsets.splice(this.#countBefore(offset), 0, offset)
+    this.#at.set(offset, { extent, seq })
+  }
+
+  /** Those that overlap [from, to), the last one first. */
+  overlapping(from: number, to: number): PlacedExtent[] {
+    const found: PlacedExtent[] = []
+    for (let i = this.#countBefore(to) - 1; i >= 0; i--) {
+      const offset = this.#offsets[i] as number
+      const extent = this.#at.get(offset)?.extent
+      if (!extent) continue
+      if (offset + extent.length > from) found.push({ offset, extent })
+      if (offset <= from) break
+    }
+    return found
+  }
+
+  /** Forget what records up to this one changed. */
+  prune(applied: number): void {
+    for (const [offset, { seq }] of this.#at) if (seq <= applied) this.#at.delete(offset)
+    if (this.#at.size < this.#offsets.length) {
+      this.#offsets = this.#offsets.filter((offset) => this.#at.has(offset))
+    }
+  }
+
+  /** How many begin before an offset. */
+  #countBefore(offset: number): number {
+    let low = 0
+    let high = this.#offsets.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#offsets[middle] as number) < offset) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
