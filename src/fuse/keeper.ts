@@ -488,7 +488,10 @@ class Keeper {
       await cloneFuse(slot.fd, slot.polledFd)
       slot.polled = true
     } catch (error) {
-      this.#log.warn({ op: 'clone', error: messageOf(error) }, 'requests are waited for, not polled')
+      this.#log.warn(
+        { op: 'clone', error: messageOf(error) },
+        'requests are waited for, not polled',
+      )
     }
   }
 

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { KeeperState } from '../../src/fuse/keeper-protocol.ts'
+import type { KeeperState, MountAnswer } from '../../src/fuse/keeper-protocol.ts'
 import { mountAt } from '../../src/fuse/mount-table.ts'
 import { startTicksOf } from '../../src/fuse/run-dir.ts'
 import { exited, KeeperWorld, run, sleep, until } from './keeper-world.ts'
@@ -80,6 +80,26 @@ test('a request that a killed daemon had taken is answered by the next one', asy
     assert.is(used.length, 1)
     assert.is(used[0]?.target, world.point)
     assert.equal(used[0]?.info, { slot: 0, words: 'of the last life' })
+  } finally {
+    await world.close()
+  }
+})
+
+test('one that it had taken through the clone is, too', async () => {
+  const world = new KeeperWorld()
+  try {
+    const keeper = await world.start()
+    world.flag('through-clone')
+    const { result } = await world.call('mount', { target: world.point })
+    assert.is((result as MountAnswer).polled, true)
+    const slow = stat(join(world.point, 'f-slow'))
+    await until('the daemon has taken the request', () => world.hasFlag('saw-slow'))
+    // The next life reads what this one had taken from whichever descriptor it likes.
+    world.unflag('through-clone')
+    process.kill(keeper.file.daemonPid ?? 0, 'SIGKILL')
+    assert.equal(await slow, { code: 0, stdout: '81a4\n', stderr: '' })
+    const state = (await world.call('state')).result as KeeperState
+    assert.is(state.slots.find((slot) => slot.used)?.polled, true)
   } finally {
     await world.close()
   }

@@ -4,7 +4,8 @@
  * Obeys JSON lines on <home>/tiny.sock: {verb, …} → {result} or {code, message}.
  * Files in the home steer it: 'pause' delays the start; 'crash-at-start' ends it with code 9, 'crash-when-ready'
  * kills it as soon as the keeper knows that it is ready; the first LOOKUP of
- * 'f-slow' is never answered and leaves 'saw-slow' behind; a second one is.
+ * 'f-slow' is never answered and leaves 'saw-slow' behind; a second one is; 'through-clone' serves a mount
+ * through the second descriptor of its slot alone.
  */
 import { existsSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -12,7 +13,7 @@ import { join } from 'node:path'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { codeOf, messageOf } from '../../src/base/index.ts'
 import { KeeperClient } from '../../src/fuse/keeper-client.ts'
-import { keeperFd } from '../../src/fuse/keeper-protocol.ts'
+import { keeperFd, type SlotState } from '../../src/fuse/keeper-protocol.ts'
 
 interface Job {
   readonly fd: number
@@ -32,7 +33,8 @@ async function serve(home: string): Promise<void> {
   const state = await keeper.state
   while (existsSync(join(home, 'pause'))) await sleep(20)
 
-  const start = (slot: number, fd: number, resend: boolean) => {
+  const start = ({ slot, fd: blocking, polledFd = -1 }: SlotState, resend: boolean) => {
+    const fd = existsSync(join(home, 'through-clone')) ? polledFd : blocking
     const worker = new Worker(new URL(import.meta.url), {
       workerData: { fd, home, resend } satisfies Job,
     })
@@ -44,12 +46,12 @@ async function serve(home: string): Promise<void> {
       }
     })
   }
-  for (const { slot, fd, used } of state.slots) if (used) start(slot, fd, true)
+  for (const slot of state.slots) if (slot.used) start(slot, true)
 
   const verbs: Record<string, (fields: Record<string, string>) => Promise<unknown>> = {
     mount: async ({ target }) => {
       const slot = keeper.takeSlot()
-      start(slot.slot, slot.fd, false)
+      start(slot, false)
       return { ...(await keeper.mount(slot.slot, target ?? '')), slot: slot.slot }
     },
     unmount: ({ slot, lazy }) => keeper.unmount(Number(slot), lazy === 'yes'),
@@ -146,8 +148,8 @@ function loop({ fd, home, resend }: Job): void {
         parentPort?.postMessage('ended')
         return
       }
-      if (code === 'EPERM') pause(2)
-      else if (code !== 'EINTR' && code !== 'EAGAIN' && code !== 'ENOENT') throw error
+      if (code === 'EPERM' || code === 'EAGAIN') pause(2)
+      else if (code !== 'EINTR' && code !== 'ENOENT') throw error
       continue
     }
     const opcode = request.readUInt32LE(4)
