@@ -5,6 +5,7 @@ import {
   codeOf,
   type DriveId,
   FsError,
+  type KeyEpoch,
   limits,
 } from '../base/index.ts'
 import { openPage, tagBytes } from '../crypto/index.ts'
@@ -199,6 +200,11 @@ export class ChunkStore {
     if (last > first && this.#copyKept(chunk, last, plainAt, end, out, outAt)) last--
     if (first > last) return
     this.#readPages(chunk, key, first, last, plainAt, end, out, outAt)
+  }
+
+  /** Epoch of the key that a chunk is sealed with. Hot when it is open. @throws as readSync */
+  keyEpochOf(id: ChunkId, driveId: DriveId): KeyEpoch {
+    return this.#open.get(id, this.#driveOf(driveId, id)).header.keyEpoch
   }
 
   /** The back-pointers given to `put`. @throws as readSync */

@@ -21,3 +21,4 @@ export {
 export type { ChunkHeader } from './header.ts'
 export type { DamagedPart, ScrubReport } from './scrub-chunk.ts'
 export type { ChunkReader, ChunkSeal } from './seal-chunk.ts'
+export { SECOND_READ_BYTES_MIN, SecondReader } from './second-reader.ts'

@@ -736,7 +736,7 @@ function directoryStat(
   return { mode, uid, gid, size, nlink, ino, rdev: 0, blksize: size, blocks: 0, ...times }
 }
 
-function statOf(volume: VolumeFs, inode: Attributes): Stat {
+function statOf(volume: VolumeFs, { ino, inode }: Attributes): Stat {
   const { mode, uid, gid, nlink, rdev } = inode
   return {
     mode,
@@ -745,7 +745,7 @@ function statOf(volume: VolumeFs, inode: Attributes): Stat {
     nlink,
     rdev,
     size: (mode & 0o170000) === S_IFDIR ? 4096 : inode.size,
-    ino: inoOf(volume.volume.number, inode.ino),
+    ino: inoOf(volume.volume.number, ino),
     blksize: 4096,
     blocks: Math.ceil(inode.bytes / 512),
     atime: millisecondsOf(inode.atime),

@@ -73,7 +73,8 @@ const FSYNC_DATA_ONLY = 1
  * `reply`; it keeps nothing of the request buffer. Node id 1 of an exclusive mount is the root of its volume.
  */
 export class FuseSession {
-  readonly reply = Buffer.allocUnsafeSlow(limits.fuseRequestBytesMax + 4096)
+  /** Shared, so that a second thread can read into it. */
+  readonly reply = Buffer.from(new SharedArrayBuffer(limits.fuseRequestBytesMax + 4096))
   readonly header = wire.newRequestHeader()
   readonly #world: SessionWorld
   readonly #lookup = wire.newLookupIn()
@@ -657,17 +658,17 @@ export class FuseSession {
   #fillEntry(volume: VolumeFs, attributes: Attributes): wire.Entry {
     this.#fill(volume, attributes)
     const entry = this.#entry
-    entry.generation = attributes.generation
+    entry.generation = attributes.inode.generation
     entry.entryValidMs = this.#validMs(volume)
     entry.attrValidMs = entry.entryValidMs
     return entry
   }
 
-  #fill(volume: VolumeFs, inode: Attributes): void {
+  #fill(volume: VolumeFs, { ino, inode }: Attributes): void {
     const attr = this.#attr
     const directory = (inode.mode & 0o170000) === 0o040000
     attr.volume = volume.volume.number
-    attr.ino = inode.ino
+    attr.ino = ino
     attr.size = directory ? DIRECTORY_DEFAULT_BYTES : inode.size
     attr.blocks = Math.ceil(inode.bytes / 512)
     attr.atime = inode.atime.sec

@@ -15,6 +15,7 @@ import {
   systemClock,
   type VolumeNumber,
 } from '../base/index.ts'
+import { SecondReader } from '../chunks/index.ts'
 import { LocalVolume } from '../store/index.ts'
 import { forgetAll, VolumeFs } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
@@ -50,6 +51,7 @@ class MountWorker {
   readonly #absent = new Map<VolumeNumber, AbsentVolume>()
   readonly #session: FuseSession
   readonly #reader: RequestReader
+  readonly #secondReader: SecondReader
   readonly #mailbox: Int32Array
   readonly #metrics: Float64Array
   /** Requests that the kernel sent again after a restart; it sends each twice. */
@@ -71,7 +73,6 @@ class MountWorker {
       sleep: (ms) => Atomics.wait(this.#mailbox, mailCell.initKept, 0, ms),
     })
     const reader = this.#reader
-    for (const served of start.volumes) this.#add(served)
     for (const volume of start.absent) this.#absent.set(volume.number, volume)
     const requests: RootRequests = {
       mkdir: (name, mode, { uid, gid }, uniqueLo, uniqueHi) =>
@@ -104,6 +105,8 @@ class MountWorker {
         answer(start.fd, this.#notice, end, wire.FUSE_NOTIFY_INVAL_INODE, 0, 0)
       },
     })
+    this.#secondReader = new SecondReader(this.#session.reply.buffer as SharedArrayBuffer)
+    for (const served of start.volumes) this.#add(served)
     if (start.negotiated) this.#session.agreed(start.negotiated.flags)
     // INIT itself among them, when nothing was agreed yet. A mount that is still being made says EPERM, and INIT follows.
     if (start.resumed) this.#askAgain()
@@ -290,6 +293,7 @@ class MountWorker {
       mount: this.#start.mount,
       wakeEngine: () => this.#tellEngine(opening.number),
       purge: (purge: Ino[]) => this.#tellEngine({ number: opening.number, purge }),
+      secondReader: this.#secondReader,
       damaged: (volume: string, chunk: string, what: string) =>
         this.#tell({ kind: 'damaged', volume, chunk, what }),
     }

@@ -173,10 +173,10 @@ export class LocalVolume {
   append(
     draft: Draft,
     more: {
-      requestId?: RequestId
+      requestId?: RequestId | null
       urgent?: boolean
       /** What the record must have nothing to do with: the draft may not have seen it. */
-      apartFrom?: Touched
+      apartFrom?: Touched | null
     } = {},
   ): AppendedRecord & { changes: AppendedChange[] } {
     const { shared } = this
@@ -199,7 +199,7 @@ export class LocalVolume {
         confirmed: { epoch: shared.epoch, seq: shared.synced as typeof before.seq },
         begins,
         ends: ends.map((end): ChunkId => end.id),
-        ...(more.requestId ? { requestId: more.requestId } : {}),
+        requestId: more.requestId,
       },
       encodeChanges(changes),
     )

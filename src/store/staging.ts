@@ -203,7 +203,22 @@ export class StagingWriter {
     }
     const at = this.#at + stagedHeaderBytes
     this.#at += length
-    return { ...write, segment: this.#segment, at }
+    const { number, ino, offset, sec, nsec, uniqueLo, uniqueHi } = write
+    const segment = this.#segment
+    const staged: Staged = {
+      length: write.length,
+      number,
+      ino,
+      offset,
+      sec,
+      nsec,
+      uniqueLo,
+      uniqueHi,
+      segment,
+      at,
+    }
+    if (write.changed) staged.changed = write.changed
+    return staged
   }
 
   /** Times alone: a header without data. @throws as append */

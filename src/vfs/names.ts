@@ -81,7 +81,7 @@ export function tmpfile(
       inode.nlink = 0
       fs.putInode(draft, ino, inode)
       makeOrphan(fs, draft, ino)
-      return { ...inode, ino }
+      return { ino, inode }
     },
     (attributes) => attributes.ino,
   )
@@ -224,7 +224,8 @@ export function rename(
     if (isDirectory) refuseLoop(fs, source.ino, to.parent)
     if (target) replaceTarget(fs, draft, source, target)
     fs.removeEntry(draft, from.parent, from.name)
-    fs.putEntry(draft, to.parent, { ...source, name: to.name })
+    const { ino, type } = source
+    fs.putEntry(draft, to.parent, { ino, type, name: to.name })
     const moves = from.parent !== to.parent
     const replaced = target ? 1 : 0
     const replacedDirectory = target && isDirectory ? 1 : 0
@@ -237,10 +238,10 @@ export function rename(
       const directory = fs.directory(from.parent)
       touchDirectory(fs, draft, from.parent, directory, -replaced, -replacedDirectory)
     }
-    const inode = settledInode(fs, source.ino)
+    const inode = settledInode(fs, ino)
     inode.ctime = fs.now()
     if (isDirectory) inode.parent = to.parent
-    fs.putInode(draft, source.ino, inode)
+    fs.putInode(draft, ino, inode)
   })
 }
 
@@ -341,14 +342,12 @@ export function readdir(
     const bucket = decodeDirents(value)
     const hi = key.readUInt32BE(9)
     const lo = key.readUInt32BE(13)
-    for (const [index, entry] of bucket.entries()) {
-      const last = index === bucket.length - 1
-      const listed = {
-        ...entry,
-        cookieHi: last ? hi : previousHi,
-        cookieLo: last ? lo : previousLo,
-      }
-      if (!accept(listed)) return
+    let left = bucket.length
+    for (const { ino, type, name } of bucket) {
+      left -= 1
+      const cookieHi = left === 0 ? hi : previousHi
+      const cookieLo = left === 0 ? lo : previousLo
+      if (!accept({ ino, type, name, cookieHi, cookieLo })) return
     }
     previousHi = hi
     previousLo = lo

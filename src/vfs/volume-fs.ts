@@ -11,9 +11,12 @@ import {
   type Timespec,
   type VolumeId,
 } from '../base/index.ts'
+import { SECOND_READ_BYTES_MIN, type SecondReader } from '../chunks/index.ts'
 import { nameHash } from '../crypto/index.ts'
+import type { RequestId } from '../journal/index.ts'
 import {
   type Answer,
+  copyInode,
   type Dirent,
   decodeAnswer,
   decodeChunkInfo,
@@ -55,8 +58,10 @@ export interface Request {
 }
 
 /** An inode as a caller sees it: with what is staged. */
-export interface Attributes extends Inode {
+export interface Attributes {
   ino: Ino
+  /** Shared with the cache when nothing is staged. */
+  inode: Readonly<Inode>
 }
 
 export interface VolumeFsWorld {
@@ -67,6 +72,8 @@ export interface VolumeFsWorld {
   wakeEngine(): void
   /** The engine is to give back inodes that have no name and no user any more. */
   purge(inos: Ino[]): void
+  /** Reads parts of chunks beside this thread, into the buffer that answers are made in. */
+  secondReader?: SecondReader
   /** A chunk failed its seal or is gone: goes to the log and to status. */
   damaged(volume: VolumeId, chunk: ChunkId, what: string): void
 }
@@ -79,6 +86,11 @@ const INODES_CACHED_MAX = 20_000
 const PLACES_MAX = 4096
 /** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
 const OPENED_MAX = 65_536
+
+/** Spelled out, as all that is made for each request: a spread copies property by property through a slow path. */
+function requestIdOf({ uniqueLo, uniqueHi }: Request, mount: number): RequestId {
+  return { mount, uniqueLo, uniqueHi }
+}
 
 /** Where a name stands or would stand: the key of its bucket, and who else is in that. */
 interface NamePlace {
@@ -242,12 +254,12 @@ export class VolumeFs {
   attributes(ino: Ino): Attributes {
     const inode = this.inode(ino)
     const staged = this.staged.get(ino)
-    if (!staged) return { ...inode, ino }
-    const seen = { ...inode, ino }
+    if (!staged) return { ino, inode }
+    const seen = copyInode(inode)
     takeTimes(seen, staged.last)
     seen.size = Math.max(inode.size, staged.size)
     seen.bytes = Math.max(inode.bytes, Math.min(staged.size, inode.bytes + staged.size))
-    return seen
+    return { ino, inode: seen }
   }
 
   /** The 8 bytes that stand for a name in keys, and as the cookie of READDIR: a positive number above 2^62. */
@@ -315,13 +327,14 @@ export class VolumeFs {
       const result = make(draft)
       if (result === ABANDONED) return result
       if (request) {
-        const answer: Answer = { ...request, ino: answered(result) }
+        const { uniqueLo, uniqueHi } = request
+        const answer: Answer = { uniqueLo, uniqueHi, ino: answered(result) }
         draft.put(keys.answerKey(this.world.mount), encodeAnswer(answer))
       }
       const { changes, seq } = this.volume.append(draft, {
         urgent,
-        ...(behind ? { apartFrom: shared.touchedByEngine } : {}),
-        ...(request ? { requestId: { mount: this.world.mount, ...request } } : {}),
+        requestId: request ? requestIdOf(request, this.world.mount) : null,
+        apartFrom: behind ? shared.touchedByEngine : null,
       })
       this.overlay.add(changes, seq)
       for (const change of changes) this.extents.note(change)
@@ -444,13 +457,55 @@ export class VolumeFs {
       this.#chunkDrives.set(chunk, drive)
     }
     try {
-      this.volume.chunks.readSync(chunk, drive, this.volume.reader, at, length, out, outAt)
+      this.#readBoth(chunk, drive, at, length, out, outAt)
     } catch (error) {
       if (!(error instanceof CorruptError)) throw error
       if (this.outdated) throw new FsError('EAGAIN', 'read', { chunk, cause: error })
       this.world.damaged(this.volume.id, chunk, error.message)
       throw new FsError('EIO', 'read', { chunk, cause: error })
     }
+  }
+
+  /** A large part is halved: the second reader takes the later pages. */
+  #readBoth(
+    chunk: ChunkId,
+    drive: DriveId,
+    at: number,
+    length: number,
+    out: Buffer,
+    outAt: number,
+  ): void {
+    const { chunks, reader } = this.volume
+    const { secondReader: second } = this.world
+    if (!second || length < SECOND_READ_BYTES_MIN || !second.ready(out)) {
+      chunks.readSync(chunk, drive, reader, at, length, out, outAt)
+      return
+    }
+    const middle = at + length / 2
+    const own = Math.floor(middle / limits.chunkPageBytes) * limits.chunkPageBytes - at
+    const later = { plainAt: at + own, length: length - own, outAt: outAt + own }
+    const key = reader.keyOf(chunks.keyEpochOf(chunk, drive))
+    second.begin({
+      ...later,
+      directory: this.#directoryOf(drive),
+      drive,
+      volume: this.volume.id,
+      chunk,
+      key,
+    })
+    let read = false
+    try {
+      chunks.readSync(chunk, drive, reader, at, own, out, outAt)
+    } finally {
+      read = second.finish()
+    }
+    if (!read) chunks.readSync(chunk, drive, reader, at + own, length - own, out, outAt + own)
+  }
+
+  #directoryOf(drive: DriveId): string {
+    const found = this.volume.drives.find(({ id }) => id === drive)
+    if (!found) throw new FsError('EIO', 'read', { drive, message: 'drive is not one of the node' })
+    return found.dir
   }
 
   /** Whether a file is opened for the first time since this thread orders the volume's changes. */

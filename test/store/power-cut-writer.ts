@@ -61,7 +61,7 @@ export class Writer {
       const bytes = this.manifest.bytesOf(ino)
       if (!bytes || bytes.length === 0) continue
       this.#put(ino, 0, bytes.subarray(0, 1), false)
-      const { mtime } = this.#fs.attributes(ino)
+      const { mtime } = this.#fs.attributes(ino).inode
       const now = this.#fs.now()
       if (mtime.sec !== now.sec || mtime.nsec !== now.nsec) {
         throw new PromiseBroken(`inode ${ino}: a write did not move its mtime`)
@@ -395,7 +395,7 @@ export function readTree(fs: VolumeFs): Tree {
 }
 
 function readAll(fs: VolumeFs, ino: Ino): Buffer {
-  const { size } = fs.attributes(ino)
+  const { size } = fs.attributes(ino).inode
   const bytes = Buffer.alloc(size)
   try {
     const count = read(fs, ino, 0, size, bytes, 0)

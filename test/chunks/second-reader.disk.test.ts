@@ -1,0 +1,70 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { limits } from '../../src/base/index.ts'
+import { SecondReader } from '../../src/chunks/index.ts'
+import { makeWorld, randomBytesOf, seededRandom } from './world.ts'
+
+const BYTES = limits.chunkBytesMax
+const noPointer = Buffer.alloc(0)
+
+/** A chunk, and a reader whose thread stands. */
+async function makeReading(seed: number) {
+  const world = makeWorld({ seed })
+  const plain = randomBytesOf(seededRandom(seed), BYTES)
+  const chunk = world.newId()
+  world.store.putSync(chunk, world.seal, plain, BYTES, noPointer)
+  const out = Buffer.from(new SharedArrayBuffer(BYTES))
+  const second = new SecondReader(out.buffer as SharedArrayBuffer)
+  const endMs = performance.now() + 10_000
+  while (!second.ready(out)) {
+    assert.ok(performance.now() < endMs, 'the thread stands')
+    await new Promise((done) => setTimeout(done, 10))
+  }
+  const { dir: directory, id: drive } = world.drive
+  const { volume, keyOf } = world.reader
+  const key = keyOf(world.seal.keyEpoch)
+  return { world, plain, out, second, job: { directory, drive, volume, chunk, key } }
+}
+
+test('it reads its part into the shared buffer, and nothing else', async () => {
+  const { world, plain, out, second, job } = await makeReading(31)
+  try {
+    const random = seededRandom(32)
+    for (let round = 0; round < 20; round++) {
+      const plainAt = random() % BYTES
+      const length = 1 + (random() % (BYTES - plainAt))
+      out.fill(0xee)
+      second.begin({ ...job, plainAt, length, outAt: plainAt })
+      assert.is(second.finish(), true)
+      assert.ok(
+        out.subarray(plainAt, plainAt + length).equals(plain.subarray(plainAt, plainAt + length)),
+      )
+      const around = Buffer.concat([out.subarray(0, plainAt), out.subarray(plainAt + length)])
+      assert.ok(around.every((byte) => byte === 0xee))
+    }
+  } finally {
+    world.close()
+  }
+})
+
+test('what it cannot read it leaves, and reads the next', async () => {
+  const { world, out, second, job } = await makeReading(33)
+  try {
+    const whole = { plainAt: 0, length: BYTES, outAt: 0 }
+    const refusedFor = (change: Partial<typeof job>) => {
+      second.begin({ ...job, ...whole, ...change })
+      assert.is(second.finish(), false, Object.keys(change).join())
+      second.begin({ ...job, ...whole })
+      assert.is(second.finish(), true)
+    }
+    refusedFor({ key: Buffer.alloc(32, 1) })
+    refusedFor({ chunk: world.newId() })
+    refusedFor({ directory: '/nonexistent' })
+    assert.is(second.ready(out), true)
+    assert.is(second.ready(Buffer.alloc(BYTES)), false, 'another buffer is not shared')
+  } finally {
+    world.close()
+  }
+})
+
+test.run()
