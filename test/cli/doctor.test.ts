@@ -67,6 +67,7 @@ test('each lack is found, with why it matters and the command that mends it', as
       /apt-get install mount/,
       machine({ exists: (path) => !path.endsWith('/umount') }),
     ],
+    ['tools', 'warn', /perl-base/, machine({ exists: (path) => !path.endsWith('/perl') })],
     [
       'tools',
       'fail',
