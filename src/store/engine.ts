@@ -265,7 +265,8 @@ export class Engine {
     let left = [...inos]
     while (left.length > 0) {
       const purged = new Set<Ino>()
-      this.commit((draft) => {
+      this.#commitDrafted((draft) => {
+        purged.clear()
         for (const ino of left) {
           if (draft.get(keys.orphanKey(ino)) && !draft.purge(ino, PURGED_EXTENTS_MAX)) break
           purged.add(ino)
@@ -727,6 +728,7 @@ export class Engine {
     const { changes, ends, seq } = volume.append(draft, { urgent: true, ...apart })
     shared.touchedByEngine.clear()
     shared.touchedByEngine.add(changes)
+    shared.foreign.note(changes)
     shared.engineSeq = seq
     const { stagedBytes = 0 } = more
     return { changes, ends, head: shared.head, covers: draft.covers, stagedBytes }

@@ -182,7 +182,7 @@ class Fsck {
         index.bad.map(({ key }) => key),
         this.#work,
       )
-      this.#engine.volume.shared.countForeignChange()
+      this.#changedBeside()
       this.#result.changed = true
     } catch (error) {
       if (codeOf(error) === 'ECANCELED') throw error
@@ -192,6 +192,13 @@ class Fsck {
       )
     }
     for (const { key, why } of index.bad) await this.#badValue(key, why, outcome)
+  }
+
+  /** The view was changed by no record. */
+  #changedBeside(): void {
+    const { shared } = this.#engine.volume
+    shared.foreign.noteAnything()
+    shared.countForeignChange()
   }
 
   /** An inode that is missing from the index alone is in the log: it comes back, and with it what hangs on it. */
@@ -210,7 +217,7 @@ class Fsck {
     }
     const back = missing.filter((ino) => values.get(keys.inodeKey(ino).toString('latin1')))
     if (back.length === 0) return
-    this.#engine.volume.shared.countForeignChange()
+    this.#changedBeside()
     this.#result.changed = true
     await this.#paths.learn(back, this.#work)
     for (const ino of back) {

@@ -1,5 +1,6 @@
 import { assert, type Epoch, type Position, type RecordSeq } from '../base/index.ts'
-import { FORGOTTEN_BYTES, Forgotten } from './forgotten.ts'
+import { FOREIGN_BYTES, ForeignChanges } from './foreign-changes.ts'
+import { INO_RING_BYTES, InoRing } from './ino-ring.ts'
 import { TOUCHED_BYTES, Touched } from './touched.ts'
 
 /** Int32 cells; the rest of the buffer are Float64 cells, exact for whole numbers below 2^53. */
@@ -38,7 +39,8 @@ const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
 const FORGOTTEN_AT = TOUCHED_AT + 2 * TOUCHED_BYTES
-const SHARED_BYTES = FORGOTTEN_AT + FORGOTTEN_BYTES
+const FOREIGN_AT = FORGOTTEN_AT + INO_RING_BYTES
+const SHARED_BYTES = FOREIGN_AT + FOREIGN_BYTES
 
 /** What a volume can do right now; one number so that it is read in one load before each answer. */
 export const VOLUME_STATE = {
@@ -68,7 +70,10 @@ export class SharedVolume {
   readonly touchedByEngine: Touched
   /** What was appended since the engine began to draft a record. */
   readonly touchedByOthers: Touched
-  readonly forgotten: Forgotten
+  /** Nameless inodes that the kernel has forgotten, for the engine to give their space back. */
+  readonly forgotten: InoRing
+  /** What the thread that answers the kernel must not believe its caches of. */
+  readonly foreign: ForeignChanges
 
   constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(SHARED_BYTES)) {
     assert(buffer.byteLength === SHARED_BYTES, 'shared volume state has one layout')
@@ -78,7 +83,8 @@ export class SharedVolume {
     this.#chain = new Uint8Array(buffer, CHAIN_AT, 16)
     this.touchedByEngine = new Touched(buffer, TOUCHED_AT)
     this.touchedByOthers = new Touched(buffer, TOUCHED_AT + TOUCHED_BYTES)
-    this.forgotten = new Forgotten(buffer, FORGOTTEN_AT)
+    this.forgotten = new InoRing(buffer, FORGOTTEN_AT)
+    this.foreign = new ForeignChanges(buffer, FOREIGN_AT)
   }
 
   /** The cell in which the journals of all threads note a failed sync (rule 7). */
@@ -104,10 +110,11 @@ export class SharedVolume {
     Atomics.notify(this.#ints, LOCK, 1)
   }
 
-  /** Grows whenever somebody other than the mount's worker changed the view: the worker then drops what it cached. */
+  /** Grows whenever somebody other than the mount's worker changed the view: the worker then drops what it cached of it. */
   get foreignChanges(): number {
     return Atomics.load(this.#ints, FOREIGN)
   }
+  /** What it was is in `foreign` by then. */
   countForeignChange(): void {
     Atomics.add(this.#ints, FOREIGN, 1)
   }

@@ -141,6 +141,8 @@ export class VolumeFs {
   #openForWriting = 0
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
+  /** Changed by a record that was not in the view yet when this thread last dropped what it kept; null for anything. */
+  #foreignLate: Ino[] | null = []
   #caughtUpTo = -1
 
   constructor(volume: LocalVolume, world: VolumeFsWorld, writes: boolean) {
@@ -202,15 +204,33 @@ export class VolumeFs {
     return this.volume.shared.foreignChanges !== this.#foreignSeen
   }
 
-  #refresh(): void {
+  #refresh(underLock = false): void {
     const { shared } = this.volume
     this.#foreignSeen = shared.foreignChanges
     const { committedNumber } = shared
+    const changed = this.writes ? this.#takeForeign(underLock) : null
     this.overlay.prune()
-    this.#inodes.clear()
-    this.#places.clear()
-    this.extents.clear()
+    if (changed) for (const ino of changed) this.dropInode(ino)
+    else {
+      this.#inodes.clear()
+      this.#places.clear()
+      this.extents.clear()
+    }
     this.staged.dropThrough(committedNumber)
+  }
+
+  /** Inodes that others changed since this was last asked, null when it may be anything. */
+  #takeForeign(underLock: boolean): Ino[] | null {
+    const { shared } = this.volume
+    if (!underLock) shared.lock()
+    const taken = shared.foreign.take()
+    const behind = shared.engineBehind
+    if (!underLock) shared.unlock()
+    const late = this.#foreignLate
+    const changed = taken && late ? [...late, ...taken] : null
+    // What is not in the view yet may be cached once more as it was before: it is dropped again then.
+    this.#foreignLate = behind ? changed : []
+    return changed
   }
 
   #refuse(): void {
@@ -322,7 +342,7 @@ export class VolumeFs {
     this.overlay.underLock = true
     const behind = shared.engineBehind
     try {
-      if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
+      if (shared.foreignChanges !== this.#foreignSeen) this.#refresh(true)
       const draft = new Draft(this.overlay)
       const result = make(draft)
       if (result === ABANDONED) return result

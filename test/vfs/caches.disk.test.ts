@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ROOT_INO } from '../../src/base/index.ts'
-import { S_IFREG } from '../../src/meta/index.ts'
+import { encodeDirents, keys, S_IFREG } from '../../src/meta/index.ts'
 import { create, lookup } from '../../src/vfs/index.ts'
 import { SimulatedMachine } from '../store/simulated-machine.ts'
 
@@ -21,6 +21,75 @@ test('caches are trimmed between requests, never while a change is being made', 
       if (i % 1000 === 0) engine.follow()
     }
     assert.is(fs.directory(ROOT_INO).size, 20_500)
+  } finally {
+    await machine.close()
+  }
+})
+
+test('what the engine changes is looked at anew, and what it does not is kept', async () => {
+  const machine = await SimulatedMachine.make(2)
+  try {
+    const { fs, engine } = machine.life
+    const caller = { uid: 0, gid: 0, pid: 1 }
+    let unique = 0
+    const make = (name: string) => {
+      const request = { uniqueLo: ++unique, uniqueHi: 0 }
+      const creation = { mode: S_IFREG | 0o644, umask: 0 }
+      return create(fs, request, caller, ROOT_INO, Buffer.from(name), creation).ino
+    }
+    const changed = make('changed')
+    const kept = make('kept')
+    engine.follow()
+    fs.enter()
+    const before = fs.inode(kept)
+    assert.is(fs.inode(changed).uid, 0)
+    engine.commit((draft) => {
+      const inode = draft.inode(changed)
+      assert.ok(inode)
+      draft.putInode(changed, { ...inode, uid: 7 })
+      return {}
+    })
+    fs.enter()
+    assert.is(fs.inode(changed).uid, 7)
+    assert.is(fs.inode(kept), before)
+
+    // Names are changed by repairs alone: then nothing is believed.
+    assert.is(lookup(fs, ROOT_INO, Buffer.from('second')), null)
+    const key = keys.direntKey(ROOT_INO, fs.hash(Buffer.from('second')))
+    engine.commit((draft) => {
+      draft.put(key, encodeDirents([{ ino: kept, type: 8, name: Buffer.from('second') }]))
+      return {}
+    })
+    fs.enter()
+    assert.is(lookup(fs, ROOT_INO, Buffer.from('second'))?.ino, kept)
+  } finally {
+    await machine.close()
+  }
+})
+
+test('more changes than can be told one by one are all seen', async () => {
+  const machine = await SimulatedMachine.make(3)
+  try {
+    const { fs, engine } = machine.life
+    const caller = { uid: 0, gid: 0, pid: 1 }
+    const inos = Array.from({ length: 1500 }, (_, i) => {
+      const request = { uniqueLo: i + 1, uniqueHi: 0 }
+      const creation = { mode: S_IFREG | 0o644, umask: 0 }
+      return create(fs, request, caller, ROOT_INO, Buffer.from(`${i}`), creation).ino
+    })
+    engine.follow()
+    fs.enter()
+    for (const ino of inos) assert.is(fs.inode(ino).uid, 0)
+    engine.commit((draft) => {
+      for (const ino of inos) {
+        const inode = draft.inode(ino)
+        assert.ok(inode)
+        draft.putInode(ino, { ...inode, uid: 7 })
+      }
+      return {}
+    })
+    fs.enter()
+    for (const ino of inos) assert.is(fs.inode(ino).uid, 7)
   } finally {
     await machine.close()
   }

@@ -4,13 +4,13 @@ const PLACES = 1024
 const HEAD = 0
 const TAIL = 1
 const INTS_BYTES = 8
-export const FORGOTTEN_BYTES = INTS_BYTES + PLACES * 8
+export const INO_RING_BYTES = INTS_BYTES + PLACES * 8
 
 /**
- * Nameless inodes that the kernel has forgotten, on their way from the thread that answers it to the engine, which gives
- * their space back. A ring in shared memory: a message for each would cost more than the unlink. One thread pushes, one takes.
+ * Inode numbers on their way from one thread to another, in shared memory: a message for each would cost more than what it is
+ * about. One thread pushes, one takes.
  */
-export class Forgotten {
+export class InoRing {
   readonly #ends: Int32Array
   readonly #inos: Float64Array
 
