@@ -3,13 +3,14 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { LoopDisk } from './loop-disk.ts'
-import { NodeWorld, sleep, until } from './node-world.ts'
+import { NodeWorld, sh, sleep, until } from './node-world.ts'
 import { Crew, Database } from './under-kills.ts'
 
 /** A writer that was let go late writes into the bare directory once the mount is gone. */
 const NONEMPTY = '--nonempty'
 
 const PROMISES_MIN = 5
+const NOISE = ['-name', 'stream*', '-o', '-name', 'rename*', '-o', '-name', 'random*']
 
 /**
  * Cut the power of a whole node under writers: what the drive had not written out is gone, and so is everything in
@@ -65,6 +66,22 @@ export async function cutPower(rounds: number, seconds: number): Promise<void> {
       assert.ok(noise.wrong().length > 0, 'something unsynced is lost')
       await world.fsck()
       assert.equal(world.complaints(), [], 'the node has no error to tell')
+      // Nobody looks at it any more, and with that of every round the drive would be full.
+      for (const dir of [shared, own]) {
+        await sh('find', [
+          dir,
+          '-maxdepth',
+          '1',
+          '(',
+          ...NOISE,
+          ')',
+          '-exec',
+          'rm',
+          '-rf',
+          '{}',
+          '+',
+        ])
+      }
       await world.weft('detach', own)
     }
     await world.restart()
