@@ -47,6 +47,8 @@ export class Reclaim {
   readonly #sparse = new Set<ChunkId>()
   readonly #uses: ChunkUses
   readonly #scattered: Scattered
+  /** The last pass was told to stop: there is more to do. */
+  #cutShort = false
 
   constructor(volume: LocalVolume, world: { clock: Clock; random: Random }) {
     this.#volume = volume
@@ -94,7 +96,7 @@ export class Reclaim {
     const rest = scattered.restMs()
     if (quietMs >= limits.reclaimQuietMs) {
       if (rest === null && !scattered.surveying) return null
-      return rest ? rest : ROOM_MS
+      return rest || (this.#cutShort ? limits.reclaimQuietMs : ROOM_MS)
     }
     const waiting =
       rest !== null ||
@@ -111,6 +113,7 @@ export class Reclaim {
   async pass(commit: Commit, { quiet, goOn }: PassOptions): Promise<boolean> {
     const { inlineBytes, freeBytes } = this.#volume.shared
     const packed = quiet ? INLINE_PACKED_MIN : INLINE_PRESSING
+    this.#cutShort = false
     try {
       if (inlineBytes >= packed && (await this.#packInline(commit))) return true
       if (freeBytes < limits.shortFreeBytes && (await this.#rewriteSparse(commit, goOn)))
@@ -152,7 +155,10 @@ export class Reclaim {
       this.#uses.leave(error.chunk)
       return true
     } finally {
-      if (!whole) this.#scattered.putBack(region)
+      if (!whole) {
+        this.#scattered.putBack(region)
+        this.#cutShort = true
+      }
     }
     return whole
   }

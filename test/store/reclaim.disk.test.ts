@@ -299,6 +299,8 @@ test('a writer ends a pass at once, and the region is done later', async () => {
       await reclaim.pass(commit, stopping)
     }
     assert.is(asked, 2, 'it asked, heard no, and asked no more')
+    const rest = reclaim.waitMs(limits.reclaimQuietMs)
+    assert.ok(rest !== null && rest <= limits.reclaimQuietMs, `later is soon: ${rest} ms`)
     assert.is(world.extents(ino).length, before)
     assert.is(world.engine.figures().chunks, chunks)
     await passes(world, reclaim)
