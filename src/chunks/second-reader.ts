@@ -129,6 +129,7 @@ function tryRead(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): 
     return true
   } catch {
     // The mount's thread reads it again, and says what is wrong.
+    for (const store of stores.values()) store.close()
     stores.clear()
     return false
   }

@@ -756,7 +756,13 @@ function unfailing(log: Log): Log {
 }
 
 function openSlot(): Pick<Slot, 'fd' | 'polledFd' | 'polled'> {
-  return { fd: openFuse(), polledFd: openFuse({ nonBlocking: true }), polled: false }
+  const fd = openFuse()
+  try {
+    return { fd, polledFd: openFuse({ nonBlocking: true }), polled: false }
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
 }
 
 function closeSlot(slot: Slot): void {

@@ -27,18 +27,23 @@ export class ForeignChanges {
 
   /** Under the volume's lock. */
   note(changes: readonly Change[]): void {
+    if (!this.#noteInodes(changes)) this.noteAnything()
+  }
+
+  /** @returns false when they are more than can be told, or about something else */
+  #noteInodes(changes: readonly Change[]): boolean {
     let last = 0
     for (const { key } of changes) {
       const kind = key[0] as number
       if (ABOUT_NONE.has(kind)) continue
+      // A name's place hangs on its directory, and is kept beside what is kept of inodes.
+      if (!ABOUT_ONE_INODE.has(kind)) return false
       const ino = keys.inoOfKey(key)
       if (ino === last) continue
       last = ino
-      if (!ABOUT_ONE_INODE.has(kind) || !this.#inodes.push(ino)) {
-        this.noteAnything()
-        return
-      }
+      if (!this.#inodes.push(ino)) return false
     }
+    return true
   }
 
   /** What changed is not known, or too much to tell. */

@@ -8,13 +8,13 @@ export interface PlacedExtent {
   extent: Extent
 }
 
-/** Index of the first extent at or behind an offset; `map` is in order. */
-export function firstFrom(map: readonly PlacedExtent[], offset: number): number {
+/** Index of the first entry at or behind an offset; `map` is in order. */
+export function firstFrom(map: readonly { readonly offset: number }[], offset: number): number {
   let low = 0
   let high = map.length
   while (low < high) {
     const middle = (low + high) >>> 1
-    if ((map[middle] as PlacedExtent).offset >= offset) high = middle
+    if ((map[middle] as { offset: number }).offset >= offset) high = middle
     else low = middle + 1
   }
   return low

@@ -1,6 +1,12 @@
 import { assert, type Ino } from '../base/index.ts'
 import { decodeExtent, type Extent, keys } from '../meta/index.ts'
-import type { AppendedChange, Entries, LocalVolume, PlacedExtent } from '../store/index.ts'
+import {
+  type AppendedChange,
+  type Entries,
+  firstFrom,
+  type LocalVolume,
+  type PlacedExtent,
+} from '../store/index.ts'
 
 interface Pending {
   value: Buffer | null
@@ -148,7 +154,7 @@ export class Overlay implements Entries {
         if (isOver(this.#groups.get(groupOf(name)))) this.#groups.delete(groupOf(name))
       }
     }
-    this.#records = this.#records.slice(over)
+    if (over > 0) this.#records = this.#records.slice(over)
     for (const [ino, changed] of this.#extents) {
       changed.prune(applied)
       if (changed.size === 0) this.#extents.delete(ino)
@@ -183,29 +189,28 @@ export class Overlay implements Entries {
 
 /** The extents of one file that records changed which the view may lack; null where one was taken away. None overlap. */
 class PendingExtents {
-  readonly #at = new Map<number, { extent: Extent | null; seq: number }>()
-  /** The keys of #at, in order. */
-  #offsets: number[] = []
+  /** In order of their offsets. */
+  #list: { offset: number; extent: Extent | null; seq: number }[] = []
 
   get size(): number {
-    return this.#at.size
+    return this.#list.length
   }
 
   has(offset: number): boolean {
-    return this.#at.has(offset)
+    return this.#list[firstFrom(this.#list, offset)]?.offset === offset
   }
 
   set(offset: number, extent: Extent | null, seq: number): void {
-    if (!this.#at.has(offset)) this.#offsets.splice(this.#countBefore(offset), 0, offset)
-    this.#at.set(offset, { extent, seq })
+    const at = firstFrom(this.#list, offset)
+    const there = this.#list[at]?.offset === offset ? 1 : 0
+    this.#list.splice(at, there, { offset, extent, seq })
   }
 
   /** Those that overlap [from, to), the last one first. */
   overlapping(from: number, to: number): PlacedExtent[] {
     const found: PlacedExtent[] = []
-    for (let i = this.#countBefore(to) - 1; i >= 0; i--) {
-      const offset = this.#offsets[i] as number
-      const extent = this.#at.get(offset)?.extent
+    for (let i = firstFrom(this.#list, to) - 1; i >= 0; i--) {
+      const { offset, extent } = this.#list[i] as { offset: number; extent: Extent | null }
       if (!extent) continue
       if (offset + extent.length > from) found.push({ offset, extent })
       if (offset <= from) break
@@ -215,21 +220,6 @@ class PendingExtents {
 
   /** Forget what records up to this one changed. */
   prune(applied: number): void {
-    for (const [offset, { seq }] of this.#at) if (seq <= applied) this.#at.delete(offset)
-    if (this.#at.size < this.#offsets.length) {
-      this.#offsets = this.#offsets.filter((offset) => this.#at.has(offset))
-    }
-  }
-
-  /** How many begin before an offset. */
-  #countBefore(offset: number): number {
-    let low = 0
-    let high = this.#offsets.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if ((this.#offsets[middle] as number) < offset) low = middle + 1
-      else high = middle
-    }
-    return low
+    this.#list = this.#list.filter(({ seq }) => seq > applied)
   }
 }

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits } from '../../src/base/index.ts'
@@ -60,6 +61,9 @@ test('what it cannot read it leaves, and reads the next', async () => {
     refusedFor({ key: Buffer.alloc(32, 1) })
     refusedFor({ chunk: world.newId() })
     refusedFor({ directory: '/nonexistent' })
+    const open = readdirSync('/proc/self/fd').length
+    for (let n = 0; n < 5; n++) refusedFor({ key: Buffer.alloc(32, n) })
+    assert.is(readdirSync('/proc/self/fd').length, open, 'descriptors are given back')
     assert.is(second.ready(out), true)
     assert.is(second.ready(Buffer.alloc(BYTES)), false, 'another buffer is not shared')
   } finally {

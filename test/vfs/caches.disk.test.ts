@@ -1,22 +1,28 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { ROOT_INO } from '../../src/base/index.ts'
+import { type Ino, ROOT_INO } from '../../src/base/index.ts'
 import { encodeDirents, keys, S_IFREG } from '../../src/meta/index.ts'
-import { create, lookup } from '../../src/vfs/index.ts'
+import { create, lookup, type VolumeFs } from '../../src/vfs/index.ts'
 import { SimulatedMachine } from '../store/simulated-machine.ts'
+
+const caller = { uid: 0, gid: 0, pid: 1 }
+
+/** @param unique of the request, never given twice in a test */
+function make(fs: VolumeFs, unique: number, name: string): Ino {
+  const request = { uniqueLo: unique, uniqueHi: 0 }
+  const creation = { mode: S_IFREG | 0o644, umask: 0 }
+  return create(fs, request, caller, ROOT_INO, Buffer.from(name), creation).ino
+}
 
 test('caches are trimmed between requests, never while a change is being made', async () => {
   const machine = await SimulatedMachine.make(1)
   try {
     const { fs, engine } = machine.life
-    const caller = { uid: 0, gid: 0, pid: 1 }
-    const creation = { mode: S_IFREG | 0o644, umask: 0 }
     // More than the thread keeps inodes of: at one of them the cache is full in the middle of a create.
     for (let i = 1; i <= 20_500; i++) {
       fs.enter()
-      const request = { uniqueLo: i, uniqueHi: 0 }
-      const made = create(fs, request, caller, ROOT_INO, Buffer.from(`${i}`), creation)
-      assert.is(lookup(fs, ROOT_INO, Buffer.from(`${i}`))?.ino, made.ino)
+      const made = make(fs, i, `${i}`)
+      assert.is(lookup(fs, ROOT_INO, Buffer.from(`${i}`))?.ino, made)
       // There is no other thread to apply them.
       if (i % 1000 === 0) engine.follow()
     }
@@ -30,15 +36,8 @@ test('what the engine changes is looked at anew, and what it does not is kept', 
   const machine = await SimulatedMachine.make(2)
   try {
     const { fs, engine } = machine.life
-    const caller = { uid: 0, gid: 0, pid: 1 }
-    let unique = 0
-    const make = (name: string) => {
-      const request = { uniqueLo: ++unique, uniqueHi: 0 }
-      const creation = { mode: S_IFREG | 0o644, umask: 0 }
-      return create(fs, request, caller, ROOT_INO, Buffer.from(name), creation).ino
-    }
-    const changed = make('changed')
-    const kept = make('kept')
+    const changed = make(fs, 1, 'changed')
+    const kept = make(fs, 2, 'kept')
     engine.follow()
     fs.enter()
     const before = fs.inode(kept)
@@ -62,6 +61,17 @@ test('what the engine changes is looked at anew, and what it does not is kept', 
     })
     fs.enter()
     assert.is(lookup(fs, ROOT_INO, Buffer.from('second'))?.ino, kept)
+
+    // The same where the directory's own change stands right before that of the name.
+    engine.commit((draft) => {
+      const root = draft.inode(ROOT_INO)
+      assert.ok(root)
+      draft.putInode(ROOT_INO, root)
+      draft.delete(key)
+      return {}
+    })
+    fs.enter()
+    assert.is(lookup(fs, ROOT_INO, Buffer.from('second')), null)
   } finally {
     await machine.close()
   }
@@ -71,12 +81,7 @@ test('more changes than can be told one by one are all seen', async () => {
   const machine = await SimulatedMachine.make(3)
   try {
     const { fs, engine } = machine.life
-    const caller = { uid: 0, gid: 0, pid: 1 }
-    const inos = Array.from({ length: 1500 }, (_, i) => {
-      const request = { uniqueLo: i + 1, uniqueHi: 0 }
-      const creation = { mode: S_IFREG | 0o644, umask: 0 }
-      return create(fs, request, caller, ROOT_INO, Buffer.from(`${i}`), creation).ino
-    })
+    const inos = Array.from({ length: 1500 }, (_, i) => make(fs, i + 1, `${i}`))
     engine.follow()
     fs.enter()
     for (const ino of inos) assert.is(fs.inode(ino).uid, 0)
