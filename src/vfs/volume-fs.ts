@@ -204,11 +204,11 @@ export class VolumeFs {
     return this.volume.shared.foreignChanges !== this.#foreignSeen
   }
 
-  #refresh(underLock = false): void {
+  #refresh(): void {
     const { shared } = this.volume
     this.#foreignSeen = shared.foreignChanges
     const { committedNumber } = shared
-    const changed = this.writes ? this.#takeForeign(underLock) : null
+    const changed = this.writes ? this.#takeForeign() : null
     this.overlay.prune()
     if (changed) for (const ino of changed) this.dropInode(ino)
     else {
@@ -220,8 +220,9 @@ export class VolumeFs {
   }
 
   /** Inodes that others changed since this was last asked, null when it may be anything. */
-  #takeForeign(underLock: boolean): Ino[] | null {
+  #takeForeign(): Ino[] | null {
     const { shared } = this.volume
+    const { underLock } = this.overlay
     if (!underLock) shared.lock()
     const taken = shared.foreign.take()
     const behind = shared.engineBehind
@@ -342,7 +343,7 @@ export class VolumeFs {
     this.overlay.underLock = true
     const behind = shared.engineBehind
     try {
-      if (shared.foreignChanges !== this.#foreignSeen) this.#refresh(true)
+      if (shared.foreignChanges !== this.#foreignSeen) this.#refresh()
       const draft = new Draft(this.overlay)
       const result = make(draft)
       if (result === ABANDONED) return result
