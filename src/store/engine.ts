@@ -26,6 +26,7 @@ import { Checkpoints } from './checkpoint.ts'
 import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
 import { type Interval, Intervals } from './intervals.ts'
+import { KeptExtents } from './kept-extents.ts'
 import { type LocalVolume, TOUCHED } from './local-volume.ts'
 import { ExtentsAtHand } from './placed-extents.ts'
 import { Quiet } from './quiet.ts'
@@ -117,8 +118,8 @@ interface Made {
   stagedBytes: number
 }
 
-function draftOf(view: View, make: Make): Drafted {
-  const atHand = new ExtentsAtHand(view)
+function draftOf(view: View, kept: KeptExtents, make: Make): Drafted {
+  const atHand = new ExtentsAtHand(view, kept)
   const draft = new Draft(atHand)
   return { draft, more: make(draft, atHand) }
 }
@@ -170,6 +171,7 @@ export class Engine {
   readonly #staging: StagingReader
   readonly #checkpoints: Checkpoints
   readonly #reclaim: Reclaim
+  readonly #kept = new KeptExtents()
   readonly #syncs: SyncRequest[] = []
   /** Chunks whose last use a record dropped; deleted once that record is stable (rule 6). */
   readonly #ended: { seq: number; chunk: ChunkEnd }[] = []
@@ -226,6 +228,7 @@ export class Engine {
     shared.lock()
     try {
       this.#followTo(shared.seq)
+      this.#kept.clear()
       return work()
     } finally {
       shared.unlock()
@@ -394,6 +397,7 @@ export class Engine {
     if (waitMs > 0) return waitMs
     dropCommittedSegments(stagingDirectory, committedNumber, 0)
     dropSpareSegments(stagingDirectory)
+    this.#kept.clear()
     this.#droppedThrough = committedNumber
     this.#spares = false
     return 0
@@ -434,6 +438,12 @@ export class Engine {
     this.#followedMs = this.#clock.monotonicMs()
   }
 
+  /** Every change that the view takes passes here. */
+  #noteChange(change: Change): void {
+    this.#reclaim.note(change)
+    this.#kept.note(change)
+  }
+
   #followTo(seq: number): void {
     const { volume } = this
     const { shared } = volume
@@ -445,7 +455,7 @@ export class Engine {
       assert(record.body !== null, 'the engine holds the keys')
       for (const id of record.header.ends) this.#noteEnded(id, record.header.seq)
       for (const change of decodeChanges(record.body)) {
-        this.#reclaim.note(change)
+        this.#noteChange(change)
         pending.set(change.key.toString('latin1'), change)
       }
       head = record.head
@@ -685,7 +695,7 @@ export class Engine {
     let made: Made | null
     try {
       this.#followTo(shared.seq)
-      made = this.#append(draftOf(volume.view, make))
+      made = this.#append(draftOf(volume.view, this.#kept, make))
     } finally {
       shared.unlock()
     }
@@ -705,7 +715,7 @@ export class Engine {
     const { seq } = shared
     shared.unlock()
     this.#followTo(seq)
-    const drafted = draftOf(volume.view, make)
+    const drafted = draftOf(volume.view, this.#kept, make)
     let made: Made | null = null
     shared.lock()
     try {
@@ -745,7 +755,7 @@ export class Engine {
     this.#followTo((seq - 1) as RecordSeq)
     view.apply(changes, head)
     for (const chunk of ends) this.#ended.push({ seq, chunk })
-    for (const change of changes) this.#reclaim.note(change)
+    for (const change of changes) this.#noteChange(change)
     // In this order: who finds the engine's record applied has also been told to look at everything anew, and then finds
     // the staged writes that it covers committed.
     shared.committedBytes += stagedBytes

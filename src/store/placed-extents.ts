@@ -1,6 +1,7 @@
 import type { Ino } from '../base/index.ts'
-import { decodeExtent, type Extent, keys } from '../meta/index.ts'
+import type { Extent } from '../meta/index.ts'
 import type { Entries } from './draft.ts'
+import type { KeptExtents } from './kept-extents.ts'
 
 /** An extent and where in the file it begins. */
 export interface PlacedExtent {
@@ -36,27 +37,22 @@ export function overlappingPart(
 
 /**
  * A view of which some files' extents were read in one go. Hundreds of small writes into one file then cost one scan,
- * not two look-ups each (measured: 30 us a write).
+ * not two look-ups each (measured: 30 us a write), or none when they were kept from the record before.
  */
 export class ExtentsAtHand implements Entries {
   readonly #entries: Entries
+  readonly #kept: KeptExtents
   readonly #loaded = new Map<Ino, { from: number; to: number; map: PlacedExtent[] }>()
 
-  constructor(entries: Entries) {
+  constructor(entries: Entries, kept: KeptExtents) {
     this.#entries = entries
+    this.#kept = kept
   }
 
-  /** Read the extents that overlap [from, to), unless they are more than `countMax`. */
+  /** Have the extents that overlap [from, to) at hand, unless more than `countMax` of them had to be read. */
   load(ino: Ino, from: number, to: number, countMax: number): void {
-    const map: PlacedExtent[] = []
-    const before = this.#entries.floor(keys.extentKey(ino, from), keys.extentKey(ino, 0))
-    if (before) map.push(placed(before))
-    const start = keys.extentKey(ino, from + 1)
-    for (const entry of this.#entries.range(start, keys.extentKey(ino, to))) {
-      if (map.length === countMax) return
-      map.push(placed(entry))
-    }
-    this.#loaded.set(ino, { from, to, map })
+    const map = this.#kept.load(this.#entries, ino, from, to, countMax)
+    if (map) this.#loaded.set(ino, { from, to, map })
   }
 
   /** All of them: what is at hand is few enough. */
@@ -77,8 +73,4 @@ export class ExtentsAtHand implements Entries {
   floor(key: Buffer, floor: Buffer): [key: Buffer, value: Buffer] | null {
     return this.#entries.floor(key, floor)
   }
-}
-
-function placed([key, value]: [key: Buffer, value: Buffer]): PlacedExtent {
-  return { offset: keys.offsetOfKey(key), extent: decodeExtent(value) }
 }

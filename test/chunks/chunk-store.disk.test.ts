@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, CorruptError, FsError, limits, type VolumeId } from '../../src/base/index.ts'
-import { makeWorld, randomBytesOf, seededRandom } from './world.ts'
+import { seeded } from '../support/seeded.ts'
+import { makeWorld } from './world.ts'
 
 const PAGE = limits.chunkPageBytes
 const noPointer = Buffer.alloc(0)
@@ -15,21 +16,21 @@ function pathOf(dir: string, id: ChunkId): string {
 test('what was put is read back at every size and offset', async () => {
   const world = makeWorld({ seed: 11 })
   try {
-    const random = seededRandom(12)
+    const random = seeded(12)
     const sizes = [1, 2, 4095, 4096, 4097, PAGE - 1, PAGE, PAGE + 1, 2 * PAGE, 100_000]
     sizes.push(20 * PAGE + 17, limits.chunkBytesMax - 1, limits.chunkBytesMax)
     const out = Buffer.alloc(limits.chunkBytesMax + 64)
     for (const size of sizes) {
       const id = world.newId()
-      const plain = randomBytesOf(random, size)
+      const plain = random.bytes(size)
       const { drive, storedBytes } = await world.store.put(id, world.seal, plain, size, noPointer)
       assert.is(storedBytes % 4096, 0)
       assert.is(storedBytes, Math.ceil(statSync(pathOf(world.drive.dir, id)).size / 4096) * 4096)
       for (let round = 0; round < 60; round++) {
-        const at = round === 0 ? 0 : random() % size
-        const most = round % 3 === 0 ? size - at : Math.min(size - at, 1 + (random() % (3 * PAGE)))
+        const at = round === 0 ? 0 : random.below(size)
+        const most = round % 3 === 0 ? size - at : Math.min(size - at, 1 + random.below(3 * PAGE))
         const length = round === 0 ? size : most
-        const outAt = random() % 64
+        const outAt = random.below(64)
         out.fill(0xee)
         world.store.readSync(id, drive, world.reader, at, length, out, outAt)
         const got = out.subarray(outAt, outAt + length)
@@ -46,19 +47,19 @@ test('what was put is read back at every size and offset', async () => {
 test('many chunks read in random order agree with their plain bytes, with few descriptors and pages', () => {
   const world = makeWorld({ seed: 21, drives: 3, openMost: 4, pagesKept: 3 })
   try {
-    const random = seededRandom(22)
+    const random = seeded(22)
     const chunks = Array.from({ length: 12 }, () => {
       const id = world.newId()
-      const plain = randomBytesOf(random, 1 + (random() % (6 * PAGE)))
+      const plain = random.bytes(1 + random.below(6 * PAGE))
       const put = world.store.putSync(id, world.seal, plain, plain.length, noPointer)
       return { id, plain, drive: put.drive }
     })
     assert.is(new Set(chunks.map((chunk) => chunk.drive)).size, 3, 'they spread over the drives')
     const out = Buffer.alloc(6 * PAGE)
     for (let round = 0; round < 3000; round++) {
-      const { id, plain, drive } = chunks[random() % chunks.length]!
-      const at = random() % plain.length
-      const length = Math.min(plain.length - at, random() % (round % 5 === 0 ? 3 * PAGE : 4096))
+      const { id, plain, drive } = chunks[random.below(chunks.length)]!
+      const at = random.below(plain.length)
+      const length = Math.min(plain.length - at, random.below(round % 5 === 0 ? 3 * PAGE : 4096))
       world.store.readSync(id, drive, world.reader, at, length, out, 0)
       assert.ok(out.subarray(0, length).equals(plain.subarray(at, at + length)))
       assert.ok(world.store.openCount <= 4)

@@ -4,7 +4,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, CorruptError, FsError, limits } from '../../src/base/index.ts'
 import type { ChunkStore, ScrubReport } from '../../src/chunks/index.ts'
-import { type ChunkWorld, makeWorld, randomBytesOf, seededRandom } from './world.ts'
+import { seeded } from '../support/seeded.ts'
+import { type ChunkWorld, makeWorld } from './world.ts'
 
 const PAGE = limits.chunkPageBytes
 const BLOCK = 4096
@@ -25,7 +26,7 @@ interface Target {
 function makeTarget(): Target {
   const world = makeWorld({ seed: 51 })
   const id = world.newId()
-  const plain = randomBytesOf(seededRandom(52), SIZE)
+  const plain = seeded(52).bytes(SIZE)
   world.store.putSync(id, world.seal, plain, SIZE, pointer)
   const path = join(world.drive.dir, 'chunks', id.slice(0, 2), id)
   return { world, id, path, plain, whole: readFileSync(path) }
@@ -274,22 +275,22 @@ test('files of random damage give only CorruptError, and right bytes where they 
   const target = makeTarget()
   try {
     const { world, id, path, whole, plain } = target
-    const random = seededRandom(20260102)
+    const random = seeded(20260102)
     const out = Buffer.alloc(SIZE)
     let served = 0
     for (let round = 0; round < 400; round++) {
       const bytes = Buffer.from(whole)
-      for (let count = random() % 6; count > 0; count--) {
-        const around = [BLOCK, DATA_AT, whole.length][random() % 3]!
-        const at = random() % around
-        bytes.fill(random() & 0xff, at, Math.min(bytes.length, at + 1 + (random() % 300)))
+      for (let count = random.below(6); count > 0; count--) {
+        const around = [BLOCK, DATA_AT, whole.length][random.below(3)]!
+        const at = random.below(around)
+        bytes.fill(random.word() & 0xff, at, Math.min(bytes.length, at + 1 + random.below(300)))
       }
-      const length = random() % 4 === 0 ? random() % (whole.length + 1) : whole.length
+      const length = random.below(4) === 0 ? random.below(whole.length + 1) : whole.length
       writeFileSync(path, bytes.subarray(0, length))
       const store = world.anotherStore()
       for (let reads = 0; reads < 4; reads++) {
-        const at = random() % SIZE
-        const count = Math.min(SIZE - at, random() % (2 * PAGE))
+        const at = random.below(SIZE)
+        const count = Math.min(SIZE - at, random.below(2 * PAGE))
         const error = errorOf(() =>
           store.readSync(id, world.drive.id, world.reader, at, count, out, 0),
         )

@@ -10,7 +10,7 @@ import {
   type VolumeId,
 } from '../../src/base/index.ts'
 import { type ChunkHeader, decodeHeader, encodeHeader, layoutOf } from '../../src/chunks/header.ts'
-import { seededRandom } from './world.ts'
+import { seeded } from '../support/seeded.ts'
 
 const header: ChunkHeader = {
   id: '000102030405060708090a0b0c0d0e0f' as ChunkId,
@@ -107,18 +107,18 @@ test('a header that lies under a right checksum is found', () => {
 })
 
 test('garbage in block 0 gives only CorruptError', () => {
-  const random = seededRandom(20260101)
+  const random = seeded(20260101)
   let right = 0
   for (let round = 0; round < 3000; round++) {
     const block = Buffer.alloc(4096)
     encodeHeader(header, block)
     // A few random words anywhere in the fields, mostly under a right checksum, so that the checks behind it are reached.
-    for (let count = 1 + (random() % 4); count > 0; count--) {
-      block.writeUInt32LE(random(), 8 + (random() % 76))
+    for (let count = 1 + random.below(4); count > 0; count--) {
+      block.writeUInt32LE(random.word(), 8 + random.below(76))
     }
     if (round % 4 !== 0) reseal(block)
     try {
-      decodeHeader(block, random() % 8 === 0 ? random() % 4096 : 4096, header.id)
+      decodeHeader(block, random.below(8) === 0 ? random.below(4096) : 4096, header.id)
       right++
     } catch (error) {
       if (!(error instanceof CorruptError)) throw error

@@ -5,15 +5,16 @@ import { ChunkStore } from '../../src/chunks/index.ts'
 import { newSecret } from '../../src/crypto/index.ts'
 import { chunkFilesOn, SimulatedDisk } from '../../src/disk/index.ts'
 import { initDrive, openDrive } from '../../src/drives/index.ts'
-import { randomBytesOf, seededRandom, volume } from './world.ts'
+import { seeded } from '../support/seeded.ts'
+import { volume } from './world.ts'
 
 const nodeId = 'a1'.repeat(16) as NodeId
 const dir = '/das0'
 
 /** One node's chunks on a simulated disk, through several cuts of power. */
 function makeNode(seed: number) {
-  const random = seededRandom(seed)
-  const bytes = (count: number) => randomBytesOf(random, count)
+  const random = seeded(seed)
+  const bytes = (count: number) => random.bytes(count)
   const disk = new SimulatedDisk()
   const key = newSecret(32)
   const seal = { volume, keyEpoch: 1, epoch: 1, key } as Parameters<ChunkStore['putSync']>[1]
@@ -33,14 +34,14 @@ test('a chunk whose put returned is whole after the power is cut, by many seeds'
     const promised = new Map<ChunkId, Buffer>()
     for (let life = 0; life < 3; life++) {
       const store = node.start()
-      for (let count = random() % 4; count > 0; count--) {
-        const plain = bytes(1 + (random() % 50_000))
+      for (let count = random.below(4); count > 0; count--) {
+        const plain = bytes(1 + random.below(50_000))
         const id = bytes(16).toString('hex') as ChunkId
-        store.putSync(id, node.seal, plain, plain.length, bytes(random() % 100))
+        store.putSync(id, node.seal, plain, plain.length, bytes(random.below(100)))
         promised.set(id, plain)
       }
       // One put dies in the middle: at its fdatasync or at the fsync of its directory.
-      const op = random() % 2 === 0 ? 'fdatasync' : 'fsyncDirectory'
+      const op = random.below(2) === 0 ? 'fdatasync' : 'fsyncDirectory'
       disk.fail(op, 'EIO', { times: 2 })
       const plain = bytes(20_000)
       const lost = bytes(16).toString('hex') as ChunkId

@@ -3,7 +3,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits } from '../../src/base/index.ts'
 import { SecondReader } from '../../src/chunks/index.ts'
-import { makeWorld, randomBytesOf, seededRandom } from './world.ts'
+import { seeded } from '../support/seeded.ts'
+import { makeWorld } from './world.ts'
 
 const BYTES = limits.chunkBytesMax
 const noPointer = Buffer.alloc(0)
@@ -11,7 +12,7 @@ const noPointer = Buffer.alloc(0)
 /** A chunk, and a reader whose thread stands. */
 async function makeReading(seed: number) {
   const world = makeWorld({ seed })
-  const plain = randomBytesOf(seededRandom(seed), BYTES)
+  const plain = seeded(seed).bytes(BYTES)
   const chunk = world.newId()
   world.store.putSync(chunk, world.seal, plain, BYTES, noPointer)
   const out = Buffer.from(new SharedArrayBuffer(BYTES))
@@ -30,10 +31,10 @@ async function makeReading(seed: number) {
 test('it reads its part into the shared buffer, and nothing else', async () => {
   const { world, plain, out, second, job } = await makeReading(31)
   try {
-    const random = seededRandom(32)
+    const random = seeded(32)
     for (let round = 0; round < 20; round++) {
-      const plainAt = random() % BYTES
-      const length = 1 + (random() % (BYTES - plainAt))
+      const plainAt = random.below(BYTES)
+      const length = 1 + random.below(BYTES - plainAt)
       out.fill(0xee)
       second.begin({ ...job, plainAt, length, outAt: plainAt })
       assert.is(second.finish(), true)

@@ -6,23 +6,7 @@ import { type ChunkReader, ChunkStore, type ChunkStoreOptions } from '../../src/
 import { newSecret } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { type Drive, initDrive } from '../../src/drives/index.ts'
-
-/** Numbers of 32 bits, the same for the same seed (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return (mixed ^ (mixed >>> 14)) >>> 0
-  }
-}
-
-export function randomBytesOf(random: () => number, count: number): Buffer {
-  const bytes = Buffer.alloc(Math.ceil(count / 4) * 4)
-  for (let at = 0; at < bytes.length; at += 4) bytes.writeUInt32LE(random(), at)
-  return bytes.subarray(0, count)
-}
+import { seeded } from '../support/seeded.ts'
 
 export const volume = '5e'.repeat(16) as VolumeId
 const nodeId = 'a1'.repeat(16) as NodeId
@@ -44,7 +28,7 @@ export interface ChunkWorld {
 export function makeWorld(
   options: ChunkStoreOptions & { drives?: number; root?: string; seed?: number } = {},
 ): ChunkWorld {
-  const random = seededRandom(options.seed ?? 1)
+  const random = seeded(options.seed ?? 1)
   const root = options.root ?? mkdtempSync(join(tmpdir(), 'weft-chunks-'))
   const key = newSecret(32)
   const drives = Array.from({ length: options.drives ?? 1 }, (_, index) =>
@@ -59,7 +43,7 @@ export function makeWorld(
     store,
     reader: { volume, keyOf: () => key },
     seal: { volume, keyEpoch: 1 as KeyEpoch, epoch: 7 as Epoch, key },
-    newId: () => randomBytesOf(random, 16).toString('hex') as ChunkId,
+    newId: () => random.bytes(16).toString('hex') as ChunkId,
     anotherStore(more = {}) {
       const another = new ChunkStore(drives, more)
       stores.push(another)

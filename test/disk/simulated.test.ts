@@ -1,19 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { FsError, type Random } from '../../src/base/index.ts'
+import { FsError } from '../../src/base/index.ts'
 import { SimulatedDisk, sectorBytes } from '../../src/disk/index.ts'
-
-/** Seeded (mulberry32), so that a failing seed can be run again. */
-function seeded(seed: number): Random {
-  let state = seed
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return (t ^ (t >>> 14)) & 0xff
-  }
-  return { bytes: (count) => Buffer.from(Array.from({ length: count }, next)) }
-}
+import { seeded } from '../support/seeded.ts'
 
 function put(disk: SimulatedDisk, path: string, text: string, at = 0): void {
   const handle = disk.open(path, 'create')

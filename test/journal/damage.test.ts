@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { RecordSeq } from '../../src/base/index.ts'
 import { firstHead, type JournalHead, scan } from '../../src/journal/index.ts'
+import { seeded } from '../support/seeded.ts'
 import {
   collect,
   confirmedAt,
@@ -9,7 +10,6 @@ import {
   fields,
   makeWorld,
   nameOfThrown,
-  seeded,
   tamper,
   volumeId,
 } from './world.ts'

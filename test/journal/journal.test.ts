@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, type Epoch, limits, type RecordSeq } from '../../src/base/index.ts'
 import { createJournal, type JournalHead, scan } from '../../src/journal/index.ts'
+import { seeded } from '../support/seeded.ts'
 import {
   chunkId,
   collect,
@@ -12,7 +13,6 @@ import {
   nameOfThrown,
   pathOf,
   plainSealer,
-  seeded,
   volumeId,
 } from './world.ts'
 

@@ -24,21 +24,6 @@ import {
 export const volumeId = '000102030405060708090a0b0c0d0e0f' as VolumeId
 export const directory = '/drive/journal'
 
-/** Seeded (mulberry32), so that a failing seed can be run again. */
-export function seeded(seed: number): Random & { below(end: number): number } {
-  let state = seed
-  const next = () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return (t ^ (t >>> 14)) >>> 0
-  }
-  return {
-    bytes: (count) => Buffer.from(Array.from({ length: count }, () => next() & 0xff)),
-    below: (end) => next() % end,
-  }
-}
-
 /** No secrecy, but the shape of the real one: nonce (24) || body || tag (16) over key epoch, associated data and body. */
 export const plainSealer: RecordSealer = {
   seal: (keyEpoch, plain, ad) =>

@@ -40,7 +40,7 @@ import {
   type VolumeOpening,
 } from '../../src/store/index.ts'
 import { VolumeFs } from '../../src/vfs/index.ts'
-import { seeded } from '../journal/world.ts'
+import { seeded } from '../support/seeded.ts'
 
 export type Draw = Random & { below(end: number): number }
 

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type NodeWorld, startNode } from '../support/node-world.ts'
-import { drawStep, type Step, seeded, TwinTrees } from './twin-trees.ts'
+import { seeded } from '../support/seeded.ts'
+import { drawStep, type Step, TwinTrees } from './twin-trees.ts'
 
 /**
  * Random steps on weft and on a tmpfs, which is the model: every answer and every tree has to be alike, through remounts,
@@ -51,7 +52,7 @@ for (const [kind, make] of Object.entries({ namespace: namespaceBed, exclusive: 
     const model = tmpfs(world)
     const trees = new TwinTrees(model, dir)
     const recent: Step[] = []
-    const draw = seeded(seed)
+    const draw = seeded(seed).below
     let n = 0
     const next = async () => {
       const step = drawStep(draw)

@@ -4,18 +4,6 @@ import { createInterface } from 'node:readline'
 /** A number below `below`. */
 export type Draw = (below: number) => number
 
-/** mulberry32: the same seed gives the same steps on every machine. */
-export function seeded(seed: number): Draw {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
-
 export type Step = readonly [op: string, ...args: (string | number)[]]
 
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'ä ö', 'n'.repeat(255)]
