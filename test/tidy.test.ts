@@ -18,7 +18,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['meta', 'chunks', 'journal', 'lease', 'coordinator', 'net'],
   // One owned volume's journal, view, staging and chunks as one thing; the rooms above see that, not the parts.
   ['store'],
-  ['vfs', 'volumes', 'provision', 'replication'],
+  ['vfs', 'volumes', 'cluster', 'provision', 'replication'],
   [
     'fuse',
     'api',
@@ -52,7 +52,10 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['meta', 'coordinator'],
   'fuse-native': ['fuse'],
   hyperswarm: ['net'],
+  hyperdht: ['net'],
+  '@hyperswarm/secret-stream': ['net'],
   protomux: ['net'],
+  etcd3: ['coordinator'],
   yargs: ['cli', 'main'],
   fastify: ['api', 'frontends/*'],
   '@fastify/swagger': ['api'],
