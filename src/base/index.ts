@@ -18,6 +18,7 @@ export {
 } from './errors.ts'
 export {
   type ChunkId,
+  type CopyId,
   type DriveId,
   type Epoch,
   hexId,

@@ -12,12 +12,22 @@
  */
 export type { FileHeader } from './file-header.ts'
 export { createJournal, Journal, type JournalFile, type JournalOptions } from './journal.ts'
-export type {
-  JournalHead,
-  RecordFields,
-  RecordHeader,
-  RecordSealer,
-  RequestId,
+export {
+  chainBytes,
+  type JournalHead,
+  type RecordFields,
+  type RecordHeader,
+  type RecordSealer,
+  type RequestId,
+  splitRecords,
+  tagOfRecord,
 } from './record.ts'
 export { beginAnew, type Resumed, resumeAfter } from './resume.ts'
-export { firstHead, holdsHead, type ScannedRecord, type ScanOptions, scan } from './scan.ts'
+export {
+  firstHead,
+  holdsHead,
+  placeBehind,
+  type ScannedRecord,
+  type ScanOptions,
+  scan,
+} from './scan.ts'

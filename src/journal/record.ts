@@ -155,6 +155,30 @@ export function volumeMatches(buffer: Buffer, at: number, volume: Buffer): boole
 }
 
 /**
+ * Cuts a run of records, one behind the other as they are shipped, into single ones; nothing but lengths is looked at.
+ * @throws ProtocolError when the bytes do not end with a record
+ */
+export function* splitRecords(run: Buffer): Generator<Buffer> {
+  let at = 0
+  while (at < run.length) {
+    const headerBytes = run.length - at < recordFixedBytes ? 0 : headerBytesAt(run, at)
+    const bytes = headerBytes === 0 ? 0 : headerBytes + sealedBytesAt(run, at)
+    if (bytes === 0 || at + bytes > run.length) {
+      throw new ProtocolError(
+        `not a run of whole journal records: ${run.length} bytes, broken at ${at}`,
+      )
+    }
+    yield run.subarray(at, at + bytes)
+    at += bytes
+  }
+}
+
+/** Seal tag of a record: what the next one names as its chain. */
+export function tagOfRecord(raw: Buffer): Buffer {
+  return raw.subarray(raw.length - chainBytes)
+}
+
+/**
  * Decodes a header whose checksum holds.
  * @throws ProtocolError when a newer weft wrote it; CorruptError when its fields contradict each other
  */

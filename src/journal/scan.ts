@@ -72,6 +72,28 @@ export function holdsHead(
 }
 
 /**
+ * The place behind record `seq`; null when the log does not reach so far, or no longer so far back. Reads one file.
+ * @throws CorruptError at damage before it
+ */
+export function placeBehind(
+  disk: Disk,
+  directory: string,
+  volumeId: VolumeId,
+  seq: RecordSeq,
+): JournalHead | null {
+  for (const file of fileNumbers(disk, directory).reverse()) {
+    const header = readFileHeader(disk, directory, volumeId, file)
+    if (!header || header.seq > seq) continue
+    const { epoch, chain } = header
+    let head: JournalHead = { epoch, seq: header.seq, chain, file, offset: fileHeaderBytes }
+    const options = { upTo: seq, resumed: true }
+    for (const record of scan(disk, directory, volumeId, head, null, options)) head = record.head
+    return head.seq === seq ? head : null
+  }
+  return null
+}
+
+/**
  * Records behind `from` (null: from the oldest kept) in order, each checked; returns the end of the log.
  *
  * The log may end in a torn tail: a record that is not whole, with nothing behind it that was ever promised. It then ends

@@ -21,7 +21,6 @@ export {
 } from './keys-service.ts'
 export {
   type Copy,
-  type CopyId,
   copyOn,
   decodeRecord,
   decodeTombstone,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import {
+  type CopyId,
   CorruptError,
   type DriveId,
   type Epoch,
@@ -11,9 +12,6 @@ import {
 } from '../base/index.ts'
 import { type KeyBundle, parseBundle } from '../crypto/index.ts'
 import type { VolumeSpec } from './spec.ts'
-
-/** 128 random bits, 32 hex digits: made when a copy was empty, so a drive that lost its content is another copy. */
-export type CopyId = string & { readonly __brand: 'CopyId' }
 
 /** One place that holds a volume, journal included (design §2). */
 export interface Copy {

@@ -1,6 +1,7 @@
 import {
   assert,
   type Clock,
+  type CopyId,
   CorruptError,
   type DriveId,
   type Epoch,
@@ -18,7 +19,6 @@ import type { KeyBundle } from '../crypto/index.ts'
 import { isoTime } from './iso-time.ts'
 import {
   type Copy,
-  type CopyId,
   contradictionIn,
   decodeRecord,
   decodeTombstone,

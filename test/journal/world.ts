@@ -4,7 +4,6 @@ import {
   CorruptError,
   type Epoch,
   type KeyEpoch,
-  type Random,
   type RecordSeq,
   type VolumeId,
 } from '../../src/base/index.ts'

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
+  type CopyId,
   CorruptError,
   type DriveId,
   type Epoch,
@@ -10,7 +11,6 @@ import {
   type VolumeNumber,
 } from '../../src/base/index.ts'
 import {
-  type CopyId,
   copyOn,
   decodeRecord,
   decodeTombstone,

@@ -1,13 +1,14 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
+  type CopyId,
   type DriveId,
   type Epoch,
   limits,
   type VolumeId,
   type VolumeNumber,
 } from '../../src/base/index.ts'
-import type { CopyId, StoredVolume } from '../../src/volumes/index.ts'
+import type { StoredVolume } from '../../src/volumes/index.ts'
 import { openVolumesWorld, otherNode, refusal, type VolumesWorld } from './world.ts'
 
 async function inWorld(work: (world: VolumesWorld) => Promise<void>): Promise<void> {

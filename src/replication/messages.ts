@@ -1,0 +1,105 @@
+import type {
+  ChunkId,
+  CopyId,
+  Epoch,
+  NodeId,
+  Position,
+  RecordSeq,
+  VolumeId,
+} from '../base/index.ts'
+
+/** Place behind a record: its position, and its seal tag (16 bytes), which names the whole log up to it. */
+export interface Place extends Position {
+  readonly chain: Buffer
+}
+
+/**
+ * What is asked of one copy. Those with an epoch are an owner's, or of one that wants to be: a copy that promised a
+ * higher epoch refuses them (design §6.1). All others change nothing.
+ */
+export type Request =
+  /** How it stands; a candidate asks before it takes an epoch. */
+  | { readonly op: 'state'; readonly candidate: NodeId }
+  /** Promise to refuse every lower epoch, and say where the log ends, for good. */
+  | { readonly op: 'promise'; readonly epoch: Epoch; readonly owner: NodeId }
+  /** Grant the lease for a term. */
+  | { readonly op: 'grant'; readonly epoch: Epoch; readonly owner: NodeId }
+  /** Have `records` behind `before`, whatever stands there; on stable storage when `sync`. */
+  | {
+      readonly op: 'append'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly before: Place
+      /** Sealed records one behind the other; none to cut nothing and only sync. */
+      readonly records: Buffer
+      readonly sync: boolean
+    }
+  /** Seal tags of the records at these sequences. */
+  | { readonly op: 'tags'; readonly seqs: readonly RecordSeq[] }
+  /** Records behind `after`, whole ones, at least one, then up to about `bytesMax`. */
+  | { readonly op: 'read'; readonly after: Place; readonly bytesMax: number }
+  /** Have a sealed chunk on stable storage. */
+  | {
+      readonly op: 'putChunk'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly chunk: ChunkId
+      readonly bytes: Buffer
+    }
+  | { readonly op: 'lacksChunks'; readonly chunks: readonly ChunkId[] }
+  | { readonly op: 'readChunk'; readonly chunk: ChunkId }
+  /** Delete chunks whose last use a record dropped that is committed at `committed` (design §6.6). */
+  | {
+      readonly op: 'deleteChunks'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly committed: Position
+      readonly chunks: readonly ChunkId[]
+    }
+
+/** Why a copy refuses: a higher promise, a lease that lasts, its own damage, or being another copy than the one meant. */
+export type Refusal = 'promised' | 'leased' | 'damaged' | 'otherCopy'
+
+export type Answer =
+  | {
+      readonly kind: 'state'
+      readonly promised: Epoch
+      /** Until an epoch may be promised to the candidate, milliseconds. */
+      readonly waitMs: number
+      readonly end: Place
+      /** What is broken at or below a position that the copy once confirmed; such a copy does not count. */
+      readonly damaged: string | null
+    }
+  | { readonly kind: 'promised'; readonly end: Place }
+  | { readonly kind: 'granted' }
+  /** The log is the owner's up to `end`, and on stable storage up to `durable`. */
+  | { readonly kind: 'appended'; readonly end: RecordSeq; readonly durable: RecordSeq }
+  /** The log does not hold `before`; it ends at `end`. */
+  | { readonly kind: 'apart'; readonly end: Place }
+  /** One for each sequence asked; null where the log has none. */
+  | { readonly kind: 'tags'; readonly tags: readonly (Buffer | null)[] }
+  | { readonly kind: 'records'; readonly records: Buffer }
+  | { readonly kind: 'lacks'; readonly chunks: readonly ChunkId[] }
+  /** Null when it is not there, or damaged. */
+  | { readonly kind: 'chunk'; readonly bytes: Buffer | null }
+  | { readonly kind: 'done' }
+  | {
+      readonly kind: 'refused'
+      readonly why: Refusal
+      readonly promised: Epoch
+      readonly waitMs: number
+      readonly words: string
+    }
+
+/** Which copy is meant: of this volume, with this id. The same node may hold another one by now. */
+export interface Addressed<T> {
+  readonly volume: VolumeId
+  readonly copy: CopyId
+  readonly message: T
+}
+
+/** A copy and the node that holds it. */
+export interface CopyPlace {
+  readonly id: CopyId
+  readonly node: NodeId
+}

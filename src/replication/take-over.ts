@@ -1,0 +1,199 @@
+import { type Clock, codeOf, type Epoch, FsError, type NodeId } from '../base/index.ts'
+import type { JournalHead } from '../journal/index.ts'
+import { commonPlace } from './common-place.ts'
+import type { Copy } from './copy.ts'
+import { type AskCopy, isSilence } from './follower.ts'
+import type { Answer, CopyPlace, Place } from './messages.ts'
+import type { Owner } from './owner.ts'
+import type { RecordedSet, SetStore } from './sets.ts'
+import type { Times } from './times.ts'
+
+/** A copy's end of log, reported with its promise and final from then on. */
+export interface PromisedLog {
+  readonly copy: CopyPlace
+  readonly end: Place
+}
+
+/** What a candidate has when its epoch is taken and promised: on the longest of these logs it builds. */
+export interface Claim {
+  readonly epoch: Epoch
+  readonly recorded: RecordedSet
+  readonly longest: PromisedLog
+  readonly promised: readonly PromisedLog[]
+}
+
+export type Refused = {
+  /** leased: another owner's lease lasts; outbid: a higher epoch was taken or promised; silent: no member answered. */
+  readonly why: 'leased' | 'outbid' | 'silent'
+  /** Asking again sooner is of no use; 0 when nothing is known. */
+  readonly waitMs: number
+  readonly words: string
+}
+
+export interface CandidateWorld {
+  readonly node: NodeId
+  readonly ask: AskCopy
+  readonly store: SetStore
+  readonly times: Times
+}
+
+const RUN_BYTES_MAX = 2 * 1024 * 1024
+const LOOK_MS = 10
+
+/**
+ * The first half of a take-over (design §6.4): ask whether the lease has run out, take an epoch, collect promises, and
+ * find the longest log. Nothing of the volume was changed when this refuses, but that lower epochs may be past.
+ */
+export async function claim(world: CandidateWorld): Promise<Claim | Refused> {
+  const { node, store, times } = world
+  const before = await store.read()
+  const states = await askMembers(world, before, { op: 'state', candidate: node }, times.askMs)
+  let above = before.epoch
+  let waitMs = 0
+  for (const { answer } of states) {
+    if (answer.kind !== 'state') continue
+    above = Math.max(above, answer.promised) as Epoch
+    waitMs = Math.max(waitMs, answer.waitMs)
+  }
+  if (states.length === 0) return refused('silent', 'no copy of the in-sync set answers')
+  if (waitMs > 0) return { ...refused('leased', 'the lease of another owner lasts'), waitMs }
+  const recorded = await store.takeEpoch(node, above)
+  const { epoch } = recorded
+  const answers = await askMembers(
+    world,
+    recorded,
+    { op: 'promise', epoch, owner: node },
+    times.promiseMs,
+  )
+  const promised: PromisedLog[] = []
+  for (const { copy, answer } of answers) {
+    if (answer.kind === 'promised') promised.push({ copy, end: answer.end })
+    else if (answer.kind === 'refused' && answer.why === 'promised')
+      return refused('outbid', answer.words)
+  }
+  const longest = promised.reduce<PromisedLog | null>(
+    (best, one) => (best && !isLonger(one.end, best.end) ? best : one),
+    null,
+  )
+  if (!longest) return refused('silent', 'no copy of the in-sync set promised')
+  return { epoch, recorded, longest, promised }
+}
+
+/** By last epoch, then by sequence: the log of the newest owner has all that any owner acknowledged. */
+export function isLonger(a: Place, b: Place): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq)
+}
+
+/**
+ * Make the log of the candidate's own copy the longest one found: fetched from the copy that has it, cut where they part.
+ * @returns its end, on stable storage
+ * @throws FsError EAGAIN when another candidate was quicker; when that copy falls silent, or the own one fails
+ */
+export async function adopt(
+  { node, ask, times }: CandidateWorld,
+  { epoch, longest }: Claim,
+  own: Copy,
+): Promise<JournalHead> {
+  const { copy, end } = longest
+  const options = { deadlineMs: times.promiseMs }
+  const promise = await own.handle({ op: 'promise', epoch, owner: node })
+  if (promise.kind !== 'promised') throw lost(promise)
+  let at: Place = await commonPlace(own, end, async (seqs) => {
+    const answer = await ask(copy, { op: 'tags', seqs }, options)
+    if (answer.kind !== 'tags') throw lost(answer)
+    return answer.tags
+  })
+  while (at.seq < end.seq) {
+    const run = await ask(copy, { op: 'read', after: at, bytesMax: RUN_BYTES_MAX }, options)
+    if (run.kind !== 'records') throw lost(run)
+    const { records } = run
+    const append = { op: 'append', epoch, owner: node, before: at, records, sync: true } as const
+    const done = await own.handle(append)
+    const place = done.kind === 'appended' ? own.placeBehind(done.end) : null
+    if (!place || place.seq <= at.seq) throw lost(done)
+    at = place
+  }
+  const place = own.endAt(epoch, end)
+  if (!place) throw lost(promise)
+  return place
+}
+
+/** Another candidate was quicker: its promise was asked for, or its log taken, in between. */
+function lost(answer: Answer): FsError {
+  const words = answer.kind === 'refused' ? answer.words : `a copy answered ${answer.kind}`
+  return new FsError('EAGAIN', 'takeOver', { retry: 'later', message: `take-over: ${words}` })
+}
+
+/**
+ * The second half: `owner` has the longest log and a first record of its epoch behind it, and ships it. Once at least the
+ * minimum of copies has that durably they become the set, and only when the lease then holds may the owner serve.
+ * @throws FsError of the coordinator, all being open then; the caller stops the owner
+ */
+export async function establish(
+  owner: Owner,
+  first: Place,
+  { clock, times }: { clock: Clock; times: Times },
+): Promise<Refused | null> {
+  owner.start()
+  // The old set may never confirm it; the copies that do are looked for below.
+  owner.sync(first.seq).catch(() => {})
+  const { minimum } = owner.recorded
+  const untilMs = clock.monotonicMs() + times.promiseMs
+  const waitsForAll = new Set(owner.recorded.inSync)
+  for (;;) {
+    if (owner.end !== null) return refused('outbid', owner.end)
+    const holding = owner.holding(first.seq)
+    const all = [...waitsForAll].every((id) => holding.includes(id))
+    if (holding.length >= minimum && (all || clock.monotonicMs() >= untilMs)) {
+      if (await recordOnce(owner, holding)) break
+    }
+    await pause(clock, LOOK_MS)
+  }
+  while (owner.leaseUntilMs <= clock.monotonicMs()) {
+    if (owner.end !== null) return refused('outbid', owner.end)
+    await pause(clock, LOOK_MS)
+  }
+  owner.serve()
+  return null
+}
+
+async function recordOnce(
+  owner: Owner,
+  holding: Parameters<Owner['recordSet']>[0],
+): Promise<boolean> {
+  try {
+    return await owner.recordSet(holding)
+  } catch (error) {
+    if (codeOf(error) === 'ESTALE') owner.stop('another owner has the volume')
+    // Without an answer it is open, counts as asked, and is asked again.
+    else if (!isSilence(error)) throw error
+    return false
+  }
+}
+
+async function askMembers(
+  { ask }: CandidateWorld,
+  { copies, inSync }: RecordedSet,
+  request: Parameters<AskCopy>[1],
+  deadlineMs: number,
+) {
+  const members = copies.filter((copy) => inSync.includes(copy.id))
+  const asked = members.map(async (copy) => ({
+    copy,
+    answer: await ask(copy, request, { deadlineMs }),
+  }))
+  const answers = []
+  for (const settled of await Promise.allSettled(asked)) {
+    if (settled.status === 'fulfilled') answers.push(settled.value)
+    else if (!isSilence(settled.reason)) throw settled.reason
+  }
+  return answers
+}
+
+function refused(why: Refused['why'], words: string): Refused {
+  return { why, waitMs: 0, words }
+}
+
+async function pause(clock: Clock, ms: number): Promise<void> {
+  await new Promise<void>((resolve) => clock.after(ms, resolve))
+}

@@ -1,0 +1,512 @@
+import {
+  type ChunkId,
+  type CopyId,
+  codeOf,
+  type Epoch,
+  FsError,
+  newId,
+  type RecordSeq,
+  silentLog,
+} from '../../src/base/index.ts'
+import type { Disk } from '../../src/disk/index.ts'
+import {
+  type Answer,
+  type AskCopy,
+  adopt,
+  type Claim,
+  Copy,
+  type CopyPlace,
+  claim,
+  establish,
+  InSyncSet,
+  Owner,
+  type OwnerWorld,
+  type RecordedSet,
+  type Request,
+  type SetStore,
+  type Times,
+} from '../../src/replication/index.ts'
+import { type Seeded, seeded } from '../support/seeded.ts'
+import { Checks, PromiseBroken } from './checks.ts'
+import { SimCoordinator, SimSetStore } from './coordinator.ts'
+import {
+  AHEAD_BYTES,
+  copyId,
+  DIRECTORY,
+  Machine,
+  MachineChunks,
+  nodeId,
+  readLog,
+  SimLog,
+  VOLUME,
+} from './machine.ts'
+import { type Host, Network } from './network.ts'
+import { type NodeClock, Timeline } from './timeline.ts'
+
+interface Question {
+  readonly copy: CopyId
+  readonly request: Request
+}
+
+/** Where a planted bug goes in: each replaces one piece by one that breaks a rule. */
+export interface Plants {
+  /** Between the network and a copy. */
+  readonly copy?: (copy: Copy, request: Request) => Promise<Answer>
+  readonly disk?: (disk: Disk) => Disk
+  readonly set?: new (...args: ConstructorParameters<typeof InSyncSet>) => InSyncSet
+  readonly store?: (store: SetStore) => SetStore
+  readonly owner?: new (...args: ConstructorParameters<typeof Owner>) => Owner
+  readonly servesUnrecorded?: boolean
+  readonly keepsEpoch?: boolean
+  readonly keepsCopyId?: boolean
+}
+
+export interface SimOptions {
+  readonly nodes: number
+  /** Copies that begin as members, of `nodes`. */
+  readonly repl: number
+  readonly minimum: number
+  readonly seconds: number
+  readonly plants: Plants
+}
+
+/** Shorter than design §6 says, so that more happens in a run; their relations are the same. */
+const times: Times = {
+  termMs: 400,
+  dropMs: 120,
+  dropToOneMs: 400,
+  steadyMs: 20,
+  giveUpMs: 520,
+  promiseMs: 80,
+  askMs: 40,
+  answerMs: 120,
+  chunkMs: 200,
+}
+
+interface Life {
+  readonly clock: NodeClock
+  readonly disk: Disk
+  readonly chunks: MachineChunks
+  readonly store: SetStore
+}
+
+interface Leads {
+  readonly owner: Owner
+  readonly log: SimLog
+}
+
+/** One node: a machine, a copy on its drive, and while it lives perhaps the owner of the volume. */
+class SimNode implements Host<Question, Answer> {
+  readonly name: string
+  readonly index: number
+  readonly machine: Machine
+  readonly #cluster: SimCluster
+  copyLife = 0
+  copy: Copy | null = null
+  #now: Life | null = null
+  #leads: Leads | null = null
+  #serves = false
+  #claiming = false
+  /** The epoch of an owner whose node went down serving. */
+  #lastEpoch: Claim | null = null
+
+  constructor(cluster: SimCluster, index: number) {
+    this.#cluster = cluster
+    this.index = index
+    this.name = `n${index}`
+    this.machine = new Machine(cluster.timeline, cluster.dice)
+  }
+
+  get id() {
+    return nodeId(this.index)
+  }
+
+  get place(): CopyPlace {
+    return { id: copyId(this.index, this.copyLife), node: this.id }
+  }
+
+  get up(): boolean {
+    return this.#now !== null
+  }
+
+  get serving(): Leads | null {
+    return this.#serves && this.#leads?.owner.end === null ? this.#leads : null
+  }
+
+  get life() {
+    const now = this.#now
+    return now && { clock: now.clock, answer: (question: Question) => this.#answer(question) }
+  }
+
+  start(): void {
+    const { plants, network, coordinator } = this.#cluster
+    const { clock, disk: bare } = this.machine.boot()
+    const disk = plants.disk?.(bare) ?? bare
+    const chunks = new MachineChunks(disk)
+    const direct = new SimSetStore(network, { name: this.name, clock }, coordinator)
+    this.#now = { clock, disk, chunks, store: plants.store?.(direct) ?? direct }
+    const world = { disk, clock, chunks, termMs: times.termMs, aheadBytes: AHEAD_BYTES }
+    const identity = { volume: VOLUME, directory: DIRECTORY }
+    const made = disk.exists(`${DIRECTORY}/promise`)
+    this.copy = made
+      ? Copy.open(identity, world)
+      : Copy.create({ ...identity, id: this.place.id }, world)
+    if (this.copy.damaged) throw new PromiseBroken(`${this.name} is damaged: ${this.copy.damaged}`)
+  }
+
+  stop(how: 'kill' | 'powerCut' | 'wipe'): void {
+    this.#lastEpoch = this.#serves ? this.#lastEpoch : null
+    this.#now = null
+    this.#leads = null
+    this.#serves = false
+    this.#claiming = false
+    this.copy = null
+    this.machine[how]()
+    if (how === 'wipe') this.#cluster.replaceCopy(this)
+  }
+
+  pause(): void {
+    this.#now?.clock.pause()
+  }
+
+  resume(): void {
+    this.#now?.clock.resume()
+  }
+
+  async #answer({ copy: wanted, request }: Question): Promise<Answer> {
+    const { copy } = this
+    if (!copy) throw new FsError('ECONNRESET', 'ask', {})
+    if (wanted !== copy.identity.id) {
+      const words = `copy ${wanted} is gone`
+      return { kind: 'refused', why: 'otherCopy', promised: copy.promised.epoch, waitMs: 0, words }
+    }
+    return await (this.#cluster.plants.copy?.(copy, request) ?? copy.handle(request))
+  }
+
+  /** Become the owner, if that can be. */
+  takeOver(): void {
+    const now = this.#now
+    if (!now || now.clock.paused || this.#claiming || this.#leads?.owner.end === null) return
+    this.#leads = null
+    this.#serves = false
+    this.#claiming = true
+    this.#tryToLead(now)
+      .catch((error: unknown) => this.#cluster.mayFail(error))
+      .finally(() => {
+        if (this.#now === now) this.#claiming = false
+      })
+  }
+
+  async #tryToLead({ clock, disk, chunks, store }: Life): Promise<void> {
+    const { network, plants, checks, nodes } = this.#cluster
+    const { copy } = this
+    if (!copy) return
+    const ask: AskCopy = async (to, request, { deadlineMs }) => {
+      const host = nodes.find((node) => node.id === to.node)
+      if (!host) throw new FsError('EHOSTUNREACH', 'ask', {})
+      if (host === this && to.id === copy.identity.id) return await copy.handle(request)
+      const question = { copy: to.id, request }
+      return await network.ask({ name: this.name, clock }, host, question, deadlineMs)
+    }
+    const world = { node: this.id, ask, store, times }
+    const old = plants.keepsEpoch ? this.#lastEpoch : null
+    const claimed = old ?? (await claim(world))
+    if ('why' in claimed) return
+    const { epoch, recorded } = claimed
+    const end = old ? copy.head : await adopt(world, claimed, copy)
+    const log = new SimLog(disk, epoch, end, () => owner.stop('fenced'))
+    const first = old
+      ? end
+      : log.append(`first of ${epoch}`, { begins: [], ends: [] }, 0 as RecordSeq)
+    const SetClass = plants.set ?? InSyncSet
+    const OwnerClass = plants.owner ?? Owner
+    const set = new SetClass(store, { node: this.id, epoch }, recorded)
+    const owner: Owner = new OwnerClass(
+      {
+        volume: VOLUME,
+        node: this.id,
+        epoch,
+        own: copy.identity.id,
+        ask,
+        log,
+        chunksInUse: () => log.chunksInUse(),
+        readChunk: (chunk) => chunks.read(chunk),
+        clock,
+        times,
+        report: silentLog,
+        lost: () => {
+          if (copy.promised.epoch === epoch) copy.unlead()
+        },
+      } satisfies OwnerWorld,
+      set,
+    )
+    copy.lead(log)
+    this.#leads = { owner, log }
+    this.#lastEpoch = claimed
+    if (plants.servesUnrecorded) {
+      owner.start()
+      while (owner.holding(first.seq).length < recorded.minimum && owner.end === null)
+        await this.#cluster.nap(clock)
+      owner.serve()
+    } else if (old) {
+      owner.start()
+      owner.serve()
+    } else if (await establish(owner, first, { clock, times })) {
+      owner.stop('not established')
+      return
+    }
+    if (owner.end !== null) return
+    checks.serve(this.name, epoch, first.seq, readLog(disk))
+    this.#serves = true
+  }
+
+  /** A caller at the owner: a change, perhaps with a chunk, and fsync behind it, or a read. */
+  work(): void {
+    const serving = this.serving
+    const now = this.#now
+    if (!serving || !now || now.clock.paused) return
+    const { dice } = this.#cluster
+    const what = dice.below(10)
+    const doing =
+      what < 3
+        ? this.#read(serving, now)
+        : what < 8
+          ? this.#write(serving, now, what < 5)
+          : this.#drop(serving, now)
+    doing.catch((error: unknown) => this.#cluster.mayFail(error))
+  }
+
+  async #read({ owner, log }: Leads, now: Life): Promise<void> {
+    // One moment: the look at the lease, and the answer.
+    if (owner.leaseUntilMs <= now.clock.monotonicMs()) return
+    this.#cluster.checks.read(this.name, log.epoch, readLog(now.disk))
+  }
+
+  async #write({ owner, log }: Leads, now: Life, withChunk: boolean): Promise<void> {
+    const { dice, checks } = this.#cluster
+    const begins: ChunkId[] = []
+    if (withChunk) {
+      const chunk = newId<ChunkId>(dice)
+      const bytes = dice.bytes(8)
+      await now.chunks.put(chunk, bytes)
+      do await owner.putChunk(chunk, bytes)
+      while (!owner.mayName([chunk]))
+      begins.push(chunk)
+    }
+    const { seq } = log.append(`${this.#cluster.nextBody()}`, { begins, ends: [] }, owner.committed)
+    owner.appended()
+    if (dice.below(3) === 0) return
+    await owner.sync(seq)
+    checks.acknowledge(this.name, seq, readLog(now.disk).tags)
+  }
+
+  async #drop({ owner, log }: Leads, now: Life): Promise<void> {
+    const [chunk] = log.chunksInUse()
+    if (!chunk) return
+    const { seq } = log.append('drop', { begins: [], ends: [chunk] }, owner.committed)
+    await owner.sync(seq)
+    this.#cluster.checks.acknowledge(this.name, seq, readLog(now.disk).tags)
+    await owner.deleteChunks([chunk], seq)
+  }
+}
+
+/** What may happen, and how often at most; each run draws its own shares, so that some see much of one thing and little of others. */
+const HAPPENINGS = {
+  work: 1000,
+  takeOver: 200,
+  pause: 20,
+  resume: 60,
+  start: 60,
+  kill: 15,
+  powerCut: 15,
+  wipe: 4,
+  cut: 60,
+  heal: 60,
+  network: 20,
+} as const
+
+type Happening = keyof typeof HAPPENINGS
+
+/** A volume on a few machines, callers at its owner, and everything that may go wrong, by one seed. */
+export class SimCluster {
+  readonly timeline = new Timeline()
+  readonly dice: Seeded
+  readonly plants: Plants
+  readonly checks: Checks
+  readonly network: Network
+  readonly nodes: SimNode[] = []
+  readonly coordinator: SimCoordinator
+  readonly #options: SimOptions
+  readonly #weights: (readonly [Happening, number])[]
+  #broken: PromiseBroken | null = null
+  #body = 0
+
+  constructor(seed: number, options: SimOptions) {
+    this.dice = seeded(seed)
+    this.#weights = Object.entries(HAPPENINGS).map(
+      ([what, most]) => [what as Happening, 1 + this.dice.below(most)] as const,
+    )
+    this.plants = options.plants
+    this.#options = options
+    this.checks = new Checks(options.minimum)
+    this.network = new Network(this.timeline, this.dice)
+    for (let i = 1; i <= options.nodes; i++) this.nodes.push(new SimNode(this, i))
+    const copies = this.nodes.map((node) => node.place)
+    const set: RecordedSet = {
+      epoch: 0 as Epoch,
+      owner: null,
+      copies,
+      inSync: copies.slice(0, options.repl).map((copy) => copy.id),
+      minimum: options.minimum,
+    }
+    this.coordinator = new SimCoordinator(this.timeline, set, (now) =>
+      this.#check(() => this.checks.recorded(now)),
+    )
+  }
+
+  nextBody(): number {
+    return ++this.#body
+  }
+
+  async nap(clock: NodeClock): Promise<void> {
+    await new Promise<void>((resolve) => clock.after(20, resolve))
+  }
+
+  /** What callers are told when things fail; anything else is a bug of ours, or a broken promise. */
+  mayFail(error: unknown): void {
+    if (error instanceof PromiseBroken) this.#broken ??= error
+    else if (!(error instanceof FsError)) {
+      this.#broken ??= new PromiseBroken(
+        `unexpected: ${codeOf(error)} ${error instanceof Error ? error.stack : error}`,
+      )
+    }
+  }
+
+  replaceCopy(node: SimNode): void {
+    if (this.plants.keepsCopyId) return
+    node.copyLife++
+    this.coordinator.addCopy(node.place)
+  }
+
+  #check(look: () => void): void {
+    try {
+      look()
+    } catch (error) {
+      this.mayFail(error)
+    }
+  }
+
+  /** @throws PromiseBroken */
+  async run(): Promise<void> {
+    for (const node of this.nodes) node.start()
+    const endMs = this.#options.seconds * 1000
+    while (this.timeline.nowMs < endMs) {
+      await this.timeline.run(this.timeline.nowMs + 1 + this.dice.below(10))
+      if (this.#broken) throw this.#broken
+      this.#step()
+    }
+    await this.#calm()
+    await this.#darkness()
+  }
+
+  #step(): void {
+    const { dice } = this
+    const node = this.nodes[dice.below(this.nodes.length)] as SimNode
+    switch (this.#draw()) {
+      case 'work':
+        for (const one of this.nodes) one.work()
+        break
+      case 'takeOver':
+        node.takeOver()
+        break
+      case 'pause':
+        node.pause()
+        break
+      case 'resume':
+        for (const one of this.nodes) one.resume()
+        break
+      case 'start':
+        for (const one of this.nodes) if (!one.up) one.start()
+        break
+      case 'kill':
+      case 'powerCut':
+        if (node.up) node.stop(dice.below(2) === 0 ? 'kill' : 'powerCut')
+        break
+      case 'wipe':
+        if (node.up && this.#mayWipe(node)) node.stop('wipe')
+        break
+      case 'cut':
+        this.#cutSome(node)
+        break
+      case 'heal':
+        this.network.heal()
+        break
+      case 'network':
+        this.network.faults = {
+          lost: dice.below(100),
+          doubled: dice.below(100),
+          late: dice.below(200),
+        }
+        break
+    }
+  }
+
+  #draw(): Happening {
+    let at = this.dice.below(this.#weights.reduce((sum, [, weight]) => sum + weight, 0))
+    for (const [what, weight] of this.#weights) {
+      if (at < weight) return what
+      at -= weight
+    }
+    return 'work'
+  }
+
+  #cutSome(node: SimNode): void {
+    for (const name of [...this.nodes.map((one) => one.name), 'coordinator']) {
+      if (name !== node.name && this.dice.below(2) === 0) this.network.cut(node.name, name)
+    }
+  }
+
+  /** One drive at a time: with more of them lost than the set can bear, what was acknowledged is gone by right. */
+  #mayWipe(node: SimNode): boolean {
+    const { inSync } = this.coordinator.recorded
+    const members = this.nodes.filter(({ place }) => inSync.includes(place.id))
+    return members.filter((one) => one !== node).length >= Math.max(1, this.#options.minimum - 1)
+  }
+
+  /** Every fault mended: the volume must come back to work by itself. */
+  async #calm(): Promise<void> {
+    this.network.heal()
+    this.network.faults = { lost: 0, doubled: 0, late: 0 }
+    for (const node of this.nodes) {
+      node.resume()
+      if (!node.up) node.start()
+    }
+    const before = this.checks.acknowledgements
+    for (let round = 0; round < 500 && this.checks.acknowledgements === before; round++) {
+      await this.timeline.run(this.timeline.nowMs + 10)
+      if (this.#broken) throw this.#broken
+      if (!this.nodes.some((node) => node.serving)) {
+        this.nodes[this.dice.below(this.nodes.length)]?.takeOver()
+      }
+      for (const node of this.nodes) node.work()
+    }
+    if (this.checks.acknowledgements === before) {
+      const { epoch, owner, inSync } = this.coordinator.recorded
+      throw new PromiseBroken(
+        `5 s after every fault was mended nothing is acknowledged: epoch ${epoch}, owner ${owner}, set ${inSync}`,
+      )
+    }
+  }
+
+  /** All machines lose their power at once: what was acknowledged is on every member. */
+  async #darkness(): Promise<void> {
+    for (const node of this.nodes) node.stop('powerCut')
+    const { inSync } = this.coordinator.recorded
+    for (const node of this.nodes) {
+      node.start()
+      if (!inSync.includes(node.place.id)) continue
+      const { disk } = node.machine
+      this.checks.member(node.name, readLog(disk), (chunk) => disk.exists(`/drive/chunks/${chunk}`))
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import type { CopyId, Epoch } from '../../src/base/index.ts'
+import type { Disk } from '../../src/disk/index.ts'
+import { type Copy, InSyncSet, Owner, type SetStore } from '../../src/replication/index.ts'
+import type { Plants } from './cluster.ts'
+
+/** Each breaks one rule of design §6; a simulation that does not notice is of no use. */
+
+/** Rule 2: a member says durable before it is. */
+export const skipsSync: Plants = {
+  disk: (disk) =>
+    new Proxy(disk, {
+      get: (target, name: keyof Disk) =>
+        name === 'fdatasyncAsync'
+          ? async () => {}
+          : (target[name] as (...args: unknown[]) => unknown).bind(target),
+    }),
+}
+
+/** Rule 1: a member obeys an owner whose epoch is past. */
+export const acceptsOldEpoch: Plants = {
+  copy: async (copy, request) => {
+    const { epoch, owner } = copy.promised
+    const old = request.op === 'append' && request.epoch < epoch && owner !== null
+    return await copy.handle(old ? { ...request, epoch, owner } : request)
+  },
+}
+
+/** Rule 3: a copy that is being added counts only once the coordinator has answered. */
+class CountsLate extends InSyncSet {
+  override get members(): ReadonlySet<CopyId> {
+    return new Set(this.recorded.inSync)
+  }
+}
+export const countsNewMemberLate: Plants = { set: CountsLate }
+
+/** Rule 3: a change whose answer was lost counts as refused. */
+class TakesSilenceForNo extends InSyncSet {
+  #unanswered = false
+  override get members(): ReadonlySet<CopyId> {
+    return this.#unanswered ? new Set(this.recorded.inSync) : super.members
+  }
+  override async change(inSync: readonly CopyId[]): Promise<boolean> {
+    this.#unanswered = false
+    try {
+      return await super.change(inSync)
+    } catch (error) {
+      this.#unanswered = true
+      throw error
+    }
+  }
+}
+export const takesLostAnswerForRefusal: Plants = { set: TakesSilenceForNo }
+
+/** Rule 1: the owner goes on at its epoch after its daemon was started again. */
+export const keepsEpochOverRestart: Plants = { keepsEpoch: true }
+
+/** Rule 4: an owner serves before its set is recorded. */
+export const servesBeforeSetIsRecorded: Plants = { servesUnrecorded: true }
+
+/** Rule 3: a copy that lost its drive is still the same copy. */
+export const wipedCopyVotes: Plants = { keepsCopyId: true }
+
+/** Rule 3: the set is recorded though it is below the minimum. */
+const withoutMinimum = (store: SetStore): SetStore => {
+  const low = (set: Awaited<ReturnType<SetStore['read']>>) => ({ ...set, minimum: 1 })
+  return {
+    read: async () => low(await store.read()),
+    takeEpoch: async (node, above) => low(await store.takeEpoch(node, above)),
+    setInSync: async (by, inSync) => low(await store.setInSync(by, inSync)),
+  }
+}
+export const recordsSetBelowMinimum: Plants = { store: withoutMinimum }
+
+/** Rule 5: a record names a chunk on the confirmations of an older set. */
+class NamesOnOldConfirmations extends Owner {
+  override mayName(): boolean {
+    return true
+  }
+}
+export const namesChunkOfOldSet: Plants = { owner: NamesOnOldConfirmations }
+
+/** Rule 4: a tail is cut by length alone, not where the chains part. */
+export const cutsByLength: Plants = {
+  copy: async (copy, request) => {
+    if (request.op !== 'append') return await copy.handle(request)
+    const mine = copy.placeBehind(request.before.seq)
+    return await copy.handle(
+      mine ? { ...request, before: mine, records: Buffer.alloc(0) } : request,
+    )
+  },
+}
+
+/** Rule 1, lease: an owner answers reads without looking whether its lease holds. */
+class ReadsWithoutLease extends Owner {
+  override get leaseUntilMs(): number {
+    return this.end === null ? Number.POSITIVE_INFINITY : super.leaseUntilMs
+  }
+}
+export const skipsLeaseCheck: Plants = { owner: ReadsWithoutLease }
+
+/** Rule 1: an append that waited while a promise was given is carried out behind it. */
+export const appendsAfterPromise: Plants = {
+  copy: (() => {
+    const late = new WeakMap<Copy, number>()
+    return async (copy, request) => {
+      const { epoch, owner } = copy.promised
+      if (request.op === 'promise' && request.epoch > epoch) late.set(copy, epoch)
+      const inFlight = request.op === 'append' && request.epoch === late.get(copy)
+      if (inFlight && owner !== null && request.epoch < epoch) {
+        return await copy.handle({ ...request, epoch: epoch as Epoch, owner })
+      }
+      return await copy.handle(request)
+    }
+  })(),
+}
