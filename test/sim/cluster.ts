@@ -56,7 +56,6 @@ export interface Plants {
   readonly set?: new (...args: ConstructorParameters<typeof InSyncSet>) => InSyncSet
   readonly store?: (store: SetStore) => SetStore
   readonly owner?: new (...args: ConstructorParameters<typeof Owner>) => Owner
-  readonly servesUnrecorded?: boolean
   readonly keepsEpoch?: boolean
   readonly keepsCopyId?: boolean
 }
@@ -67,6 +66,8 @@ export interface SimOptions {
   readonly repl: number
   readonly minimum: number
   readonly seconds: number
+  /** Without, copies grant nothing, as if clocks could not be trusted: reads may be old then, nothing else. */
+  readonly leases: boolean
   readonly plants: Plants
 }
 
@@ -145,7 +146,8 @@ class SimNode implements Host<Question, Answer> {
     const chunks = new MachineChunks(disk)
     const direct = new SimSetStore(network, { name: this.name, clock }, coordinator)
     this.#now = { clock, disk, chunks, store: plants.store?.(direct) ?? direct }
-    const world = { disk, clock, chunks, termMs: times.termMs, aheadBytes: AHEAD_BYTES }
+    const termMs = this.#cluster.leases ? times.termMs : 0
+    const world = { disk, clock, chunks, termMs, aheadBytes: AHEAD_BYTES }
     const identity = { volume: VOLUME, directory: DIRECTORY }
     const made = disk.exists(`${DIRECTORY}/promise`)
     this.copy = made
@@ -209,7 +211,7 @@ class SimNode implements Host<Question, Answer> {
       return await network.ask({ name: this.name, clock }, host, question, deadlineMs)
     }
     const world = { node: this.id, ask, store, times }
-    const old = plants.keepsEpoch ? this.#lastEpoch : null
+    const old = plants.keepsEpoch ? await this.#epochKept(store, copy) : null
     const claimed = old ?? (await claim(world))
     if ('why' in claimed) return
     const { epoch, recorded } = claimed
@@ -243,12 +245,7 @@ class SimNode implements Host<Question, Answer> {
     copy.lead(log)
     this.#leads = { owner, log }
     this.#lastEpoch = claimed
-    if (plants.servesUnrecorded) {
-      owner.start()
-      while (owner.holding(first.seq).length < recorded.minimum && owner.end === null)
-        await this.#cluster.nap(clock)
-      owner.serve()
-    } else if (old) {
+    if (old) {
       owner.start()
       owner.serve()
     } else if (await establish(owner, first, { clock, times })) {
@@ -258,6 +255,14 @@ class SimNode implements Host<Question, Answer> {
     if (owner.end !== null) return
     checks.serve(this.name, epoch, first.seq, readLog(disk))
     this.#serves = true
+  }
+
+  /** Of the life before, if nobody has taken another since. */
+  async #epochKept(store: SetStore, copy: Copy): Promise<Claim | null> {
+    const recorded = await store.read()
+    const last = this.#lastEpoch
+    const still = recorded.epoch === last?.epoch && copy.promised.epoch === last.epoch
+    return last && still ? { ...last, recorded } : null
   }
 
   /** A caller at the owner: a change, perhaps with a chunk, and fsync behind it, or a read. */
@@ -278,7 +283,7 @@ class SimNode implements Host<Question, Answer> {
 
   async #read({ owner, log }: Leads, now: Life): Promise<void> {
     // One moment: the look at the lease, and the answer.
-    if (owner.leaseUntilMs <= now.clock.monotonicMs()) return
+    if (!this.#cluster.leases || owner.leaseUntilMs <= now.clock.monotonicMs()) return
     this.#cluster.checks.read(this.name, log.epoch, readLog(now.disk))
   }
 
@@ -289,8 +294,10 @@ class SimNode implements Host<Question, Answer> {
       const chunk = newId<ChunkId>(dice)
       const bytes = dice.bytes(8)
       await now.chunks.put(chunk, bytes)
-      do await owner.putChunk(chunk, bytes)
-      while (!owner.mayName([chunk]))
+      do {
+        await owner.putChunk(chunk, bytes)
+        if (dice.below(3) === 0) await this.#cluster.timeline.sleep(dice.below(300))
+      } while (!owner.mayName([chunk]))
       begins.push(chunk)
     }
     const { seq } = log.append(`${this.#cluster.nextBody()}`, { begins, ends: [] }, owner.committed)
@@ -332,6 +339,7 @@ export class SimCluster {
   readonly timeline = new Timeline()
   readonly dice: Seeded
   readonly plants: Plants
+  readonly leases: boolean
   readonly checks: Checks
   readonly network: Network
   readonly nodes: SimNode[] = []
@@ -343,10 +351,12 @@ export class SimCluster {
 
   constructor(seed: number, options: SimOptions) {
     this.dice = seeded(seed)
-    this.#weights = Object.entries(HAPPENINGS).map(
-      ([what, most]) => [what as Happening, 1 + this.dice.below(most)] as const,
-    )
+    this.#weights = Object.entries(HAPPENINGS).map(([what, most]) => {
+      const share = what === 'takeOver' && !options.leases ? most / 5 : most
+      return [what as Happening, 1 + this.dice.below(share)] as const
+    })
     this.plants = options.plants
+    this.leases = options.leases
     this.#options = options
     this.checks = new Checks(options.minimum)
     this.network = new Network(this.timeline, this.dice)
@@ -366,10 +376,6 @@ export class SimCluster {
 
   nextBody(): number {
     return ++this.#body
-  }
-
-  async nap(clock: NodeClock): Promise<void> {
-    await new Promise<void>((resolve) => clock.after(20, resolve))
   }
 
   /** What callers are told when things fail; anything else is a bug of ours, or a broken promise. */
@@ -485,9 +491,9 @@ export class SimCluster {
     for (let round = 0; round < 500 && this.checks.acknowledgements === before; round++) {
       await this.timeline.run(this.timeline.nowMs + 10)
       if (this.#broken) throw this.#broken
-      if (!this.nodes.some((node) => node.serving)) {
-        this.nodes[this.dice.below(this.nodes.length)]?.takeOver()
-      }
+      // One candidate for a while: without leases two of them would only void each other's epochs.
+      const candidate = this.nodes[Math.floor(round / 50) % this.nodes.length]
+      if (!this.nodes.some((node) => node.serving)) candidate?.takeOver()
       for (const node of this.nodes) node.work()
     }
     if (this.checks.acknowledgements === before) {

@@ -1,6 +1,13 @@
-import type { CopyId, Epoch } from '../../src/base/index.ts'
+import type { CopyId, Epoch, RecordSeq } from '../../src/base/index.ts'
 import type { Disk } from '../../src/disk/index.ts'
-import { type Copy, InSyncSet, Owner, type SetStore } from '../../src/replication/index.ts'
+import { splitRecords } from '../../src/journal/index.ts'
+import {
+  type Copy,
+  InSyncSet,
+  Owner,
+  type RecordedSet,
+  type SetStore,
+} from '../../src/replication/index.ts'
 import type { Plants } from './cluster.ts'
 
 /** Each breaks one rule of design §6; a simulation that does not notice is of no use. */
@@ -20,8 +27,8 @@ export const skipsSync: Plants = {
 export const acceptsOldEpoch: Plants = {
   copy: async (copy, request) => {
     const { epoch, owner } = copy.promised
-    const old = request.op === 'append' && request.epoch < epoch && owner !== null
-    return await copy.handle(old ? { ...request, epoch, owner } : request)
+    const old = (request.op === 'append' || request.op === 'grant') && request.epoch < epoch
+    return await copy.handle(old && owner !== null ? { ...request, epoch, owner } : request)
   },
 }
 
@@ -54,8 +61,21 @@ export const takesLostAnswerForRefusal: Plants = { set: TakesSilenceForNo }
 /** Rule 1: the owner goes on at its epoch after its daemon was started again. */
 export const keepsEpochOverRestart: Plants = { keepsEpoch: true }
 
-/** Rule 4: an owner serves before its set is recorded. */
-export const servesBeforeSetIsRecorded: Plants = { servesUnrecorded: true }
+/** Rule 4: an owner serves, and acknowledges, before its set is recorded. */
+class RecordsLater extends InSyncSet {
+  #first: readonly CopyId[] | null = null
+  override get recorded(): RecordedSet {
+    return this.#first ? { ...super.recorded, inSync: this.#first } : super.recorded
+  }
+  override get members(): ReadonlySet<CopyId> {
+    return this.#first ? new Set(this.#first) : super.members
+  }
+  override async change(inSync: readonly CopyId[]): Promise<boolean> {
+    this.#first ??= inSync
+    return true
+  }
+}
+export const servesBeforeSetIsRecorded: Plants = { set: RecordsLater }
 
 /** Rule 3: a copy that lost its drive is still the same copy. */
 export const wipedCopyVotes: Plants = { keepsCopyId: true }
@@ -83,10 +103,10 @@ export const namesChunkOfOldSet: Plants = { owner: NamesOnOldConfirmations }
 export const cutsByLength: Plants = {
   copy: async (copy, request) => {
     if (request.op !== 'append') return await copy.handle(request)
-    const mine = copy.placeBehind(request.before.seq)
-    return await copy.handle(
-      mine ? { ...request, before: mine, records: Buffer.alloc(0) } : request,
-    )
+    const count = [...splitRecords(request.records)].length
+    const mine = copy.placeBehind((request.before.seq + count) as RecordSeq)
+    const longEnough = mine ? { ...request, before: mine, records: Buffer.alloc(0) } : request
+    return await copy.handle(longEnough)
   },
 }
 
