@@ -310,14 +310,21 @@ function umount(point: string): void {
   spawnSync('umount', ['-i', '-c', '-l', point], { timeout: 10_000 })
 }
 
-function mountPoints(): { point: string; type: string }[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
+export interface MountPoint {
+  readonly point: string
+  readonly type: string
+  readonly source: string
+}
+
+/** Mounts as a process sees them, in the order in which they were made. */
+export function mountPoints(pid: number | 'self' = 'self'): MountPoint[] {
+  return readFileSync(`/proc/${pid}/mountinfo`, 'utf8')
     .split('\n')
     .flatMap((line) => {
       const [before = '', after = ''] = line.split(' - ')
       const point = before.split(' ')[4]
-      const type = after.split(' ')[0]
-      return point && type ? [{ point, type }] : []
+      const [type, source = ''] = after.split(' ')
+      return point && type ? [{ point, type, source }] : []
     })
 }
 
