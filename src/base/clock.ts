@@ -40,3 +40,14 @@ export function systemClock(): Clock {
     },
   }
 }
+
+/** Wall clock as records show it: 2026-11-23T03:41:11.123Z. */
+export function isoTime(clock: Clock): string {
+  return new Date(wallMs(clock)).toISOString()
+}
+
+/** Whole milliseconds since 1970. */
+export function wallMs(clock: Clock): number {
+  const { sec, nsec } = clock.now()
+  return sec * 1000 + Math.floor(nsec / 1e6)
+}

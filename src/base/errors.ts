@@ -83,6 +83,13 @@ export function assert(condition: boolean, what: string): asserts condition {
   if (!condition) throw new AssertionError(what)
 }
 
+/** What only a mistake in this program throws; nobody may carry on after it. */
+export function isBug(error: unknown): boolean {
+  return (
+    error instanceof AssertionError || error instanceof TypeError || error instanceof ReferenceError
+  )
+}
+
 /** The errno-like code of anything thrown, '' when it has none. */
 export function codeOf(error: unknown): string {
   return typeof error === 'object' &&

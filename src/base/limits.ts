@@ -78,6 +78,38 @@ export const keySlotsMax = 1024
 /** Label of a key slot, characters. */
 export const keyLabelCharsMax = 200
 
+/** A node's or a cluster's name: a word in listings and in commands. */
+export const clusterNameCharsMax = 64
+/** Value of one failure domain level (region, zone, rack, enclosure), characters. */
+export const domainCharsMax = 64
+/** Nodes of one cluster: the member list goes to each as one message, and every key is sealed for each. */
+export const membersMax = 1024
+/** Tombstones of removed nodes that a member list carries; none is ever dropped. */
+export const removedMembersMax = 8192
+/** Addresses a node states. */
+export const memberAddressesMax = 8
+/** DNS name, RFC 1035 2.3.4. */
+export const hostCharsMax = 253
+/** Why a node was removed, in a person's words, characters. */
+export const reasonCharsMax = 200
+/** Invites that stand at one time, dead ones that are still explained included. */
+export const invitesMax = 1000
+/** Nodes one invite may admit. */
+export const inviteUsesMax = 1000
+/** Life of an invite: an hour when not given. */
+export const inviteMsDefault = 60 * 60 * 1000
+export const inviteMsMax = 30 * 24 * 60 * 60 * 1000
+/** A dead invite is kept so long, so that who shows it is told what it died of. */
+export const inviteKeptMs = 7 * 24 * 60 * 60 * 1000
+/** An invite is one line that a terminal takes and a person copies. */
+export const inviteLineCharsMax = 300
+/** A join request: keys, name, domain and addresses. */
+export const joinRequestBytesMax = 16 * KIB
+/** A member list: 1024 certificates of about 1 KiB, and tombstones of about 0.5 KiB. */
+export const memberListBytesMax = 8 * MIB
+/** Clocks of a joiner and a member may differ so much; Kerberos allows the same (RFC 4120, 1.6). */
+export const joinClockMsMax = 5 * 60 * 1000
+
 assert(chunkBytesMax % chunkPageBytes === 0, 'a full chunk is whole pages')
 assert(inlineBytesMax < recordBytesMax, 'inline data fits a record')
 assert(recordBytesMax < journalFileBytesMax, 'a record fits a journal file')

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type * as Pino from 'pino'
-import { AssertionError, messageOf } from './errors.ts'
+import { isBug, messageOf } from './errors.ts'
 
 /** One JSON object a line: room, op, ids, ms, code. Never keys, file data or file names. */
 export interface Log {
@@ -49,12 +49,7 @@ export const silentLog: Log = {
 /** End of every background promise: logs what can happen, rethrows what only a bug can cause. */
 export function background(log: Log, op: string): (error: unknown) => void {
   return (error) => {
-    if (
-      error instanceof AssertionError ||
-      error instanceof TypeError ||
-      error instanceof ReferenceError
-    )
-      throw error
+    if (isBug(error)) throw error
     log.error({ op, error: messageOf(error) }, 'background work failed')
   }
 }

@@ -38,10 +38,10 @@ export interface KeyBundle {
   readonly nextSlot: number
 }
 
-export const publicKeyBytes = 32
+const publicKeyBytes = 32
 export const kekBytes = 32
 /** crypto_box_SEALBYTES (48) more than the KEK. */
-export const sealedKekBytes = kekBytes + 48
+const sealedKekBytes = kekBytes + 48
 export const saltBytes = 16
 /** Limits of libsodium's crypto_pwhash. */
 const opsLimitMin = 1

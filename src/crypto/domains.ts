@@ -17,6 +17,23 @@ export const nameSub = 1
 export const identityContext = Buffer.from('weftnode')
 export const identitySub = { sign: 1, box: 2 } as const
 
+/** The id of a node from its signing key, and of an invite from its own. */
+export const nodeIdDomain = 'weft node id\0'
+export const inviteIdDomain = 'weft invite id\0'
+
+/** An invite's key pair from its seed. */
+export const inviteContext = Buffer.from('weftinvt')
+export const inviteSub = 1
+
+/** What a cluster's secret is for. */
+export const clusterContext = Buffer.from('weftclus')
+export const clusterSub = { topic: 1 } as const
+
+/** What stands before a signed statement. */
+export function statementDomain(kind: string, clusterId: string): Buffer {
+  return Buffer.from(`weft ${kind} v1\0${clusterId}\0`)
+}
+
 /** Associated data of a volume's keyring. */
 export function keyringDomain(volumeId: VolumeId, newest: number): Buffer {
   return Buffer.from(`weft keyring v1\0${volumeId}\0${newest}`)

@@ -36,8 +36,7 @@ export function identityFromSeed(seed: Buffer): Identity {
     })
   }
   const signSeed = derive(seed, identityContext, identitySub.sign, 32)
-  const sign = { publicKey: Buffer.alloc(publicKeyBytes), secretKey: emptySecret(64) }
-  sodium.crypto_sign_seed_keypair(sign.publicKey, sign.secretKey, signSeed)
+  const sign = signKeyPairFromSeed(signSeed)
   wipe(signSeed)
   const boxSeed = derive(seed, identityContext, identitySub.box, 32)
   const box = boxKeyPairFromSeed(boxSeed)
@@ -60,6 +59,13 @@ export function newBoxKeyPair(): KeyPair {
 export function boxKeyPairFromSeed(seed: Buffer): KeyPair {
   const pair = { publicKey: Buffer.alloc(publicKeyBytes), secretKey: emptySecret(32) }
   sodium.crypto_box_seed_keypair(pair.publicKey, pair.secretKey, seed)
+  return pair
+}
+
+/** The Ed25519 pair of a 32-byte seed. The seed stays the caller's to wipe. */
+export function signKeyPairFromSeed(seed: Buffer): KeyPair {
+  const pair = { publicKey: Buffer.alloc(publicKeyBytes), secretKey: emptySecret(64) }
+  sodium.crypto_sign_seed_keypair(pair.publicKey, pair.secretKey, seed)
   return pair
 }
 

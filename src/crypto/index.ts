@@ -23,6 +23,15 @@ export {
   wipeOpened,
 } from './bundle-verbs.ts'
 export {
+  type ClusterKeys,
+  discoveryTopic,
+  inviteKeyPair,
+  newClusterKeys,
+  openClusterKeys,
+  sealClusterKeys,
+  wipeClusterKeys,
+} from './cluster-keys.ts'
+export {
   type Identity,
   identityFromSeed,
   type KeyPair,
@@ -32,6 +41,7 @@ export {
   verify,
   wipeIdentity,
 } from './identity.ts'
+export { inviteIdOf, nodeIdOf } from './key-ids.ts'
 export { nameHash, nameHashBytes } from './name-hash.ts'
 export { openPage, sealPage, tagBytes } from './pages.ts'
 export { emptySecret, newSecret, sameBytes, secretFrom, wipe } from './secret.ts'
@@ -42,5 +52,6 @@ export {
   passphraseMinimum,
   type SlotRequest,
 } from './slots.ts'
+export { type StatementKind, signStatement, verifyStatement } from './statements.ts'
 export { deriveNameKey, deriveSubKeys, newDataKey, type SubKeys } from './sub-keys.ts'
 export { type ExportedKeys, VolumeKeys } from './volume-keys.ts'

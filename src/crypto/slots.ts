@@ -1,14 +1,7 @@
 import sodium from 'sodium-native'
 import { CorruptError, FsError, limits, messageOf } from '../base/index.ts'
-import {
-  type KeyBundle,
-  kekBytes,
-  memLimitBytesMin,
-  publicKeyBytes,
-  type Slot,
-  saltBytes,
-  sealedKekBytes,
-} from './bundle.ts'
+import { boxOpen, boxSeal } from './box-seal.ts'
+import { type KeyBundle, kekBytes, memLimitBytesMin, type Slot, saltBytes } from './bundle.ts'
 import { boxKeyPairFromSeed, type KeyPair } from './identity.ts'
 import { emptySecret, newSecret, sameBytes, wipe } from './secret.ts'
 import { combineShares, splitSeed } from './shares.ts'
@@ -90,21 +83,7 @@ export async function makeSlot(
 
 /** Wraps a KEK for a public key. @throws FsError EINVAL when the key is none */
 export function sealTo(publicKey: Buffer, kek: Buffer): Pick<Slot, 'publicKey' | 'sealed'> {
-  if (publicKey.length !== publicKeyBytes) {
-    throw new FsError('EINVAL', 'key.add', {
-      bytes: publicKey.length,
-      message: `key.add: a public key has ${publicKeyBytes} bytes, this one ${publicKey.length}`,
-    })
-  }
-  const sealed = Buffer.alloc(sealedKekBytes)
-  try {
-    sodium.crypto_box_seal(sealed, kek, publicKey)
-  } catch (error) {
-    throw new FsError('EINVAL', 'key.add', {
-      cause: error,
-      message: 'key.add: that is no X25519 public key (a point of small order)',
-    })
-  }
+  const sealed = boxSeal(kek, publicKey, 'key.add')
   return { publicKey: publicKey.toString('base64'), sealed: sealed.toString('base64') }
 }
 
@@ -186,11 +165,8 @@ function openIfOurs(slot: Slot, pair: KeyPair): Buffer | undefined {
   return kek ?? undefined
 }
 
-function unsealFrom(slot: Slot, { publicKey, secretKey }: KeyPair): Buffer | undefined {
-  const kek = emptySecret(kekBytes)
-  const sealed = Buffer.from(slot.sealed, 'base64')
-  if (sealed.length !== sealedKekBytes) return undefined
-  return sodium.crypto_box_seal_open(kek, sealed, publicKey, secretKey) ? kek : undefined
+function unsealFrom(slot: Slot, pair: KeyPair): Buffer | undefined {
+  return boxOpen(Buffer.from(slot.sealed, 'base64'), pair, kekBytes)
 }
 
 async function passphrasePair(

@@ -1,10 +1,16 @@
-import { createHash } from 'node:crypto'
 import { lstatSync, type Stats } from 'node:fs'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { CorruptError, codeOf, FsError, type NodeId } from '../base/index.ts'
-import { type Identity, identityFromSeed, newIdentity, secretFrom, wipe } from '../crypto/index.ts'
+import {
+  type Identity,
+  identityFromSeed,
+  newIdentity,
+  nodeIdOf,
+  secretFrom,
+  wipe,
+} from '../crypto/index.ts'
 import type { Disk } from '../disk/index.ts'
 
 /** Who this node is. `keys` holds secrets in secure memory until wipeIdentity. */
@@ -48,8 +54,13 @@ export function openNodeIdentity(home: string, disk: Disk, now: string): NodeIde
   if (disk.exists(keyPath)) {
     const keys = readKey(keyPath, disk)
     try {
-      if (!haveJson) return writeJson(jsonPath, disk, { id: nodeIdOf(keys), keys, createdAt: now })
-      return { id: nodeIdOf(keys), keys, createdAt: readJson(jsonPath, disk, keys) }
+      if (!haveJson)
+        return writeJson(jsonPath, disk, {
+          id: nodeIdOf(keys.sign.publicKey),
+          keys,
+          createdAt: now,
+        })
+      return { id: nodeIdOf(keys.sign.publicKey), keys, createdAt: readJson(jsonPath, disk, keys) }
     } catch (error) {
       wipe(keys.seed, keys.sign.secretKey, keys.box.secretKey)
       throw error
@@ -64,13 +75,7 @@ export function openNodeIdentity(home: string, disk: Disk, now: string): NodeIde
   disk.mkdir(home)
   const keys = newIdentity()
   writeKey(keyPath, disk, keys)
-  return writeJson(jsonPath, disk, { id: nodeIdOf(keys), keys, createdAt: now })
-}
-
-/** First half of the SHA-256 of the signing key: whoever knows the key can check the id. */
-export function nodeIdOf(keys: Identity): NodeId {
-  const hash = createHash('sha256').update('weft node id\0').update(keys.sign.publicKey)
-  return hash.digest('hex').slice(0, 32) as NodeId
+  return writeJson(jsonPath, disk, { id: nodeIdOf(keys.sign.publicKey), keys, createdAt: now })
 }
 
 function writeKey(path: string, disk: Disk, keys: Identity): void {
@@ -174,12 +179,12 @@ function readJson(path: string, disk: Disk, keys: Identity): string {
     throw new CorruptError(`${path}: damaged; remove it, it is made again from node.key`)
   const { id, signPublicKey, boxPublicKey, createdAt } = parsed.data
   const same =
-    id === nodeIdOf(keys) &&
+    id === nodeIdOf(keys.sign.publicKey) &&
     signPublicKey === keys.sign.publicKey.toString('base64') &&
     boxPublicKey === keys.box.publicKey.toString('base64')
   if (!same) {
     throw new CorruptError(
-      `${path}: tells of node ${id}, node.key is of ${nodeIdOf(keys)}; put the right pair back from a backup`,
+      `${path}: tells of node ${id}, node.key is of ${nodeIdOf(keys.sign.publicKey)}; put the right pair back from a backup`,
     )
   }
   return createdAt

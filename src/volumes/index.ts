@@ -8,7 +8,7 @@
  * minimum (§6.3); only a tombstone orders data to be deleted; no verb leaves a volume without a key slot, or puts older
  * keys in the place of newer ones; a refusal says what, why, and what next.
  */
-export { type NodeIdentity, nodeIdOf, openNodeIdentity } from './identity.ts'
+export { type NodeIdentity, openNodeIdentity } from './identity.ts'
 export {
   type AddedSlot,
   type Drill,

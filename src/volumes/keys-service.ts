@@ -1,4 +1,11 @@
-import { type Clock, CorruptError, FsError, type KeyEpoch, type VolumeId } from '../base/index.ts'
+import {
+  type Clock,
+  CorruptError,
+  FsError,
+  isoTime,
+  type KeyEpoch,
+  type VolumeId,
+} from '../base/index.ts'
 import {
   addSlot,
   type Opener as BundleOpener,
@@ -20,7 +27,6 @@ import {
   wipeOpened,
 } from '../crypto/index.ts'
 import type { NodeIdentity } from './identity.ts'
-import { isoTime } from './iso-time.ts'
 import type { VolumeRecord } from './record.ts'
 import type { StoredVolume, VolumeRegistry } from './registry.ts'
 

@@ -7,6 +7,7 @@ import {
   type Epoch,
   FsError,
   hexId,
+  isoTime,
   limits,
   type NodeId,
   newId,
@@ -16,7 +17,6 @@ import {
 } from '../base/index.ts'
 import type { Coordinator, Step } from '../coordinator/index.ts'
 import type { KeyBundle } from '../crypto/index.ts'
-import { isoTime } from './iso-time.ts'
 import {
   type Copy,
   contradictionIn,

@@ -15,9 +15,9 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CorruptError, FsError } from '../../src/base/index.ts'
-import { sign, verify } from '../../src/crypto/index.ts'
+import { nodeIdOf, sign, verify } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { nodeIdOf, openNodeIdentity } from '../../src/volumes/index.ts'
+import { openNodeIdentity } from '../../src/volumes/index.ts'
 
 interface World {
   readonly home: string
@@ -67,7 +67,7 @@ test(
         again.keys.sign.publicKey,
       ),
     )
-    assert.is(first.id, nodeIdOf(again.keys))
+    assert.is(first.id, nodeIdOf(again.keys.sign.publicKey))
   }),
 )
 
