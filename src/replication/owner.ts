@@ -27,8 +27,11 @@ export interface OwnerWorld {
   readonly own: CopyId
   readonly ask: AskCopy
   readonly log: OwnLog
-  /** Every chunk that a record of the log uses, acknowledged or not. */
-  chunksInUse(): Iterable<ChunkId>
+  /**
+   * Every chunk that a record of the log uses, acknowledged or not, but those whose last use a record up to `committed`
+   * dropped: the log of a copy may end before a record that drops one and is not committed.
+   */
+  chunksInUse(committed: RecordSeq): Iterable<ChunkId>
   readChunk(chunk: ChunkId): Promise<Buffer | null>
   readonly clock: Clock
   readonly times: Times
@@ -404,7 +407,9 @@ export class Owner {
 
   /** Give a copy every chunk that the log uses and it lacks. @returns false when it did not get them all */
   async #fillUp(copy: CopyPlace): Promise<boolean> {
-    const chunks = [...this.#world.chunksInUse()]
+    // Before it serves nothing is appended, and all that is there is committed once the set is recorded.
+    const committed = this.#serving ? this.committed : this.#world.log.head.seq
+    const chunks = [...this.#world.chunksInUse(committed)]
     try {
       for (let at = 0; at < chunks.length; at += CHUNKS_PER_QUESTION) {
         const asked = chunks.slice(at, at + CHUNKS_PER_QUESTION)

@@ -51,7 +51,11 @@ interface Question {
 /** Where a planted bug goes in: each replaces one piece by one that breaks a rule. */
 export interface Plants {
   /** Between the network and a copy. */
-  readonly copy?: (copy: Copy, request: Request) => Promise<Answer>
+  readonly copy?: (
+    copy: Copy,
+    request: Request,
+    sleep: (ms: number) => Promise<void>,
+  ) => Promise<Answer>
   readonly disk?: (disk: Disk) => Disk
   readonly set?: new (...args: ConstructorParameters<typeof InSyncSet>) => InSyncSet
   readonly store?: (store: SetStore) => SetStore
@@ -65,19 +69,22 @@ export interface SimOptions {
   /** Copies that begin as members, of `nodes`. */
   readonly repl: number
   readonly minimum: number
-  readonly seconds: number
+  readonly steps: number
   /** Without, copies grant nothing, as if clocks could not be trusted: reads may be old then, nothing else. */
   readonly leases: boolean
   readonly plants: Plants
 }
 
-/** Shorter than design §6 says, so that more happens in a run; their relations are the same. */
+/**
+ * Shorter than design §6 says, so that more happens in a run; their relations are the same, but that an owner that is cut
+ * off gives up so late that it can be overtaken before: then its lease alone keeps it from answering.
+ */
 const times: Times = {
   termMs: 400,
   dropMs: 120,
   dropToOneMs: 400,
   steadyMs: 20,
-  giveUpMs: 520,
+  giveUpMs: 1000,
   promiseMs: 80,
   askMs: 40,
   answerMs: 120,
@@ -182,7 +189,9 @@ class SimNode implements Host<Question, Answer> {
       const words = `copy ${wanted} is gone`
       return { kind: 'refused', why: 'otherCopy', promised: copy.promised.epoch, waitMs: 0, words }
     }
-    return await (this.#cluster.plants.copy?.(copy, request) ?? copy.handle(request))
+    const { plants, timeline } = this.#cluster
+    const planted = plants.copy?.(copy, request, (ms) => timeline.sleep(ms))
+    return await (planted ?? copy.handle(request))
   }
 
   /** Become the owner, if that can be. */
@@ -231,7 +240,7 @@ class SimNode implements Host<Question, Answer> {
         own: copy.identity.id,
         ask,
         log,
-        chunksInUse: () => log.chunksInUse(),
+        chunksInUse: (committed) => log.chunksInUse(committed),
         readChunk: (chunk) => chunks.read(chunk),
         clock,
         times,
@@ -308,7 +317,7 @@ class SimNode implements Host<Question, Answer> {
   }
 
   async #drop({ owner, log }: Leads, now: Life): Promise<void> {
-    const [chunk] = log.chunksInUse()
+    const [chunk] = log.chunksInUse(log.head.seq)
     if (!chunk) return
     const { seq } = log.append('drop', { begins: [], ends: [chunk] }, owner.committed)
     await owner.sync(seq)
@@ -321,8 +330,8 @@ class SimNode implements Host<Question, Answer> {
 const HAPPENINGS = {
   work: 1000,
   takeOver: 200,
-  pause: 20,
-  resume: 60,
+  pause: 30,
+  resume: 40,
   start: 60,
   kill: 15,
   powerCut: 15,
@@ -405,9 +414,10 @@ export class SimCluster {
   /** @throws PromiseBroken */
   async run(): Promise<void> {
     for (const node of this.nodes) node.start()
-    const endMs = this.#options.seconds * 1000
-    while (this.timeline.nowMs < endMs) {
-      await this.timeline.run(this.timeline.nowMs + 1 + this.dice.below(10))
+    // In a slow run faults last longer than a lease, in a fast one they come in crowds.
+    const paceMs = 5 + this.dice.below(60)
+    for (let step = 0; step < this.#options.steps; step++) {
+      await this.timeline.run(this.timeline.nowMs + 1 + this.dice.below(paceMs))
       if (this.#broken) throw this.#broken
       this.#step()
     }
@@ -429,7 +439,11 @@ export class SimCluster {
         node.pause()
         break
       case 'resume':
-        for (const one of this.nodes) one.resume()
+        for (const one of this.nodes) {
+          one.resume()
+          // Before any timer of it: a thread that answers callers may be the first to go on.
+          one.work()
+        }
         break
       case 'start':
         for (const one of this.nodes) if (!one.up) one.start()

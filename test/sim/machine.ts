@@ -200,12 +200,13 @@ export class SimLog implements LedLog, OwnLog {
     return readRun(this.#disk, DIRECTORY, VOLUME, from, this.#head.seq, bytesMax)
   }
 
-  /** Chunks that its records begin and none ends. */
-  chunksInUse(): Set<ChunkId> {
+  /** Chunks that its records begin and none up to `committed` ends. */
+  chunksInUse(committed: RecordSeq): Set<ChunkId> {
     const used = new Set<ChunkId>()
     const upTo = { upTo: this.#head.seq }
     for (const { header } of scan(this.#disk, DIRECTORY, VOLUME, null, null, upTo)) {
       for (const chunk of header.begins) used.add(chunk)
+      if (header.seq > committed) continue
       for (const chunk of header.ends) used.delete(chunk)
     }
     return used
