@@ -15,6 +15,7 @@ import { type Answer, type Cursor, decodeAnswer, encodeRequest, type Request } f
 const DEADLINE_MS = 5000
 /** A poll waits at the server for so long; its answer then has the deadline of any other. */
 const WAIT_MS = 20_000
+const TRIES = 3
 const RETRY_MS_MIN = 50
 const RETRY_MS_MAX = 2000
 
@@ -149,6 +150,9 @@ export class RemoteCoordinator implements Coordinator {
   /** One request that changes nothing, tried until its deadline. */
   async #read(op: string, request: Request, deadlineMs = this.#deadlineMs): Promise<Answer> {
     let last = 'no answer'
+    // Silence at the first try must leave time for others.
+    const tryMs = deadlineMs / TRIES
+    const silence = () => new Error(`silence for ${Math.round(tryMs)} ms`)
     const late = () =>
       this.#failed(op, 'ETIMEDOUT', `not answered within ${this.#deadlineMs} ms (${last})`)
     const answer = await within(
@@ -159,7 +163,9 @@ export class RemoteCoordinator implements Coordinator {
       async (signal) => {
         for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, RETRY_MS_MAX)) {
           try {
-            return await this.#send(encodeRequest(request), deadlineMs, signal)
+            return await within(this.#clock, tryMs, signal, silence, (ended) =>
+              this.#send(encodeRequest(request), tryMs, ended),
+            )
           } catch (error) {
             last = messageOf(error)
           }

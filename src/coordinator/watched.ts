@@ -6,7 +6,7 @@ import type { Change, Entry } from './coordinator.ts'
  */
 export class Watched {
   readonly #versions = new Map<string, number>()
-  /** Changes up to here were told, or stand in a list that was compared. */
+  /** Changes below were told, or stand in a list that was compared; of this version some may still come. */
   #floor = 0
 
   /** @param entries what stood when, or before, the watch was put in place */
@@ -17,6 +17,7 @@ export class Watched {
   /** A change out of the stream. @returns whether the watcher is to be told */
   take({ key, value, version }: Change): boolean {
     if (version < this.#floor || version <= (this.#versions.get(key) ?? 0)) return false
+    this.#floor = version
     if (value === null) return this.#versions.delete(key)
     this.#versions.set(key, version)
     return true
