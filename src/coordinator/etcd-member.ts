@@ -73,16 +73,22 @@ export class EtcdMember {
       .catch(() => false)
   }
 
-  /** Fulfilled when a call would go out at once. @throws when that is not so within `ms`, or logging in failed */
-  async ready(ms: number): Promise<void> {
+  /**
+   * Fulfilled when a call would go out at once.
+   * @param probe a key that may be read
+   * @throws the reason when that is not so within `ms`, or logging in failed
+   */
+  async ready(ms: number, probe: Buffer): Promise<void> {
     const deadline = deadlineAfter(this.#options.clock, ms)
-    await this.#pool.withConnection(
+    const waited = await this.#pool.withConnection(
       'KV',
       ({ client }) =>
-        new Promise<void>((resolve, reject) => {
-          client.waitForReady(deadline, (error) => (error ? reject(error) : resolve()))
-        }),
+        new Promise<Error | undefined>((resolve) => client.waitForReady(deadline, resolve)),
     )
+    if (waited === undefined) return
+    // It says only that it has waited. A read that fails has the reason.
+    const late = { deadline: deadlineAfter(this.#options.clock, ms) }
+    await this.#kv.range({ key: probe, limit: 1, keys_only: true }, late)
   }
 
   /** Forget the connection and who we were logged in as: after a change of etcd's users the old token is refused for ever. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type {
   ICompare,
   IKeyValue,
@@ -34,6 +35,8 @@ export interface EtcdOptions {
 }
 
 const DEADLINE_MS = 5000
+/** Waited for a connection before it is asked why there is none. */
+const CONNECT_MS = 500
 const RETRY_MS_MIN = 50
 const RETRY_MS_MAX = 2000
 /** etcdserverpb.Compare: CompareTarget.MOD and CompareResult.EQUAL; by number, because etcd3's names are not the protocol's. */
@@ -111,6 +114,8 @@ class EtcdCoordinator implements Coordinator {
     this.#prefix = prefix
     this.#clock = clock
     this.#deadlineMs = deadlineMs
+    // Every call that waits listens to it: Node takes more than ten for a leak.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   async get(key: string): Promise<Entry | null> {
@@ -317,7 +322,7 @@ class EtcdCoordinator implements Coordinator {
     return within(this.#clock, this.#deadlineMs, this.#closing.signal, late, async (signal) => {
       for (let waitMs = RETRY_MS_MIN; ; waitMs = Math.min(2 * waitMs, RETRY_MS_MAX)) {
         const leftMs = untilMs - this.#clock.monotonicMs()
-        const member = await this.#ready(op, leftMs, why)
+        const member = await this.#ready(op, Math.min(leftMs, CONNECT_MS), why)
         if (signal.aborted) throw late()
         if (member !== null) {
           // A read leaves time for the others; a transaction has only this one, and our own deadline ends it.
@@ -346,7 +351,7 @@ class EtcdCoordinator implements Coordinator {
     const members = this.#members
     for (const member of members) if (await member.isReady()) return member
     const tried = members.map(async (member) => {
-      await member.ready(ms)
+      await member.ready(ms, this.#bytes(''))
       return member
     })
     try {
@@ -381,7 +386,7 @@ class EtcdCoordinator implements Coordinator {
     cause?: unknown,
   ): FsError {
     const asked = this.#members
-      .map(({ endpoint }) => `${endpoint} (${why.get(endpoint) ?? 'not asked'})`)
+      .map(({ endpoint }) => `${endpoint} (${why.get(endpoint) ?? 'no connection'})`)
       .join(', ')
     const next = sent
       ? outcomeOpen

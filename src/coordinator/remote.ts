@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { type Clock, FsError, messageOf, ProtocolError } from '../base/index.ts'
 import type {
   CasResult,
@@ -52,6 +53,8 @@ export class RemoteCoordinator implements Coordinator {
     this.#options = options
     this.#clock = options.clock
     this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS
+    // Every call that waits listens to it: Node takes more than ten for a leak.
+    setMaxListeners(0, this.#closing.signal)
   }
 
   async get(key: string): Promise<Entry | null> {

@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Etcd3 } from 'etcd3'
-import { until } from './patience.ts'
+import { until } from '../support/node-world.ts'
 
 const HOST = '127.0.0.1'
 
@@ -34,7 +34,7 @@ export class EtcdCluster {
       this.#members.push({ name: `m${i}`, clientPort, peerPort, process: null })
     }
     for (let i = 0; i < count; i++) this.run(i)
-    if (tls === undefined) await until(async () => (await this.leader()) >= 0, 'a leader', 30_000)
+    if (tls === undefined) await until('a leader', async () => (await this.leader()) >= 0, 30_000)
   }
 
   get endpoints(): string[] {

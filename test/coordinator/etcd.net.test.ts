@@ -18,14 +18,14 @@ import {
   openEtcdCoordinator,
 } from '../../src/coordinator/index.ts'
 import { coordinatorCases } from '../conformance/coordinator.ts'
+import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
 import { Cable, EtcdCluster } from './etcd-cluster.ts'
-import { thrownBy, until } from './patience.ts'
+import { thrownBy } from './thrown.ts'
 
 const clock = systemClock()
 const random = seeded(9)
 const bytes = (text: string) => Buffer.from(text)
-const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 function open(endpoints: readonly string[], prefix: string, more: Partial<EtcdOptions> = {}) {
   return openEtcdCoordinator({ endpoints, prefix, clock, ...more })
@@ -99,7 +99,7 @@ test('with one member killed calls go on, with the leader killed too, and a watc
         const victim = whom === 'leader' ? leader : (leader + 1) % 3
         const stop = new AbortController()
         const counted = counting(writer, `count/${seen.length}`, stop.signal)
-        await pause(500)
+        await sleep(500)
         await cluster.kill9(victim)
         const killed = performance.now()
         const version = (await writer.list('')).reduce(
@@ -107,8 +107,8 @@ test('with one member killed calls go on, with the leader killed too, and a watc
           0,
         )
         await until(
-          async () => (await writer.list('')).some((entry) => entry.version > version + 20),
           `changes go on without the ${whom}`,
+          async () => (await writer.list('')).some((entry) => entry.version > version + 20),
           10_000,
         )
         assert.ok(performance.now() - killed < 10_000)
@@ -118,12 +118,12 @@ test('with one member killed calls go on, with the leader killed too, and a watc
         assert.ok(errors.length <= 3, `${errors.length} calls failed: ${errors.map(String)}`)
         for (const error of errors) assert.is(error.retry, 'later')
         await until(
-          () => acknowledged.every((each) => seen.some(({ version: told }) => told === each)),
           `the watcher was told of all that was acknowledged, ${whom} killed`,
+          () => acknowledged.every((each) => seen.some(({ version: told }) => told === each)),
           10_000,
         )
         cluster.run(victim)
-        await until(async () => (await cluster.leader()) >= 0, 'a leader', 20_000)
+        await until('a leader', async () => (await cluster.leader()) >= 0, 20_000)
       }
       const versions = seen.map(({ version }) => version)
       assert.equal(
@@ -164,18 +164,18 @@ test('with two of three killed calls end at their deadline and say whom they ask
       }
       cluster.run(1)
       await until(
+        'it answers again',
         () =>
           coordinator.get('k').then(
             (entry) => entry !== null,
             () => false,
           ),
-        'it answers again',
         20_000,
       )
       const now = await coordinator.get('k')
       const { ok } = await coordinator.compareAndSet('k', now?.version ?? 0, bytes('3'))
       assert.ok(ok)
-      await until(() => seen.at(-1)?.value?.toString() === '3', 'the watcher goes on', 10_000)
+      await until('the watcher goes on', () => seen.at(-1)?.value?.toString() === '3', 10_000)
     } finally {
       await coordinator.close()
     }
@@ -203,7 +203,7 @@ test('a watch whose connection breaks again and again is told each change once, 
         if (i % 80 === 31) cable.heal()
       }
       cable.heal()
-      await until(() => seen.length >= made.length, 'all changes are told', 10_000)
+      await until('all changes are told', () => seen.length >= made.length, 10_000)
       assert.equal(
         seen.map(({ version }) => version),
         made,
@@ -235,9 +235,9 @@ test('what etcd has compacted away while a watcher was cut off is found by compa
       const kv = Reflect.get(raw, 'kv') as { compact(request: object): Promise<unknown> }
       await kv.compact({ revision: version, physical: true })
       cable.heal()
-      await until(() => seen.length >= 2, 'both are told of', 10_000)
+      await until('both are told of', () => seen.length >= 2, 10_000)
       const later = await writer.compareAndSet('later', 0, bytes('l'))
-      await until(() => seen.length >= 3, 'what comes after too', 10_000)
+      await until('what comes after too', () => seen.length >= 3, 10_000)
       assert.equal(
         seen.map(({ key, value }) => `${key} ${value}`),
         ['busy 9', 'gone null', 'later l'],
@@ -284,12 +284,12 @@ test('over TLS with a certificate and a password; without them the refusal says 
     }
     const plain = await using({ tls })
     await until(
+      'it is up',
       () =>
         plain.get('k').then(
           () => true,
           () => false,
         ),
-      'it is up',
       20_000,
     )
     const { version } = await plain.compareAndSet('k', 0, bytes('v'))
@@ -310,7 +310,7 @@ test('over TLS with a certificate and a password; without them the refusal says 
     const seen: Change[] = []
     await user.watch('', (change) => seen.push(change))
     await user.compareAndSet('other', 0, bytes('o'))
-    await until(() => seen.length === 1, 'a watch under a login')
+    await until('a watch under a login', () => seen.length === 1)
     // A change of etcd's users makes every token of before useless.
     const changing = new Etcd3({
       hosts: cluster.endpoints,
@@ -367,7 +367,7 @@ test('a live cluster moves from the embedded coordinator to etcd and back, and n
             const { ok } = await guarded.compareAndSet(key, now?.version ?? 0, bytes(`${i}`))
             assert.ok(ok)
             acknowledged.set(key, `${i}`)
-            await pause(1)
+            await sleep(1)
           } catch (error) {
             const { code, subject } = error as FsError
             if (code === 'ESTALE') {
@@ -376,15 +376,15 @@ test('a live cluster moves from the embedded coordinator to etcd and back, and n
                 generationMin: guarded.generation + 1,
               })
             } else assert.is(code, 'EAGAIN', String(error))
-            await pause(5)
+            await sleep(5)
           }
         }
       })
-      await pause(200)
+      await sleep(200)
       await migrate(engines[0], engines[1], { to: 'etcd', random })
-      await pause(300)
+      await sleep(300)
       await migrate(engines[1], engines[2], { to: 'last', random })
-      await pause(200)
+      await sleep(200)
       stop = true
       await Promise.all(writers)
       const last = await generationGuarded(engines[2], { generationMin: 3 })

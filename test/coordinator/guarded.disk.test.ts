@@ -13,7 +13,8 @@ import {
   type Standing,
 } from '../../src/coordinator/index.ts'
 import { coordinatorCases } from '../conformance/coordinator.ts'
-import { thrownBy, until } from './patience.ts'
+import { until } from '../support/node-world.ts'
+import { thrownBy } from './thrown.ts'
 
 const KEY = 'coordinator/generation'
 const standing: Standing = { state: 'active', generation: 3, base: 0, migration: null, to: null }
@@ -78,7 +79,7 @@ test('while it is frozen it answers reads and refuses changes; taken back it goe
     )
     await setStanding(world.raw, standing)
     assert.ok((await guarded.compareAndSet('k', version, bytes('2'))).ok)
-    await until(() => told.length >= 2, 'the holder was told')
+    await until('the holder was told', () => told.length >= 2)
     assert.is(told.at(-1)?.state, 'active')
   } finally {
     await world.close()
@@ -154,7 +155,7 @@ test("the coordinator's own keys are out of its users' reach and sight", async (
     await setStanding(world.raw, { ...standing, state: 'frozen' })
     await setStanding(world.raw, standing)
     await guarded.compareAndSet('k', 0, bytes('v'))
-    await until(() => seen.length > 0, 'the change of k')
+    await until('the change of k', () => seen.length > 0)
     assert.equal(seen, ['k'])
   } finally {
     await world.close()

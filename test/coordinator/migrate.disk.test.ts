@@ -14,9 +14,10 @@ import {
   openEmbeddedCoordinator,
   takeBackMigration,
 } from '../../src/coordinator/index.ts'
+import { sleep } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
-import { thrownBy } from './patience.ts'
 import { stopsAt } from './stopping.ts'
+import { thrownBy } from './thrown.ts'
 
 const random = seeded(3)
 const TO = 'etcd://h1:2379'
@@ -257,10 +258,10 @@ test('every change that was acknowledged while it moved is in the new one', asyn
             assert.is(code, 'EAGAIN')
             refusedAfter++
           }
-          await new Promise((resolve) => setTimeout(resolve, i % 3))
+          await sleep(i % 3)
         }
       })
-      await new Promise((resolve) => setTimeout(resolve, 10 + round))
+      await sleep(10 + round)
       await migrate(world.old, world.made, { to: TO, random })
       await Promise.all(writers)
       assert.ok(acknowledged.size > 0)

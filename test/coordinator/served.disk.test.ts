@@ -12,9 +12,10 @@ import {
   RemoteCoordinator,
 } from '../../src/coordinator/index.ts'
 import { coordinatorCases } from '../conformance/coordinator.ts'
+import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
 import { LossyLink, type Weather } from './lossy-link.ts'
-import { thrownBy, until } from './patience.ts'
+import { thrownBy } from './thrown.ts'
 
 const clock = systemClock()
 const fair: Weather = { delayMsMax: 0, loseReads: 0, loseTransactions: 0 }
@@ -114,10 +115,10 @@ test('a list of many megabytes comes in pages and is one state, while others wri
         three.forEach((key, i) => {
           versions.set(key, done.versions[i] ?? 0)
         })
-        await new Promise((resolve) => setTimeout(resolve, 1))
+        await sleep(1)
       }
     })()
-    await until(() => versions.size === keys.length, 'all keys are there')
+    await until('all keys are there', () => versions.size === keys.length)
     for (let round = 0; round < 5; round++) {
       const entries = await client.list('')
       assert.equal(
@@ -196,15 +197,15 @@ test('a watcher loses nothing over broken connections and restarts of the server
         await world.embedded.compareAndSet(key, version, value === null ? null : Buffer.from(value))
         if (value === null) stands.delete(key)
         else stands.set(key, value)
-        if (random.below(10) === 0) await new Promise((resolve) => setTimeout(resolve, 5))
+        if (random.below(10) === 0) await sleep(5)
         // In the middle of the writes: what follows finds nobody who keeps it.
         if (i === 12 && round % 2 === 0) world.link.stop()
       }
       if (round % 2 === 0) await world.link.start()
       await until(
+        `round ${round}: the watcher knows what stands`,
         () =>
           stands.size === seen.size && [...stands].every(([key, value]) => seen.get(key) === value),
-        `round ${round}: the watcher knows what stands`,
         15_000,
       )
     }
@@ -228,7 +229,7 @@ test('a watcher whose cursor fell out of what the server keeps compares lists', 
     for (let i = 0; i < 5000; i++)
       ({ version } = await world.embedded.compareAndSet('busy', version, Buffer.from(String(i))))
     world.link.weather = fair
-    await until(() => seen.length >= 2, 'both keys are told of', 15_000)
+    await until('both keys are told of', () => seen.length >= 2, 15_000)
     assert.ok(seen.length < 100, `told one by one: ${seen.length}`)
     assert.equal(seen.at(-1)?.key === 'gone' ? seen.at(-1)?.value : seen.at(0)?.value, null)
     assert.ok(seen.some(({ key, value }) => key === 'busy' && value?.toString() === '4999'))
@@ -312,10 +313,10 @@ test('one peer cannot have the server wait for it without bound', async () => {
   try {
     let heard = 0
     await Promise.all(clients.map((client) => client.watch('', () => heard++)))
-    await new Promise((resolve) => setTimeout(resolve, 100))
+    await sleep(100)
     await world.embedded.compareAndSet('k', 0, Buffer.from('v'))
     // Those that were refused come back, and are told then.
-    await until(() => heard === clients.length, 'all are told in the end')
+    await until('all are told in the end', () => heard === clients.length)
   } finally {
     for (const client of clients) await client.close()
     await world.close()
