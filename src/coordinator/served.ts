@@ -1,7 +1,7 @@
 import {
-  AssertionError,
   assert,
   type Clock,
+  CorruptError,
   FsError,
   limits,
   messageOf,
@@ -99,8 +99,9 @@ class Service {
     try {
       return encodeAnswer(await this.#do(peer, request, signal))
     } catch (error) {
-      if (error instanceof AssertionError) throw error
       const known = error instanceof FsError ? error : null
+      // A mistake of ours is not the peer's to be told.
+      if (known === null && !(error instanceof CorruptError)) throw error
       return encodeAnswer({
         kind: 'refused',
         code: known?.code ?? 'EIO',

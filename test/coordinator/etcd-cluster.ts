@@ -81,6 +81,11 @@ export class EtcdCluster {
     await ended
   }
 
+  /** Silent, its connections open; SIGCONT wakes it. */
+  signal(index: number, signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#member(index).process?.kill(signal)
+  }
+
   /** Index of the member that leads, -1 when none of those that run knows one. */
   async leader(): Promise<number> {
     for (const [index, { clientPort, process }] of this.#members.entries()) {
@@ -120,6 +125,7 @@ export class EtcdCluster {
 export class Cable {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #fars = new Set<Socket>()
   #cut = false
 
   private constructor(server: Server) {
@@ -148,6 +154,15 @@ export class Cable {
     this.#cut = false
   }
 
+  /** What is asked from now on arrives; the answer does not, and a moment later the connections break. New ones are good. */
+  loseAnswers(): void {
+    for (const far of this.#fars) {
+      far.unpipe()
+      far.resume()
+      setTimeout(() => far.destroy(), 200)
+    }
+  }
+
   async close(): Promise<void> {
     this.cut()
     await new Promise((resolve) => this.#server.close(resolve))
@@ -159,6 +174,8 @@ export class Cable {
       return
     }
     const far = connect(port, HOST)
+    this.#fars.add(far)
+    far.on('close', () => this.#fars.delete(far))
     for (const [from, to] of [
       [socket, far],
       [far, socket],

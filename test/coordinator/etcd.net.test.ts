@@ -140,6 +140,52 @@ test('with one member killed calls go on, with the leader killed too, and a watc
   })
 })
 
+test('what one member acknowledged every other one reads at once', async () => {
+  await withCluster(3, async (cluster) => {
+    const each = await Promise.all(cluster.endpoints.map((endpoint) => open([endpoint], 'weft/')))
+    try {
+      let version = 0
+      for (let i = 0; i < 200; i++) {
+        const [one, other] = [each[i % 3], each[(i + 1 + (i % 2)) % 3]]
+        const set = await one?.compareAndSet('k', version, bytes(`${i}`))
+        version = set?.version ?? 0
+        assert.is((await other?.get('k'))?.version, version, `round ${i}`)
+      }
+    } finally {
+      for (const coordinator of each) await coordinator.close()
+    }
+  })
+})
+
+test('a member that falls silent is left for the others, and a watch moves away from it', async () => {
+  await withCluster(3, async (cluster) => {
+    const silent = ((await cluster.leader()) + 1) % 3
+    const endpoints = [...cluster.endpoints.slice(silent), ...cluster.endpoints.slice(0, silent)]
+    const coordinator = await open(endpoints, 'weft/', { deadlineMs: 1500 })
+    try {
+      const seen: Change[] = []
+      await coordinator.watch('', (change) => seen.push(change))
+      const { version } = await coordinator.compareAndSet('k', 0, bytes('1'))
+      await until('the watch is there', () => seen.length === 1, 5000)
+      cluster.signal(silent, 'SIGSTOP')
+      // Nobody knows whether this one was made, and the next call goes elsewhere.
+      const error = await thrownBy(coordinator.compareAndSet('k', version, bytes('2')))
+      assert.is(error.code, 'ETIMEDOUT')
+      assert.match(error.message, /whether the change was made is not known/)
+      const started = performance.now()
+      const { ok } = await coordinator.compareAndSet('k', version, bytes('3'))
+      assert.ok(ok)
+      assert.is((await coordinator.get('k'))?.value.toString(), '3')
+      assert.ok(performance.now() - started < 1000, 'the silent one is not waited for again')
+      await until('the watch found another member', () => seen.length === 2, 30_000)
+      assert.is(seen[1]?.value?.toString(), '3')
+    } finally {
+      cluster.signal(silent, 'SIGCONT')
+      await coordinator.close()
+    }
+  })
+})
+
 test('with two of three killed calls end at their deadline and say whom they asked; with one back they work', async () => {
   await withCluster(3, async (cluster) => {
     const coordinator = await open(cluster.endpoints, 'weft/', { deadlineMs: 1500 })
@@ -216,6 +262,29 @@ test('a watch whose connection breaks again and again is told each change once, 
   })
 })
 
+test('a transaction whose answer was lost is not sent again: it is open whether it was made, and a read tells', async () => {
+  await withCluster(1, async (cluster) => {
+    const cable = await Cable.to(cluster.port(0))
+    const coordinator = await open([cable.endpoint], 'weft/')
+    try {
+      assert.is(await coordinator.get('k'), null)
+      cable.loseAnswers()
+      const error = await thrownBy(coordinator.compareAndSet('k', 0, bytes('once')))
+      assert.is(error.code, 'EIO')
+      assert.match(
+        error.message,
+        /the answer was lost; asked .*whether the change was made is not known/,
+      )
+      const made = await coordinator.get('k')
+      assert.is(made?.value.toString(), 'once')
+      assert.ok((await coordinator.compareAndSet('k', made?.version ?? 0, null)).ok)
+    } finally {
+      await coordinator.close()
+      await cable.close()
+    }
+  })
+})
+
 test('what etcd has compacted away while a watcher was cut off is found by comparing', async () => {
   await withCluster(1, async (cluster) => {
     const cable = await Cable.to(cluster.port(0))
@@ -224,7 +293,9 @@ test('what etcd has compacted away while a watcher was cut off is found by compa
     const raw = new Etcd3({ hosts: cluster.endpoints })
     try {
       const gone = await writer.compareAndSet('gone', 0, bytes('x'))
+      const gone2 = await writer.compareAndSet('gone2', 0, bytes('x'))
       await writer.compareAndSet('same', 0, bytes('x'))
+      const kv = Reflect.get(raw, 'kv') as { compact(request: object): Promise<unknown> }
       const seen: Change[] = []
       await watcher.watch('', (change) => seen.push(change))
       cable.cut()
@@ -232,15 +303,20 @@ test('what etcd has compacted away while a watcher was cut off is found by compa
       let version = 0
       for (let i = 0; i < 10; i++)
         ({ version } = await writer.compareAndSet('busy', version, bytes(`${i}`)))
-      const kv = Reflect.get(raw, 'kv') as { compact(request: object): Promise<unknown> }
       await kv.compact({ revision: version, physical: true })
       cable.heal()
       await until('both are told of', () => seen.length >= 2, 10_000)
       const later = await writer.compareAndSet('later', 0, bytes('l'))
       await until('what comes after too', () => seen.length >= 3, 10_000)
+      cable.cut()
+      const last = await writer.compareAndSet('gone2', gone2.version, null)
+      // Just to the one revision that the watcher has not been told of (etcd#18089).
+      await kv.compact({ revision: last.version, physical: true })
+      cable.heal()
+      await until('the deletion at the compacted revision', () => seen.length >= 4, 10_000)
       assert.equal(
         seen.map(({ key, value }) => `${key} ${value}`),
-        ['busy 9', 'gone null', 'later l'],
+        ['busy 9', 'gone null', 'later l', 'gone2 null'],
       )
       assert.is(seen[0]?.version, version)
       assert.ok((seen[1]?.version ?? 0) >= deleted.version)

@@ -86,6 +86,32 @@ test('while it is frozen it answers reads and refuses changes; taken back it goe
   }
 })
 
+test('a change that was on its way when the coordinator was frozen is not made', async () => {
+  const world = await openWorld()
+  try {
+    await setStanding(world.raw, standing)
+    let freeze = false
+    const slow: Coordinator = {
+      get: (key) => world.raw.get(key),
+      list: (prefix) => world.raw.list(prefix),
+      compareAndSet: (key, expected, value) => world.raw.compareAndSet(key, expected, value),
+      watch: (prefix, onChange) => world.raw.watch(prefix, onChange),
+      close: () => world.raw.close(),
+      async transaction(steps) {
+        if (freeze) await setStanding(world.raw, { ...standing, state: 'frozen' })
+        freeze = false
+        return world.raw.transaction(steps)
+      },
+    }
+    const guarded = await generationGuarded(slow, { generationMin: 0 })
+    freeze = true
+    assert.is((await thrownBy(guarded.compareAndSet('k', 0, bytes('v')))).code, 'EAGAIN')
+    assert.is(await world.raw.get('k'), null)
+  } finally {
+    await world.close()
+  }
+})
+
 test('from the moment the new one may be in use nothing is read here, and once it moved it says where to', async () => {
   const world = await openWorld()
   try {

@@ -53,11 +53,11 @@ export class LossyLink {
       clock: this.#clock,
       name: 'node-a',
       deadlineMs,
-      call: (body, { signal }) => this.#call(body, signal),
+      call: (body, { signal }) => this.call(body, signal),
     })
   }
 
-  async #call(body: Buffer, signal: AbortSignal): Promise<Buffer> {
+  async call(body: Buffer, signal: AbortSignal): Promise<Buffer> {
     const { loseReads, loseTransactions, delayMsMax } = this.weather
     const chance = body[1] === OP_TRANSACTION ? loseTransactions : loseReads
     const connection = new AbortController()

@@ -215,6 +215,35 @@ test('a watcher loses nothing over broken connections and restarts of the server
   }
 })
 
+test('a watcher that could not list after a restart compares as soon as it can', async () => {
+  const world = await openWorld(fair)
+  let lists = true
+  const client = new RemoteCoordinator({
+    clock,
+    name: 'node-a',
+    deadlineMs: 150,
+    call: async (body, { signal }) => {
+      if (body[1] === 2 && !lists) throw new Error('lost')
+      return world.link.call(body, signal)
+    },
+  })
+  try {
+    const seen: string[] = []
+    await client.watch('', ({ key }) => seen.push(key))
+    world.link.stop()
+    await world.embedded.compareAndSet('k', 0, Buffer.from('v'))
+    lists = false
+    await world.link.start()
+    await sleep(500)
+    lists = true
+    await until('the change is told', () => seen.length > 0, 5000)
+    assert.equal(seen, ['k'])
+  } finally {
+    await client.close()
+    await world.close()
+  }
+})
+
 test('a watcher whose cursor fell out of what the server keeps compares lists', async () => {
   const world = await openWorld(fair)
   const client = world.link.client()
