@@ -165,7 +165,7 @@ class EtcdCoordinator implements Coordinator {
     const ending = new AbortController()
     const end = () => ending.abort()
     this.#closing.signal.addEventListener('abort', end)
-    // Never rejects but by a watcher's own mistake, which is nobody's to swallow.
+    // Never rejects: it goes on until it is cancelled.
     void this.#follow(prefix, new Watched(entries), revision + 1, ending.signal, onChange)
     return () => {
       ending.abort()
