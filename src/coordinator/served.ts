@@ -18,8 +18,11 @@ const CHANGES_BYTES_MAX = 8 * 1024 * 1024
 const ANSWER_BYTES_MAX = limits.coordinatorValueBytesMax
 /** A poll without news is answered after this, whatever its peer asked for. */
 const WAIT_MS_MAX = 30_000
-/** Polls that wait: of one peer, and of all together. One more is refused with EBUSY. */
-const POLLS_OF_PEER_MAX = 64
+/**
+ * Polls that wait: of one peer (half of the calls that a connection works on at a time, so that others get
+ * through; a node has a handful), and of all together. One more is refused with EBUSY.
+ */
+const POLLS_OF_PEER_MAX = 32
 const POLLS_MAX = 4096
 /** Lists of more than one answer that are held for their next pages; the oldest goes first. */
 const LISTS_MAX = 16

@@ -10,7 +10,9 @@ import {
   type Coordinator,
   openEmbeddedCoordinator,
   RemoteCoordinator,
+  serveCoordinator,
 } from '../../src/coordinator/index.ts'
+import { type Cursor, decodeAnswer, encodeRequest } from '../../src/coordinator/wire.ts'
 import { coordinatorCases } from '../conformance/coordinator.ts'
 import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
@@ -317,7 +319,6 @@ test('closing ends the calls that wait, at once', async () => {
 
 test('garbage is ProtocolError at the server and EPROTO at the client', async () => {
   const world = await openWorld(fair)
-  const { serveCoordinator } = await import('../../src/coordinator/index.ts')
   const served = await serveCoordinator(world.embedded, { clock, random: seeded(3) })
   try {
     const { signal } = new AbortController()
@@ -336,18 +337,37 @@ test('garbage is ProtocolError at the server and EPROTO at the client', async ()
   }
 })
 
-test('one peer cannot have the server wait for it without bound', async () => {
+test('polls of one peer wait up to a bound; what is refused comes later, and misses nothing', async () => {
   const world = await openWorld(fair)
-  const clients = Array.from({ length: 70 }, () => world.link.client())
+  const served = await serveCoordinator(world.embedded, { clock, random: seeded(3) })
+  const clients = Array.from({ length: 40 }, () => world.link.client())
   try {
+    const { signal } = new AbortController()
+    const ask = async (cursor: Cursor | null, peer = 'node-b') =>
+      decodeAnswer(
+        await served.answer(
+          peer,
+          encodeRequest({ op: 'poll', prefix: '', waitMs: 9999, cursor }),
+          signal,
+        ),
+      )
+    const now = await ask(null)
+    assert.ok(now.kind === 'changes')
+    const waiting = Array.from({ length: 32 }, () => ask(now.cursor))
+    const refused = await ask(now.cursor)
+    assert.ok(refused.kind === 'refused' && refused.code === 'EBUSY' && refused.retry === 'later')
+    waiting.push(ask(now.cursor, 'node-c'))
+
     let heard = 0
     await Promise.all(clients.map((client) => client.watch('', () => heard++)))
     await sleep(100)
     await world.embedded.compareAndSet('k', 0, Buffer.from('v'))
-    // Those that were refused come back, and are told then.
-    await until('all are told in the end', () => heard === clients.length)
+    for (const answer of await Promise.all(waiting))
+      assert.ok(answer.kind === 'changes' && answer.changes.length === 1)
+    await until('all are told in the end', () => heard === clients.length, 5000)
   } finally {
     for (const client of clients) await client.close()
+    served.close()
     await world.close()
   }
 })
