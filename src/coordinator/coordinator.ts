@@ -10,7 +10,10 @@ export interface Step {
   readonly key: string
   /** Version the key must have now; 0 = the key must be absent. */
   readonly expected: number
-  /** New bytes (at most limits.coordinatorValueBytesMax), null to delete, 'unchanged' for a condition alone. */
+  /**
+   * New bytes, null to delete, 'unchanged' for a condition alone. All values of one transaction together have at most
+   * limits.coordinatorValueBytesMax bytes.
+   */
   readonly value: Buffer | null | 'unchanged'
 }
 
@@ -56,7 +59,9 @@ export interface Coordinator {
   transaction(steps: readonly Step[]): Promise<TransactionResult>
   /**
    * Calls back once for each later change below `prefix`, in the order of versions; the promise is fulfilled when the
-   * watch is in place, so watch first, then list, and no change is missed. @returns cancel: no call comes after it
+   * watch is in place, so watch first, then list, and no change is missed. After a break that was longer than an engine
+   * keeps changes for, several changes of one key are told as one, the last; a deletion found so has a version between the
+   * key's last and its next. Deleting what is absent is no change. @returns cancel: no call comes after it
    */
   watch(prefix: string, onChange: (change: Change) => void): Promise<() => void>
   close(): Promise<void>

@@ -183,8 +183,8 @@ class EmbeddedCoordinator implements Coordinator {
 
   /** After the commit, outside of it: a watcher's own mistake must not look like a failed change. */
   #tell(steps: readonly Step[], version: number): void {
-    for (const { key, value } of steps) {
-      if (value === 'unchanged') continue
+    for (const { key, value, expected } of steps) {
+      if (value === 'unchanged' || (value === null && expected === 0)) continue
       for (const watch of this.#watches) {
         if (!key.startsWith(watch.prefix)) continue
         const copy = value === null ? null : Buffer.from(value)
