@@ -12,6 +12,8 @@ export type ChunkId = string & { readonly __brand: 'ChunkId' }
 export type DriveId = string & { readonly __brand: 'DriveId' }
 /** 128 random bits of a node, 32 lower-case hex digits. */
 export type NodeId = string & { readonly __brand: 'NodeId' }
+/** Ed25519 public key by which a peer proves itself, 64 lower-case hex digits. */
+export type PeerKey = string & { readonly __brand: 'PeerKey' }
 /** Names one life of one owner of a volume (design §6.1); grows for ever. */
 export type Epoch = number & { readonly __brand: 'Epoch' }
 /** Place of a record in a volume's journal; grows by one, across epochs. */

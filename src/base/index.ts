@@ -24,6 +24,7 @@ export {
   type Ino,
   type KeyEpoch,
   type NodeId,
+  type PeerKey,
   type Position,
   type RecordSeq,
   ROOT_INO,
