@@ -9,7 +9,8 @@ export interface CallsOptions {
   readonly send: (frame: Frame, order: Order, sent?: () => void) => void
   /** Work on a call of the peer. The body belongs to it. */
   readonly handle: (service: string, body: Buffer, signal: AbortSignal) => Promise<Buffer>
-  readonly handlersMax: number
+  /** Known once the other side has said which lane this is, before its first call. */
+  readonly handlersMax: () => number
   /** Nothing is under way any more, either way. */
   readonly idle: () => void
 }
@@ -204,7 +205,10 @@ export class Calls {
   }
 
   #pump(): void {
-    while (this.#running < this.#options.handlersMax && this.#unsentBytes < limits.netWindowBytes) {
+    while (
+      this.#running < this.#options.handlersMax() &&
+      this.#unsentBytes < limits.netWindowBytes
+    ) {
       const next = this.#queue.shift()
       if (!next) return
       this.#run(next)

@@ -2,6 +2,7 @@ import type NoiseSecretStream from '@hyperswarm/secret-stream'
 import Protomux, { type Channel, type Encoding } from 'protomux'
 import {
   type Clock,
+  codeOf,
   FsError,
   limits,
   messageOf,
@@ -107,8 +108,8 @@ export class Connection {
     this.#calls = new Calls({
       send: (frame, order, sent) => this.#send(frame, order, sent),
       handle: (service, body, signal) => options.handle(this, service, body, signal),
-      handlersMax:
-        options.hello.lane === 'bulk' ? limits.netBulkHandlersMax : limits.netControlHandlersMax,
+      handlersMax: () =>
+        this.lane === 'bulk' ? limits.netBulkHandlersMax : limits.netControlHandlersMax,
       idle: () => this.#endWhenIdle(),
     })
     stream.on('error', (error: Error) => this.#fail(error))
@@ -240,8 +241,14 @@ export class Connection {
         this.retire()
         this.#endWhenIdle()
         return
-      default:
+      case 'request':
+      case 'answer':
+      case 'failure':
+      case 'cancel':
         this.#calls.take(frame)
+        return
+      default:
+        frame satisfies never
     }
   }
 
@@ -276,10 +283,16 @@ export class Connection {
     this.#stream.end()
   }
 
+  /** What comes without a system's or hyperdht's code was made of the bytes: by our codec, protomux or secret-stream. */
   #fail(error: Error): void {
     if (this.#error) return
-    const what = error instanceof ProtocolError ? 'it broke the protocol: ' : ''
-    this.#error = this.#broken(what + messageOf(error), error)
+    const broke = error instanceof ProtocolError || codeOf(error) === ''
+    this.#error = broke
+      ? this.#broken(
+          `it broke the protocol: ${messageOf(error)}`,
+          new ProtocolError(error.message, error),
+        )
+      : this.#broken(messageOf(error), error)
     this.#stream.destroy()
   }
 

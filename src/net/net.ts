@@ -10,6 +10,7 @@ import {
   messageOf,
   newId,
   type PeerKey,
+  ProtocolError,
   type Random,
 } from '../base/index.ts'
 import { type Address, parseAddress, peerKeyOf, shortKey } from './addresses.ts'
@@ -287,17 +288,19 @@ export class Net {
     if (this.#closed) return false
     const key = peerKeyOf(publicKey)
     if (key === this.key) return false
-    const role = this.#options.admit(key)
-    const known = this.#peers.get(key)
-    const why = !role
-      ? 'not a member'
-      : (known?.connections ?? 0) >= limits.netConnectionsPerPeerMax
-        ? 'too many connections'
-        : role === 'guest' && !known && this.#guests() >= limits.netGuestsMax
-          ? 'too many guests'
-          : ''
+    const why = this.#refusalOf(key)
     if (why) this.#logRefusal(key, from, why)
     return why === ''
+  }
+
+  /** Why this peer may not have one more connection; '' when it may. */
+  #refusalOf(key: PeerKey): string {
+    const role = this.#options.admit(key)
+    if (!role) return 'not a member'
+    const known = this.#peers.get(key)
+    if (known && known.connections >= limits.netConnectionsPerPeerMax) return 'too many connections'
+    const isNewGuest = role === 'guest' && !known
+    return isNewGuest && this.#guests() >= limits.netGuestsMax ? 'too many guests' : ''
   }
 
   #guests(): number {
@@ -334,14 +337,18 @@ export class Net {
       this.#adopt(connection)
     } catch (error) {
       const peer = peerKeyOf(stream.remotePublicKey)
-      this.#options.log.debug({ op: 'net.greet', peer, error: messageOf(error) }, 'no greeting')
+      this.#options.log.info({ op: 'net.greet', peer, error: messageOf(error) }, 'no greeting')
     }
   }
 
+  /** Asked once more: many may have been in their handshake at a time. */
   #adopt(connection: Connection): void {
-    if (this.#closed) connection.destroy(this.#closed)
+    const { peer } = connection
+    const why = this.#refusalOf(peer)
+    if (why) this.#logRefusal(peer, '', why)
+    if (this.#closed || why) connection.destroy(this.#closed ?? unreachable(peer, why))
     // It may have closed between its greeting and now.
-    if (!connection.closed) this.#peer(connection.peer).adopt(connection)
+    if (!connection.closed) this.#peer(peer).adopt(connection)
   }
 
   /** @param lane that this side dialled for; undefined when the other side did */
@@ -360,6 +367,11 @@ export class Net {
         this.#handle(connection, service, body, signal),
       onBye: (connection) => this.#peers.get(connection.peer)?.left(connection),
       onClose: (connection, error) => {
+        if (error.cause instanceof ProtocolError)
+          this.#options.log.warn(
+            { op: 'net.peer', peer: connection.peer, error: error.message },
+            'broke the protocol',
+          )
         const peer = this.#peers.get(connection.peer)
         if (!peer) return
         peer.closed(connection, error)

@@ -27,6 +27,9 @@ declare module '@hyperswarm/secret-stream' {
     readonly rawBytesWritten: number
     readonly destroying: boolean
     destroy(error?: Error): void
+    write(data: Buffer): boolean
+    pause(): void
+    resume(): void
     /** Flush, then close. */
     end(): void
   }
