@@ -147,14 +147,6 @@ export class Discovery {
     })
   }
 
-  /** Look at once, and often again: a peer went, or was told of. */
-  hurry(): void {
-    this.#pauseMs = lookMsMin
-    if (!this.#cancelLook) return
-    this.#cancelLook()
-    this.#look()
-  }
-
   /** Ends within a second or so, whoever else is there. */
   async close(): Promise<void> {
     this.#closed = true

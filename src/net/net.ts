@@ -80,7 +80,7 @@ export interface PeerChange {
 }
 
 /** With UDX to fall back on, TCP has so long; alone it may wait out a lost packet or two. */
-const tcpMsBeforeUdx = 1500
+export const tcpMsBeforeUdx = 1500
 const tcpMs = 5000
 const udxMs = 10_000
 const greetMs = 5000
@@ -104,26 +104,25 @@ export class Net {
   #cancelTick: (() => void) | undefined
   #closed: FsError | undefined
 
-  /**
-   * Listen, and look for peers when there is a topic. Waits for nobody.
-   * @throws FsError EINVAL for an option that makes no sense; EADDRINUSE and others of bind(2)
-   */
-  static async open(options: NetOptions): Promise<Net> {
-    const net = new Net(options)
-    try {
-      await net.#start()
-    } catch (error) {
-      await net.close()
-      throw error
-    }
-    return net
-  }
-
-  private constructor(options: NetOptions) {
+  /** Nothing happens before `open`; services are offered in between, so that no call comes too early. */
+  constructor(options: NetOptions) {
     this.#options = options
     this.key = peerKeyOf(options.keyPair.publicKey)
     this.#halfOpen = new HalfOpen(options.clock)
     this.#instance = newId(options.random)
+  }
+
+  /**
+   * Listen, and look for peers when there is a topic. Waits for nobody.
+   * @throws FsError EINVAL for an option that makes no sense; EADDRINUSE and others of bind(2)
+   */
+  async open(): Promise<void> {
+    try {
+      await this.#start()
+    } catch (error) {
+      await this.close()
+      throw error
+    }
   }
 
   /** The port listened on. */
@@ -132,7 +131,7 @@ export class Net {
     return this.#listener.port
   }
 
-  /** Offer a service, before peers ask for it. @param service a-z, 0-9, dot and dash */
+  /** Offer a service. @param service a-z, 0-9, dot and dash */
   serve(service: string, handler: Handler, options: ServeOptions): void {
     assert(SERVICE_NAME.test(service), `${service} can be the name of a service`)
     assert(!this.#services.has(service), `service ${service} is offered once`)
@@ -140,7 +139,8 @@ export class Net {
   }
 
   /**
-   * Call a service of a peer. Calls of one lane begin at the peer in the order in which they were made here.
+   * Call a service of a peer. Calls of one lane begin there in the order in which they were made, while the connection
+   * stays the same.
    * @param body at most limits.netBodyBytesMax; borrowed until the promise is settled
    * @throws FsError with the peer's own code when it answered with an error; EHOSTUNREACH with the reason in words when
    * there was no connection within the deadline; ETIMEDOUT when there was no answer; ECONNRESET when the connection broke
@@ -381,6 +381,7 @@ export class Net {
   }
 
   async #dial(peer: Peer, lane: Lane, tcpOnly: boolean, signal: AbortSignal): Promise<Connection> {
+    if (!this.#options.admit(peer.key)) throw unreachable(peer.key, 'it is not a member here')
     const publicKey = Buffer.from(peer.key, 'hex')
     const { keyPair, clock } = this.#options
     const { addresses } = peer

@@ -1,14 +1,22 @@
 import { createSocket } from 'node:dgram'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { type Clock, systemClock } from '../../src/base/index.ts'
 import { newIdentity } from '../../src/crypto/index.ts'
+import { tcpMsBeforeUdx } from '../../src/net/net.ts'
 import { connected, echo, inWorld, type NetWorld, type Node, rejects, until } from './net-world.ts'
 
 const TOPIC = Buffer.alloc(32, 7)
 
 /** A node of a machine of its own, as far as addresses go. */
-function openAt(world: NetWorld, host: string, bootstrap: string[]): Promise<Node> {
+function openAt(
+  world: NetWorld,
+  host: string,
+  bootstrap: string[],
+  clock: Clock = systemClock(),
+): Promise<Node> {
   return world.open({
+    clock,
     listen: { host, port: 0 },
     advertise: [`${host}:0`],
     topic: TOPIC,
@@ -39,23 +47,41 @@ test('two nodes are enough', () =>
     await until('connected', () => connected(a, b) && connected(b, a), 30_000)
   }))
 
-test('a peer whose TCP port cannot be reached is called over UDX, bulk too', () =>
+test('without TCP the calls go over UDX, and bulk moves to TCP once that is there', () =>
   inWorld(async (world) => {
-    const a = await openAt(world, '127.0.0.2', [])
-    // Advertises no address of its own, as behind a NAT: others find it through the DHT alone.
-    const b = await world.open({
-      listen: { host: '127.0.0.3', port: 0 },
-      topic: TOPIC,
-      bootstrap: [a.address],
-    })
+    const real = systemClock()
+    let tcpReaches = false
+    let aheadMs = 0
+    const clock: Clock = {
+      ...real,
+      monotonicMs: () => real.monotonicMs() + aheadMs,
+      // TCP is given up as soon as it is begun.
+      after: (ms, call) => {
+        if (tcpReaches || ms !== tcpMsBeforeUdx) return real.after(ms, call)
+        call()
+        return () => {}
+      },
+    }
+    const open = (host: string, bootstrap: string[]) => openAt(world, host, bootstrap, clock)
+    const a = await open('127.0.0.2', [])
+    const b = await open('127.0.0.3', [a.address])
     echo(b)
     b.net.serve('chunk', async ({ body }) => Buffer.from(body), { lane: 'bulk' })
-    a.net.addresses(b.key, [])
+    await until('connected', () => connected(a, b), 30_000)
     const options = { deadlineMs: 30_000 }
-    assert.is((await a.net.call(b.key, 'echo', Buffer.from('x'), options)).toString(), 'x')
     const chunk = Buffer.alloc(4 * 1024 * 1024, 3)
-    const answer = await a.net.call(b.key, 'chunk', chunk, { ...options, lane: 'bulk' })
-    assert.ok(answer.equals(chunk))
+    const paths = async () => {
+      assert.is((await a.net.call(b.key, 'echo', Buffer.from('x'), options)).toString(), 'x')
+      const answer = await a.net.call(b.key, 'chunk', chunk, { ...options, lane: 'bulk' })
+      assert.ok(answer.equals(chunk))
+      const [status] = a.net.peers()
+      return [status?.path, status?.bulkPath]
+    }
+    assert.equal(await paths(), ['udx', 'udx'])
+    tcpReaches = true
+    aheadMs = 61_000
+    await until('bulk goes over TCP', () => a.net.peers()[0]?.bulkPath === 'tcp')
+    assert.equal(await paths(), ['udx', 'tcp'])
   }))
 
 test('a stranger that knows the topic is not let in', () =>

@@ -38,7 +38,7 @@ export class NetWorld {
     const key = keyOf(identity)
     const lines: Line[] = []
     const roles = new Map<PeerKey, Role | null>()
-    const net = await Net.open({
+    const net = new Net({
       keyPair: identity.sign,
       listen: { host: '127.0.0.1', port: 0 },
       advertise: [],
@@ -51,6 +51,7 @@ export class NetWorld {
       log: logTo(lines),
       ...rest,
     })
+    await net.open()
     this.#members.add(key)
     this.#nodes.push(net)
     const address = `${rest.listen?.host ?? '127.0.0.1'}:${net.port}`

@@ -4,7 +4,7 @@ import { identityFromSeed, secretFrom } from '../../src/crypto/index.ts'
 import { Net } from '../../src/net/index.ts'
 
 const [seed = '', member = '', port = '0'] = process.argv.slice(2)
-const net = await Net.open({
+const net = new Net({
   keyPair: identityFromSeed(secretFrom(Buffer.from(seed, 'hex'))).sign,
   listen: { host: '127.0.0.1', port: Number(port) },
   advertise: [],
@@ -17,4 +17,5 @@ const net = await Net.open({
 })
 net.serve('echo', async ({ body }) => Buffer.from(body), { lane: 'control' })
 net.serve('hang', () => new Promise(() => {}), { lane: 'control' })
+await net.open()
 console.log(net.port)

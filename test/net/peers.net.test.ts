@@ -75,6 +75,21 @@ test('a peer that was killed in mid-call breaks the call, and is called again wh
     }
   }))
 
+test('a peer that was started anew takes the place of its former life at once', () =>
+  inWorld(async (world) => {
+    const [a, b] = [await world.open(), await world.open()]
+    b.net.addresses(a.key, [a.address])
+    await until('the first is connected', () => connected(a, b) && connected(b, a))
+    // It does not come back, but its connection stays as it is, as after a cut of power.
+    b.net.addresses(a.key, [])
+    const again = await world.open({ identity: b.identity })
+    echo(again)
+    again.net.addresses(a.key, [a.address])
+    await until('the first is replaced', () => !connected(b, a))
+    const answer = await a.net.call(b.key, 'echo', Buffer.from('new'), { deadlineMs: 5000 })
+    assert.is(answer.toString(), 'new')
+  }))
+
 test('a peer that is stopped and silent is down within seconds, and up when it goes on', () =>
   inWorld(async (world) => {
     const a = await world.open()
