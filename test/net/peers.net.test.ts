@@ -84,10 +84,16 @@ test('a peer that was started anew takes the place of its former life at once', 
     b.net.addresses(a.key, [])
     const again = await world.open({ identity: b.identity })
     echo(again)
+    const changes: PeerChange[] = []
+    again.net.onPeer((change) => changes.push(change))
     again.net.addresses(a.key, [a.address])
     await until('the first is replaced', () => !connected(b, a))
     const answer = await a.net.call(b.key, 'echo', Buffer.from('new'), { deadlineMs: 5000 })
     assert.is(answer.toString(), 'new')
+    assert.equal(
+      changes.map(({ up }) => up),
+      [true],
+    )
   }))
 
 test('a peer that is stopped and silent is down within seconds, and up when it goes on', () =>

@@ -6,7 +6,7 @@ import { limits } from '../../src/base/index.ts'
 import { newIdentity } from '../../src/crypto/index.ts'
 import { seeded } from '../support/seeded.ts'
 import { echo, inWorld, keyOf, type Node, rejects, sleep, until } from './net-world.ts'
-import { rawPeer, rawStream } from './raw-peer.ts'
+import { type RawPeer, rawPeer, rawStream } from './raw-peer.ts'
 
 const EMPTY = Buffer.alloc(0)
 
@@ -17,6 +17,12 @@ async function stillServes(node: Node, member: Node): Promise<void> {
     deadlineMs: 10_000,
   })
   assert.is(answer.toString(), 'still')
+}
+
+/** Long before it would be closed for its silence. */
+async function closesAtOnce(peer: RawPeer, what: string): Promise<void> {
+  const late = sleep(3000).then(() => assert.unreachable(`${what} was tolerated`))
+  await Promise.race([peer.closed, late])
 }
 
 test('a stranger is refused in the handshake and logged, and is told so in words', () =>
@@ -75,6 +81,18 @@ test('guests are bounded in number', () =>
     for (const stream of streams) stream.destroy()
   }))
 
+test('a first message of another length than a dialler sends ends the connection at once', () =>
+  inWorld(async (world) => {
+    const a = await world.open()
+    const socket = connect({ host: '127.0.0.1', port: a.net.port })
+    const closed = new Promise<void>((done) => socket.once('close', () => done()))
+    socket.on('error', () => {})
+    // It announces 16 MiB, which nobody sets aside.
+    socket.write(Buffer.alloc(99, 255))
+    const late = sleep(2000).then(() => assert.unreachable('waited for the rest'))
+    await Promise.race([closed, late])
+  }))
+
 test('2000 connections that send garbage or nothing are survived, and most are closed', () =>
   inWorld(async (world) => {
     const [a, b] = [await world.open(), await world.open()]
@@ -98,7 +116,8 @@ test('2000 connections that send garbage or nothing are survived, and most are c
       }
       await stillServes(a, b)
       const left = () => sockets.filter(({ readyState }) => readyState === 'open').length
-      await until('all but the bound are closed', () => left() <= limits.netHandshakesMax)
+      // Before their deadline.
+      await until('all but the bound are closed', () => left() <= limits.netHandshakesMax, 2500)
       const grownMiB = (process.memoryUsage().rss - before) / 1024 / 1024
       assert.ok(grownMiB < 200, `grew by ${grownMiB} MiB`)
       await until('the silent ones too, at their deadline', () => left() === 0)
@@ -148,8 +167,7 @@ test('garbage behind a proper greeting ends the connection and nothing else', ()
     for (const [head, what] of bad) {
       const peer = await rawPeer(a, member)
       peer.send({ head, body: EMPTY })
-      const late = sleep(3000).then(() => assert.unreachable(`${what} was tolerated`))
-      await Promise.race([peer.closed, late])
+      await closesAtOnce(peer, what)
     }
     await stillServes(a, b)
   }))
@@ -163,11 +181,11 @@ test('a peer that has more calls under way than allowed is dropped', () =>
     const many = await rawPeer(a, member)
     for (let id = 1; id <= limits.netCallsMax + 1; id++)
       many.send({ kind: 'request', id, service: 'hang', body: EMPTY })
-    await many.closed
+    await closesAtOnce(many, 'one call too many')
     const large = await rawPeer(a, member)
     const body = Buffer.alloc(limits.netBodyBytesMax)
     for (let id = 1; id <= 3; id++) large.send({ kind: 'request', id, service: 'hang', body })
-    await large.closed
+    await closesAtOnce(large, 'a body too many')
   }))
 
 test('a peer that asks much and reads nothing is worked for within bounds', () =>
