@@ -14,6 +14,8 @@ export type DriveId = string & { readonly __brand: 'DriveId' }
 export type NodeId = string & { readonly __brand: 'NodeId' }
 /** 128 random bits of one copy of a volume: made when the copy was empty, so a drive that lost its content is another copy. */
 export type CopyId = string & { readonly __brand: 'CopyId' }
+/** Ed25519 public key by which a peer proves itself, 64 lower-case hex digits. */
+export type PeerKey = string & { readonly __brand: 'PeerKey' }
 /** Names one life of one owner of a volume (design §6.1); grows for ever. */
 export type Epoch = number & { readonly __brand: 'Epoch' }
 /** Place of a record in a volume's journal; grows by one, across epochs. */

@@ -26,6 +26,7 @@ export {
   type Ino,
   type KeyEpoch,
   type NodeId,
+  type PeerKey,
   type Position,
   type RecordSeq,
   ROOT_INO,

@@ -77,6 +77,29 @@ export const passphraseMemBytesMax = 2 * 1024 * MIB
 export const keySlotsMax = 1024
 /** Label of a key slot, characters. */
 export const keyLabelCharsMax = 200
+/** Body of one call or answer between peers: a sealed chunk and a sealed record together. */
+export const netBodyBytesMax = 14 * MIB
+/** One message on a connection: kind, id and service beside the body. secret-stream carries 2^24 - 1 - 17 bytes at once. */
+export const netFrameBytesMax = netBodyBytesMax + 4 * KIB
+/** Calls on their way to one peer and not yet answered, per lane; more wait, a peer that sends more is dropped. */
+export const netCallsMax = 256
+/** Bodies of those calls; also answers that wait for a peer that reads slowly, before its next call is begun. */
+export const netWindowBytes = 32 * MIB
+/** Calls that wait for a connection, or for a place among those under way; one more is told to come later. */
+export const netWaitingMax = 1024
+/** Calls of one peer that are worked on at a time. Bulk calls hold megabytes each. */
+export const netControlHandlersMax = 64
+export const netBulkHandlersMax = 8
+/** Connections whose other side has not yet said who it is and what it wants; beyond, the oldest is closed. */
+export const netHandshakesMax = 128
+/** Connections of one peer: two lanes, each with one that is on its way out, and as many that are about to be opened. */
+export const netConnectionsPerPeerMax = 8
+/** Guests connected at a time: nodes about to join. */
+export const netGuestsMax = 64
+/** A connection is asked for a sign of life so often … */
+export const netHeartbeatMs = 1000
+/** … and is down when nothing at all came for so long. */
+export const netSilentMs = 5000
 
 /** A node's or a cluster's name: a word in listings and in commands. */
 export const clusterNameCharsMax = 64
@@ -119,3 +142,14 @@ assert(dryFreeBytes < shortFreeBytes && shortFreeBytes < gatherFreeBytesMin, 'ro
 assert(fileBytesMax <= Number.MAX_SAFE_INTEGER, 'every file offset is an exact number')
 assert(volumeBytesMax <= Number.MAX_SAFE_INTEGER, 'every quota is an exact number')
 assert(volumeBytesDefault <= volumeBytesMax, 'the default size is allowed')
+assert(
+  netBodyBytesMax >=
+    recordBytesMax +
+      16 * recordChunkIdsMax +
+      64 * KIB +
+      (chunkBytesMax + 16 * (chunkBytesMax / chunkPageBytes) + chunkBackPointerBytesMax + 64 * KIB),
+  'a record and a chunk, sealed, travel in one call',
+)
+assert(netFrameBytesMax + 17 < 2 ** 24, 'secret-stream sends a frame as one message')
+assert(netWindowBytes >= 2 * netBodyBytesMax, 'the largest call never waits for an empty window')
+assert(netSilentMs >= 3 * netHeartbeatMs, 'one late heartbeat does not end a connection')
