@@ -21,6 +21,7 @@ import {
   type VolumeId,
   type VolumeNumber,
 } from '../../src/base/index.ts'
+import { RawChunks } from '../../src/chunks/index.ts'
 import { createBundle, type OpenedKeys } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { initDrive } from '../../src/drives/index.ts'
@@ -48,7 +49,7 @@ import {
   SharedVolume,
   type VolumeOpening,
 } from '../../src/store/index.ts'
-import { create, VolumeFs, write } from '../../src/vfs/index.ts'
+import { create, lookup, read, VolumeFs, write } from '../../src/vfs/index.ts'
 
 const clock = systemClock()
 const MIB = 1024 * 1024
@@ -66,39 +67,12 @@ const times: Times = {
   chunkMs: 500,
 }
 
-/** Chunk files as a ChunkStore has them, taken over byte for byte. */
-class DriveChunks implements CopyChunks {
-  readonly #drive: string
-
-  constructor(drive: string) {
-    this.#drive = drive
-  }
-
-  #path(chunk: ChunkId): string {
-    return join(this.#drive, 'chunks', chunk.slice(0, 2), chunk)
-  }
-
-  async put(chunk: ChunkId, bytes: Buffer): Promise<void> {
-    systemDisk.mkdir(join(this.#drive, 'chunks', chunk.slice(0, 2)))
-    if (!this.has(chunk)) systemDisk.replaceFile(this.#path(chunk), bytes)
-  }
-  has(chunk: ChunkId): boolean {
-    return systemDisk.exists(this.#path(chunk))
-  }
-  async read(chunk: ChunkId): Promise<Buffer | null> {
-    return this.has(chunk) ? systemDisk.readFile(this.#path(chunk)) : null
-  }
-  async delete(chunk: ChunkId): Promise<void> {
-    if (this.has(chunk)) systemDisk.unlink(this.#path(chunk))
-  }
-}
-
 /** A node with a drive and a copy on it; the volume is open while it owns it. */
 class Member {
   readonly id: NodeId
   readonly dir: string
   readonly copy: Copy
-  readonly chunks: DriveChunks
+  readonly raw: RawChunks
   reachable = true
   open: { volume: LocalVolume; engine: Engine; fs: VolumeFs; owner: Owner } | null = null
   lost: string | null = null
@@ -106,11 +80,17 @@ class Member {
   constructor(root: string, index: number, volume: VolumeId) {
     this.id = hexId<NodeId>(`${index}`.repeat(32))
     this.dir = join(root, `node${index}`)
-    initDrive(this.drive, { class: 2, nodeId: this.id }, systemDisk)
-    this.chunks = new DriveChunks(this.drive)
+    const drive = initDrive(this.drive, { class: 2, nodeId: this.id }, systemDisk)
+    this.raw = new RawChunks(() => [drive])
+    const chunks: CopyChunks = {
+      put: (chunk, bytes) => this.raw.put(chunk, volume, bytes),
+      has: (chunk) => this.raw.has(chunk),
+      read: (chunk) => this.raw.read(chunk, volume),
+      delete: (chunk) => this.raw.delete(chunk, volume),
+    }
     this.copy = Copy.create(
       { volume, id: newId<CopyId>(systemRandom), directory: this.journalDirectory },
-      { disk: systemDisk, clock, chunks: this.chunks, termMs: times.termMs },
+      { disk: systemDisk, clock, chunks, termMs: times.termMs },
     )
   }
 
@@ -146,7 +126,9 @@ class VolumeOnMembers {
     const id = newId<VolumeId>(systemRandom)
     const slot = { kind: 'node', label: 'n', publicKey: Buffer.alloc(32, 9) } as const
     const { opened } = await createBundle(id, [slot], new Date().toISOString())
-    return new VolumeOnMembers(id, opened, count)
+    const made = new VolumeOnMembers(id, opened, count)
+    for (const { raw } of made.members) await raw.settle()
+    return made
   }
 
   readonly #ask: AskCopy = async (to, request) => {
@@ -218,7 +200,7 @@ class VolumeOnMembers {
         log,
         first: log.head,
         chunksInUse: async () => chunksOf(own),
-        readChunk: (chunk) => member.chunks.read(chunk),
+        readChunk: (chunk) => member.raw.read(chunk, this.id),
         grew: () => {
           shared.lock()
           shared.setNumber++
@@ -251,7 +233,7 @@ class VolumeOnMembers {
     const volume = opened as LocalVolume
     const running = engine as Engine
     const { shared } = volume
-    volume.replicas = new OwnerReplicas(owner, shared, (chunk) => member.chunks.read(chunk))
+    volume.replicas = new OwnerReplicas(owner, shared, (chunk) => member.raw.read(chunk, this.id))
     const fs = new VolumeFs(
       volume,
       {
@@ -323,11 +305,21 @@ async function fsync({ engine, fs }: NonNullable<Member['open']>): Promise<numbe
   return await new Promise((done) => engine.sync({ stagedNumber, seq, done }))
 }
 
-function lastSeq(volume: VolumeOnMembers, member: Member): number {
-  let seq = 0
-  for (const { header } of scan(systemDisk, member.journalDirectory, volume.id, null, null))
-    seq = header.seq
-  return seq
+/** Position and seal of the last record of a copy's journal: equal where the journals are. */
+function tail(volume: VolumeOnMembers, member: Member): string {
+  let last = ''
+  for (const { head } of scan(systemDisk, member.journalDirectory, volume.id, null, null)) {
+    last = `${head.epoch}/${head.seq} ${head.chain.toString('hex')}`
+  }
+  return last
+}
+
+async function untilAll(volume: VolumeOnMembers, count: number): Promise<void> {
+  const untilMs = clock.monotonicMs() + 5000
+  while (volume.recorded.inSync.length < count) {
+    assert.ok(clock.monotonicMs() < untilMs, `${count} copies are in sync again`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
 }
 
 test('what was fsynced on the owner is on every member: records and chunks', async () => {
@@ -342,10 +334,99 @@ test('what was fsynced on the owner is on every member: records and chunks', asy
     const { seq } = open.volume.shared
     assert.ok(open.volume.shared.committed >= seq - 1)
     for (const other of [b, c]) {
-      assert.is(lastSeq(volume, other), lastSeq(volume, a))
-      for (const chunk of chunksOf(open.engine)) assert.ok(other.chunks.has(chunk))
+      assert.is(tail(volume, other), tail(volume, a))
+      for (const chunk of chunksOf(open.engine)) assert.ok(other.raw.has(chunk))
     }
     assert.ok(chunksOf(open.engine).length > 0)
+  } finally {
+    await volume.close()
+  }
+})
+
+function get(fs: VolumeFs, name: string): Buffer {
+  fs.enter()
+  const found = lookup(fs, ROOT_INO, Buffer.from(name))
+  assert.ok(found, name)
+  const out = Buffer.alloc(found.inode.size)
+  for (let at = 0; at < out.length; at += MIB) {
+    read(fs, found.ino, at, Math.min(MIB, out.length - at), out, at)
+  }
+  return out
+}
+
+/** Asks again until the lease of the owner before has run out. */
+async function leadAtLast(volume: VolumeOnMembers, member: Member): Promise<void> {
+  const untilMs = clock.monotonicMs() + 10_000
+  while (!(await volume.lead(member).catch(() => false))) {
+    assert.ok(clock.monotonicMs() < untilMs, 'a take-over ends')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+test('when the owner is gone another member takes over and has all that was fsynced', async () => {
+  const volume = await VolumeOnMembers.make(3)
+  try {
+    const [a, b, c] = volume.members as [Member, Member, Member]
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    const large = systemRandom.bytes(3 * MIB)
+    put(open.fs, 'small', Buffer.from('inside the record'))
+    put(open.fs, 'large', large)
+    assert.is(await fsync(open), 0)
+    volume.kill(a)
+    await leadAtLast(volume, b)
+    const after = b.open as NonNullable<Member['open']>
+    assert.is(get(after.fs, 'small').toString(), 'inside the record')
+    assert.ok(get(after.fs, 'large').equals(large))
+    put(after.fs, 'more', Buffer.from('written by b'))
+    assert.is(await fsync(after), 0)
+    assert.is(tail(volume, c), tail(volume, b))
+    assert.equal([...volume.recorded.inSync].sort(), [b.place.id, c.place.id].sort())
+  } finally {
+    await volume.close()
+  }
+})
+
+test('an owner that was cut off has nothing acknowledged any more, and says why', async () => {
+  const volume = await VolumeOnMembers.make(3)
+  try {
+    const [a, b] = volume.members as [Member, Member, Member]
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    put(open.fs, 'before', Buffer.from('everywhere'))
+    assert.is(await fsync(open), 0)
+    for (const other of volume.members) other.reachable = other === a
+    put(open.fs, 'alone', Buffer.from('nowhere else'))
+    assert.is(await fsync(open), -5)
+    assert.match(a.lost ?? '', /no legal set/)
+    assert.throws(() => put(open.fs, 'late', Buffer.from('x')), /owned by another node/)
+    for (const other of volume.members) other.reachable = other !== a
+    await leadAtLast(volume, b)
+    const after = b.open as NonNullable<Member['open']>
+    assert.is(get(after.fs, 'before').toString(), 'everywhere')
+    assert.is(lookup(after.fs, ROOT_INO, Buffer.from('alone')), null)
+    a.reachable = true
+    await untilAll(volume, 3)
+    assert.is(tail(volume, a), tail(volume, b), 'what was only its own is cut off')
+  } finally {
+    await volume.close()
+  }
+})
+
+test('a member that was away is dropped, and taken in again with all it missed', async () => {
+  const volume = await VolumeOnMembers.make(3)
+  try {
+    const [a, , c] = volume.members as [Member, Member, Member]
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    c.reachable = false
+    put(open.fs, 'missed', systemRandom.bytes(2 * MIB))
+    assert.is(await fsync(open), 0, 'two of three are enough, once the third is dropped')
+    assert.is(volume.recorded.inSync.length, 2)
+    c.reachable = true
+    await untilAll(volume, 3)
+    assert.is(tail(volume, c), tail(volume, a))
+    for (const chunk of chunksOf(open.engine)) assert.ok(c.raw.has(chunk))
   } finally {
     await volume.close()
   }
