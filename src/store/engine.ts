@@ -443,9 +443,24 @@ export class Engine {
     this.#followedMs = this.#clock.monotonicMs()
   }
 
-  /** Chunks whose last use a record dropped that is not committed yet: they are not deleted, and a copy may need them. */
-  get ended(): ReadonlySet<ChunkId> {
-    return new Set(this.#ended.map(({ chunk }) => chunk.id))
+  /**
+   * Chunks that records use, and those whose last use a record dropped that may not be committed: they are not deleted
+   * yet, and a copy whose log ends sooner needs them. Walks the chunk table.
+   */
+  chunksInUse(): ChunkId[] {
+    this.follow()
+    const end = Buffer.of(keys.KIND.chunk + 1)
+    const chunks = this.#ended.map(({ chunk }) => chunk.id)
+    for (const key of this.volume.view.keys(Buffer.of(keys.KIND.chunk), end)) {
+      chunks.push(keys.chunkOfKey(key))
+    }
+    return chunks
+  }
+
+  /** All that is appended now on stable storage in the own copy. @throws FsError EIO, and then always */
+  async syncHere(): Promise<void> {
+    await this.#syncing
+    if (this.volume.shared.synced < this.volume.shared.seq) await this.#syncJournal()
   }
 
   /** Every change that the view takes passes here. */

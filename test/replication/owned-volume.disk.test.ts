@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
-  type ChunkId,
   type CopyId,
   type DriveId,
   type Epoch,
@@ -26,7 +25,7 @@ import { createBundle, type OpenedKeys } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { initDrive } from '../../src/drives/index.ts'
 import { scan } from '../../src/journal/index.ts'
-import { keys, S_IFREG } from '../../src/meta/index.ts'
+import { S_IFREG } from '../../src/meta/index.ts'
 import {
   type AskCopy,
   Copy,
@@ -191,15 +190,12 @@ class VolumeOnMembers {
         directory: member.journalDirectory,
         shared,
         epoch,
-        syncHere: async () => {
-          volume.journal.sync(log.head)
-          shared.synced = Math.max(shared.synced, log.head.seq)
-        },
+        syncHere: () => own.syncHere(),
       })
       return {
         log,
         first: log.head,
-        chunksInUse: async () => chunksOf(own),
+        chunksInUse: async () => own.chunksInUse(),
         readChunk: (chunk) => member.raw.read(chunk, this.id),
         grew: () => {
           shared.lock()
@@ -273,13 +269,6 @@ class VolumeOnMembers {
   }
 }
 
-function chunksOf(engine: Engine): ChunkId[] {
-  engine.follow()
-  const end = Buffer.of(keys.KIND.chunk + 1)
-  const inView = [...engine.volume.view.keys(Buffer.of(keys.KIND.chunk), end)].map(keys.chunkOfKey)
-  return [...inView, ...engine.ended]
-}
-
 let unique = 0
 const request = () => ({ uniqueLo: ++unique, uniqueHi: 0 })
 
@@ -335,9 +324,9 @@ test('what was fsynced on the owner is on every member: records and chunks', asy
     assert.ok(open.volume.shared.committed >= seq - 1)
     for (const other of [b, c]) {
       assert.is(tail(volume, other), tail(volume, a))
-      for (const chunk of chunksOf(open.engine)) assert.ok(other.raw.has(chunk))
+      for (const chunk of open.engine.chunksInUse()) assert.ok(other.raw.has(chunk))
     }
-    assert.ok(chunksOf(open.engine).length > 0)
+    assert.ok(open.engine.chunksInUse().length > 0)
   } finally {
     await volume.close()
   }
@@ -426,7 +415,7 @@ test('a member that was away is dropped, and taken in again with all it missed',
     c.reachable = true
     await untilAll(volume, 3)
     assert.is(tail(volume, c), tail(volume, a))
-    for (const chunk of chunksOf(open.engine)) assert.ok(c.raw.has(chunk))
+    for (const chunk of open.engine.chunksInUse()) assert.ok(c.raw.has(chunk))
   } finally {
     await volume.close()
   }
