@@ -23,6 +23,13 @@ export { type LeadWorld, lead, type OpenedLog } from './lead.ts'
 export type { Addressed, Answer, CopyPlace, Place, Refusal, Request } from './messages.ts'
 export { Owner, type OwnerWorld } from './owner.ts'
 export { OwnerReplicas } from './owner-replicas.ts'
+export {
+  type Candidate,
+  choosePlaces,
+  type PlacementWish,
+  SPREAD_LEVELS,
+  type SpreadLevel,
+} from './placement.ts'
 export type { RecordedSet, SetStore } from './sets.ts'
 export {
   adopt,
