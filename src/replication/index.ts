@@ -31,3 +31,4 @@ export {
   type Refused,
 } from './take-over.ts'
 export { designTimes, type Times } from './times.ts'
+export { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest } from './wire.ts'
