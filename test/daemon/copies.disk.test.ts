@@ -42,6 +42,7 @@ class CopiesWorld {
   readonly destroyed: string[] = []
   drive: Drive
   clock: Clock = systemClock()
+  termMs = 50
 
   constructor(disk: Disk, directory: string) {
     this.disk = disk
@@ -59,7 +60,7 @@ class CopiesWorld {
       chunks: new RawChunks(drives, chunkFilesOf(this.disk)),
       disk: this.disk,
       clock: this.clock,
-      termMs: 50,
+      termMs: this.termMs,
       isBuried: async (id) => this.buried.has(id),
       destroy: async (id, directories) => {
         this.destroyed.push(id)
@@ -317,6 +318,7 @@ test('a cut in power while a copy is made leaves all of it or nothing, and it ca
       assert.is(codeOf(error), 'EIO')
     }
     disk.powerCut(seeded(calls))
+    world.termMs = 0
     const after = await world.open()
     const status = after.list()
     if (made) assert.is(status[0]?.copy, copy, `cut after ${calls}: the copy is lost`)
