@@ -41,3 +41,4 @@ export {
 } from './take-over.ts'
 export { designTimes, type Times } from './times.ts'
 export { VolumeLog, type VolumeLogWorld } from './volume-log.ts'
+export { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest } from './wire.ts'
