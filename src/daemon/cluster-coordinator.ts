@@ -14,32 +14,37 @@ import type {
  */
 export class ClusterCoordinator implements Coordinator {
   readonly #open: () => Promise<Coordinator>
+  readonly #explain: (error: unknown) => unknown
   #opening: Promise<Coordinator> | null = null
   #closed = false
 
-  /** @param open ends within seconds; called again after it has failed */
-  constructor(open: () => Promise<Coordinator>) {
+  /**
+   * @param open ends within seconds; called again after it has failed
+   * @param explain what is thrown in the place of an error: whoever knows the peers knows better why nobody answered
+   */
+  constructor(open: () => Promise<Coordinator>, explain: (error: unknown) => unknown) {
     this.#open = open
+    this.#explain = explain
   }
 
-  async get(key: string): Promise<Entry | null> {
-    return (await this.#opened()).get(key)
+  get(key: string): Promise<Entry | null> {
+    return this.#with((coordinator) => coordinator.get(key))
   }
 
-  async list(prefix: string): Promise<Entry[]> {
-    return (await this.#opened()).list(prefix)
+  list(prefix: string): Promise<Entry[]> {
+    return this.#with((coordinator) => coordinator.list(prefix))
   }
 
-  async compareAndSet(key: string, expected: number, value: Buffer | null): Promise<CasResult> {
-    return (await this.#opened()).compareAndSet(key, expected, value)
+  compareAndSet(key: string, expected: number, value: Buffer | null): Promise<CasResult> {
+    return this.#with((coordinator) => coordinator.compareAndSet(key, expected, value))
   }
 
-  async transaction(steps: readonly Step[]): Promise<TransactionResult> {
-    return (await this.#opened()).transaction(steps)
+  transaction(steps: readonly Step[]): Promise<TransactionResult> {
+    return this.#with((coordinator) => coordinator.transaction(steps))
   }
 
-  async watch(prefix: string, onChange: (change: Change) => void): Promise<() => void> {
-    return (await this.#opened()).watch(prefix, onChange)
+  watch(prefix: string, onChange: (change: Change) => void): Promise<() => void> {
+    return this.#with((coordinator) => coordinator.watch(prefix, onChange))
   }
 
   async close(): Promise<void> {
@@ -49,7 +54,7 @@ export class ClusterCoordinator implements Coordinator {
     await opened?.close()
   }
 
-  #opened(): Promise<Coordinator> {
+  async #with<T>(call: (coordinator: Coordinator) => Promise<T>): Promise<T> {
     if (this.#closed) {
       throw new FsError('ECANCELED', 'coordinator', {
         message: 'coordinator: closed; the node is stopping',
@@ -59,7 +64,11 @@ export class ClusterCoordinator implements Coordinator {
       this.#opening = null
       throw error
     })
-    return this.#opening
+    try {
+      return await call(await this.#opening)
+    } catch (error) {
+      throw this.#explain(error)
+    }
   }
 }
 

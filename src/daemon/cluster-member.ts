@@ -4,6 +4,7 @@ import {
   background,
   type Clock,
   FsError,
+  isBug,
   type Log,
   messageOf,
   type NodeId,
@@ -55,6 +56,7 @@ const TELL_SERVICE = 'cluster.tell'
 const CALL_MS = 5000
 /** To a node that is being removed: it may be away for good. */
 const PARTING_MS = 2000
+const removedWords = 'this node was removed from the cluster'
 /** A port that another program has may be free later. */
 const LISTEN_AGAIN_MS = 5000
 
@@ -109,7 +111,10 @@ export class ClusterMember {
     })
     // The first one to wait for it hears of it.
     this.#whole.catch(() => {})
-    this.coordinator = new ClusterCoordinator(() => this.#openCoordinator())
+    this.coordinator = new ClusterCoordinator(
+      () => this.#openCoordinator(),
+      (error) => this.#explained(error),
+    )
     const { home, self, clock, random, log } = world
     const { coordinator } = this
     const membership = Membership.open({
@@ -151,6 +156,9 @@ export class ClusterMember {
   /** Where the coordinator is, and why it does not answer; '' when it does, as far as is known without asking. */
   coordinatorState(): { place: string; why: string } {
     const { coordinator } = this.record
+    if (this.membership.self === null) {
+      return { place: 'no place that this node may ask', why: removedWords }
+    }
     if (coordinator.kind === 'etcd') {
       const why = this.#staleness()
       return { place: `etcd at ${coordinator.endpoints.join(', ')}`, why }
@@ -179,6 +187,7 @@ export class ClusterMember {
     const nothing = { path: null, rttMs: null, since: null, why: '' }
     if (id === this.#world.self.id) return { ...nothing, connection: 'self' }
     if (this.membership.isRemoved(id)) return { ...nothing, connection: 'removed' }
+    if (this.membership.self === null) return { ...nothing, connection: 'down', why: removedWords }
     const peer = this.peer(id)
     if (peer === null) {
       const why = this.#notListening || 'no address of it is known'
@@ -192,7 +201,7 @@ export class ClusterMember {
       path: null,
       rttMs: null,
       since,
-      why: lastError || 'not dialled yet',
+      why: lastError || 'no answer yet',
     }
   }
 
@@ -257,12 +266,8 @@ export class ClusterMember {
   /** The cluster's coordinator, guarded. Ends within a few seconds. */
   async #openCoordinator(): Promise<Coordinator> {
     await this.#whole
-    const { generation, name } = this.record
-    if (this.membership.self === null) {
-      throw new FsError('EACCES', 'coordinator.open', {
-        message: `coordinator: this node was removed from the cluster ${name} and is let in no more`,
-      })
-    }
+    const { generation } = this.record
+    if (this.membership.self === null) throw this.#removed()
     const guard = { generationMin: generation }
     if (this.#embedded !== null) return generationGuarded(this.#embedded, guard)
     const inner = await this.#openInner()
@@ -273,6 +278,27 @@ export class ClusterMember {
       await inner.close()
       throw error
     }
+  }
+
+  #removed(): FsError {
+    return new FsError('EACCES', 'coordinator.open', {
+      message: `this node was removed from the cluster ${this.record.name}: no member lets it in any more`,
+      next: 'to join again, begin with an empty home: weft --home DIR up',
+    })
+  }
+
+  /** Nobody answered: the channel to that node says why. Whether a change was made stays open then. */
+  #explained(error: unknown): unknown {
+    if (this.membership.self === null) return this.#removed()
+    const isSilence = error instanceof FsError && ['ETIMEDOUT', 'EIO'].includes(error.code)
+    const { place, why } = this.coordinatorState()
+    if (!isSilence || this.#embedded !== null || why === '') return error
+    return new FsError(error.code, error.op, {
+      cause: error,
+      retry: 'later',
+      message: `the coordinator (${place}) does not answer: ${why}`,
+      next: 'weft cluster status shows it; try again when it is back, and look first whether it was done',
+    })
   }
 
   async #openInner(): Promise<Coordinator> {
@@ -426,6 +452,7 @@ export class ClusterMember {
   }
 
   #logged(op: string, error: unknown): void {
-    background(this.#world.log, op)(error)
+    if (isBug(error)) throw error
+    this.#world.log.warn({ op, error: messageOf(error) }, 'not done')
   }
 }

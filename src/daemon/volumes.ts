@@ -305,8 +305,9 @@ export class Volumes {
     this.#deleted.add(id)
     await this.#world.announce({ gone: number })
     if (volume.shared) {
-      volume.shared.state = VOLUME_STATE.deleting
+      // Before its state says so: what is not settled yet could not be any more, and closing waits for that.
       await this.#world.engine.call('close', { number, clean: false })
+      volume.shared.state = VOLUME_STATE.deleting
     }
     if (volume.opened) wipeOpened(volume.opened)
     await this.#destroy(stored)

@@ -24,7 +24,9 @@ export const command: Command = {
   epilogue:
     'Starts the node if none runs. A node that has volumes of its own is refused: their names and numbers may be taken in\nthe cluster. Doing it again after a break is allowed: it counts no second use of the invite.',
   async run(context, args) {
-    const body = { invite: inviteLine(context, args.needed('invite')), ...entryOf(args) }
+    // yargs makes '' of a place that is given as "-": it reads places as options, whose values begin with no hyphen.
+    const given = args.text('invite') || '-'
+    const body = { invite: inviteLine(context, given), ...entryOf(args) }
     const { entered, cluster } = await enterCluster(
       context,
       '/v1/cluster/join',
