@@ -9,7 +9,9 @@ import { signal } from '../test/support/namespaces.ts'
 
 const USAGE = `usage: scripts/lab VERB [--name LAB]
   up HOSTS [--drives N] [--size SIZE] [--store DIR]
-                   build, and bring up so many hosts: node1, node2 …; ends first what a crash left of this lab
+                   build, and bring up so many hosts: node1, node2 …; ends first what a crash left of this lab.
+                   They are one cluster, the coordinator on node1, racks r1, r2 …
+                   --alone       in no cluster
                    --drives N    of each host, XFS on loop devices; default 1
                    --size SIZE   of each drive, such as 500M; default 2G. Images are sparse
                    --store DIR   where images lie; default /dev/shm, in memory
@@ -44,6 +46,7 @@ interface Options {
   readonly drives?: string
   readonly size?: string
   readonly store?: string
+  readonly alone?: boolean
   readonly help?: boolean
 }
 
@@ -59,6 +62,7 @@ function parse(args: readonly string[]): { words: string[]; command: string[]; o
         drives: text,
         size: text,
         store: text,
+        alone: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     })
@@ -170,13 +174,14 @@ function wholeNumber(what: string, word = ''): number {
   throw new UsageError(`${what} ${word}: a number is needed`)
 }
 
-async function up(count: number, { name, drives, size, store }: Options): Promise<number> {
+async function up(count: number, { name, drives, size, store, alone }: Options): Promise<number> {
   const startedMs = performance.now()
   const lab = await Lab.up(count, {
     ...(name === undefined ? {} : { name }),
     ...(drives === undefined ? {} : { drives: wholeNumber('--drives', drives) }),
     ...(size === undefined ? {} : { size }),
     ...(store === undefined ? {} : { store }),
+    cluster: alone !== true,
     progress: (line) => console.log(`· ${line}`),
   })
   const option = name === undefined ? '' : ` --name ${name}`

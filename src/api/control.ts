@@ -1,3 +1,7 @@
+import type { ClusterStatus, InviteInfo, NodeInfo } from '../cluster/index.ts'
+
+export type { InviteInfo } from '../cluster/index.ts'
+
 /**
  * What a node can be asked to do. The daemon implements it, the routes call it, the CLI knows its answers.
  * Every answer is JSON-able. A failure is thrown as FsError: its code becomes the HTTP status (errors.ts),
@@ -64,7 +68,10 @@ export interface VolumeInfo {
   readonly id: string
   readonly name: string
   readonly number: number
-  readonly state: 'ready' | 'locked' | 'deleting' | 'lost' | 'damaged'
+  /** 'elsewhere': another node of the cluster owns it. 'waiting': not open yet, the coordinator is away. */
+  readonly state: 'ready' | 'locked' | 'deleting' | 'lost' | 'damaged' | 'elsewhere' | 'waiting'
+  /** Name of the node that owns it; null in no cluster. */
+  readonly owner: string | null
   readonly sizeBytes: number
   readonly usedBytes: number
   readonly files: number
@@ -135,10 +142,67 @@ export interface NodeStatus {
     readonly program: string
   }
   readonly node: { readonly id: string }
+  /** Null in no cluster. */
+  readonly cluster: ClusterInfo | null
   readonly mounts: readonly MountInfo[]
   readonly volumes: readonly VolumeInfo[]
   readonly drives: readonly DriveInfo[]
   readonly problems: readonly Problem[]
+}
+
+/** How this node reaches another one. */
+export interface MemberStatus {
+  readonly connection: 'self' | 'up' | 'down' | 'removed'
+  /** Of the channel for calls; null when there is none. */
+  readonly path: 'tcp' | 'udx' | null
+  readonly rttMs: number | null
+  /** When it was reached or lost. */
+  readonly since: string | null
+  /** Why it is down, in words. */
+  readonly why: string
+}
+
+export type MemberInfo = NodeInfo & MemberStatus
+
+/** What is known without asking anybody. */
+export interface ClusterInfo extends ClusterStatus {
+  /** @property why it does not answer; '' when it does */
+  readonly coordinatorState: { readonly place: string; readonly why: string }
+  readonly nodes: readonly MemberInfo[]
+}
+
+export interface ClusterCreateRequest {
+  readonly name: string
+  /** Name of this node; the host's when not given. */
+  readonly node?: string | undefined
+  readonly domain?: string | undefined
+  /** host:port, or :port for every address. */
+  readonly listen?: string | undefined
+  /** host:port each; the addresses of this machine when not given. */
+  readonly advertise?: readonly string[] | undefined
+}
+
+/** @property invite a secret until its uses are gone */
+export type ClusterJoinRequest = Omit<ClusterCreateRequest, 'name'> & { readonly invite: string }
+
+/** The daemon starts anew as a member, under its mounts. */
+export interface ClusterEntered {
+  readonly id: string
+  readonly name: string
+  readonly node: string
+  readonly addresses: readonly string[]
+}
+
+/** @property line holds the invite's secret and is kept nowhere */
+export type InviteMade = InviteInfo & { readonly line: string }
+
+/** @property keyEpoch of the keys after the removal; those before are known to the removed node */
+export interface NodeRemoved {
+  readonly id: string
+  readonly name: string
+  readonly reason: string
+  readonly removedAt: string
+  readonly keyEpoch: number
 }
 
 export type SlotKind = 'node' | 'recipient' | 'passphrase' | 'shares'
@@ -299,6 +363,26 @@ export interface KeyControl {
   drill(volume: string, backup: string | null, opener: Opener): Promise<DrillResult>
 }
 
+/** Each throws FsError ENOENT when this node is in no cluster. */
+export interface ClusterControl {
+  status(): Promise<ClusterInfo>
+  create(request: ClusterCreateRequest): Promise<ClusterEntered>
+  join(request: ClusterJoinRequest): Promise<ClusterEntered>
+  invite(request: {
+    readonly uses?: number | undefined
+    readonly lifetimeMs?: number | undefined
+  }): Promise<InviteMade>
+  invites(): Promise<readonly InviteInfo[]>
+  revoke(invite: string): Promise<InviteInfo>
+  /** Members by name, then the removed ones. */
+  nodes(): Promise<readonly MemberInfo[]>
+  /** @param node name or id */
+  remove(
+    node: string,
+    options: { readonly reason?: string | undefined; readonly rotate?: boolean | undefined },
+  ): Promise<NodeRemoved>
+}
+
 export interface JobControl {
   list(): Promise<readonly JobInfo[]>
   get(id: string): Promise<JobInfo>
@@ -325,5 +409,6 @@ export interface NodeControl {
   readonly volumes: VolumeControl
   readonly drives: DriveControl
   readonly keys: KeyControl
+  readonly cluster: ClusterControl
   readonly jobs: JobControl
 }

@@ -48,6 +48,12 @@ const CODES: Readonly<Record<string, CodeRow>> = {
     next: 'delete something, or resize the volume: weft volume resize NAME SIZE',
   },
   EAGAIN: { status: 503, next: 'try again in a moment' },
+  EHOSTUNREACH: {
+    status: 503,
+    next: 'check network and addresses; `weft cluster status` says who is reached',
+  },
+  EADDRINUSE: { status: 409, next: 'choose another port' },
+  ESTALE: { status: 409, next: 'try again in a moment' },
   ENOTCONN: {
     status: 503,
     next: 'try again in a moment; `weft status` shows the state of the node',

@@ -1,4 +1,16 @@
 import { z } from 'zod'
+import {
+  clusterCreateBody,
+  clusterInviteBody,
+  clusterJoinBody,
+  inviteAnswer,
+  inviteInfo,
+  inviteList,
+  inviteParams,
+  nodeParams,
+  nodeRemoveBody,
+  nodeRemoved,
+} from '../cluster/index.ts'
 import type { NewSlot, NodeControl, Opener } from './control.ts'
 import * as schema from './schemas.ts'
 
@@ -257,6 +269,53 @@ export const ROUTES: readonly Route[] = [
     answer: schema.drillResult,
     run: (control, { params, body }, secrets) =>
       control.keys.drill(params.volume, body.backup, openerOf(body.opener, secrets)),
+  }),
+
+  route('GET', '/v1/cluster', 'cluster status', {
+    summary: 'The cluster as this node knows it; nobody is asked',
+    answer: schema.clusterInfo,
+    run: (control) => control.cluster.status(),
+  }),
+  route('POST', '/v1/cluster', 'cluster create', {
+    summary: 'Make a cluster of this node; the daemon starts anew under its mounts',
+    body: clusterCreateBody,
+    answer: schema.clusterEntered,
+    run: (control, { body }) => control.cluster.create(body),
+  }),
+  route('POST', '/v1/cluster/join', 'cluster join', {
+    summary: 'Join the cluster of an invite; the daemon starts anew under its mounts',
+    body: clusterJoinBody,
+    answer: schema.clusterEntered,
+    run: (control, { body }) => control.cluster.join(body),
+  }),
+  route('GET', '/v1/cluster/invites', 'cluster invites', {
+    summary: 'Invites that stand, and lately ended ones',
+    answer: inviteList,
+    run: async (control) => ({ invites: await control.cluster.invites() }),
+  }),
+  route('POST', '/v1/cluster/invites', 'cluster invite', {
+    summary: 'Make an invite; its line is shown this once',
+    body: clusterInviteBody,
+    answer: inviteAnswer,
+    run: (control, { body }) => control.cluster.invite(body),
+  }),
+  route('DELETE', '/v1/cluster/invites/:invite', 'cluster revoke', {
+    summary: 'End an invite; whom it has admitted stays',
+    params: inviteParams,
+    answer: inviteInfo,
+    run: (control, { params }) => control.cluster.revoke(params.invite),
+  }),
+  route('GET', '/v1/nodes', 'node list', {
+    summary: 'Members of the cluster and how they are reached, then the removed ones',
+    answer: z.object({ nodes: z.array(schema.memberInfo) }),
+    run: async (control) => ({ nodes: await control.cluster.nodes() }),
+  }),
+  route('POST', '/v1/nodes/:node/remove', 'node remove', {
+    summary: 'Take a node out of the cluster for ever; one that has volumes is refused',
+    params: nodeParams,
+    body: nodeRemoveBody,
+    answer: nodeRemoved,
+    run: (control, { params, body }) => control.cluster.remove(params.node, body),
   }),
 
   route('POST', '/v1/fsck', 'fsck', {

@@ -1,5 +1,8 @@
 import { z } from 'zod'
+import { clusterStatus, nodeInfo } from '../cluster/index.ts'
 import type {
+  ClusterEntered,
+  ClusterInfo,
   DrillResult,
   DriveAdded,
   DriveInfo,
@@ -7,6 +10,7 @@ import type {
   JobInfo,
   KeyList,
   KeySlotInfo,
+  MemberInfo,
   MountInfo,
   NodeStatus,
   Problem,
@@ -140,7 +144,10 @@ export const volumeInfo = z.object({
   id: z.string(),
   name: z.string(),
   number: whole,
-  state: z.enum(['ready', 'locked', 'deleting', 'lost', 'damaged']),
+  state: z
+    .enum(['ready', 'locked', 'deleting', 'lost', 'damaged', 'elsewhere', 'waiting'])
+    .describe('elsewhere: another node owns it; waiting: the coordinator is away'),
+  owner: z.string().nullable().describe('the node that owns it; null in no cluster'),
   sizeBytes: whole,
   usedBytes: whole,
   files: whole,
@@ -180,6 +187,29 @@ export const driveAdded = driveInfo.extend({
   notes: z.array(z.string()),
 }) satisfies z.ZodType<DriveAdded>
 
+export const memberInfo = nodeInfo.extend({
+  connection: z.enum(['self', 'up', 'down', 'removed']).describe('as this node sees it'),
+  path: z.enum(['tcp', 'udx']).nullable(),
+  rttMs: z.number().nullable(),
+  since: z.string().nullable(),
+  why: z.string().describe('why it is down'),
+}) satisfies z.ZodType<MemberInfo>
+
+export const clusterInfo = clusterStatus.extend({
+  coordinatorState: z.object({
+    place: z.string(),
+    why: z.string().describe('why it does not answer; "" when it does'),
+  }),
+  nodes: z.array(memberInfo),
+}) satisfies z.ZodType<ClusterInfo>
+
+export const clusterEntered = z.object({
+  id: z.string(),
+  name: z.string(),
+  node: z.string(),
+  addresses: z.array(z.string()),
+}) satisfies z.ZodType<ClusterEntered>
+
 export const statusAnswer = z.object({
   version: z.string(),
   home: z.string(),
@@ -190,6 +220,7 @@ export const statusAnswer = z.object({
     program: z.string(),
   }),
   node: z.object({ id: z.string() }),
+  cluster: clusterInfo.nullable(),
   mounts: z.array(mountInfo),
   volumes: z.array(volumeInfo),
   drives: z.array(driveInfo),

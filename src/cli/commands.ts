@@ -15,6 +15,8 @@ export interface CommandRow {
 export const GROUPS: Readonly<Record<string, string>> = {
   volume: 'Volumes: create, list, inspect, resize, delete',
   drive: 'Drives of this node: list, add',
+  cluster: 'The cluster: create, invite, join, status, coordinator',
+  node: 'Nodes of the cluster: list, remove',
   key: 'Who can open a volume: list, add, remove, rotate, backup, split, lock',
   debug: 'Look inside a running node',
 }
@@ -68,6 +70,49 @@ export const COMMANDS: readonly CommandRow[] = [
     '<dir>',
     'Make an empty directory a drive',
     () => import('./commands/drive-add.ts'),
+  ),
+  row(
+    'cluster create',
+    '<cluster>',
+    'Make a cluster of this node',
+    () => import('./commands/cluster-create.ts'),
+  ),
+  row(
+    'cluster invite',
+    '',
+    'Print one line with which another node joins',
+    () => import('./commands/cluster-invite.ts'),
+  ),
+  row(
+    'cluster invites',
+    '',
+    'List the invites, or revoke one',
+    () => import('./commands/cluster-invites.ts'),
+  ),
+  row(
+    'cluster join',
+    '<invite>',
+    'Make this node one of a cluster',
+    () => import('./commands/cluster-join.ts'),
+  ),
+  row(
+    'cluster status',
+    '',
+    'Show the nodes and how they are reached',
+    () => import('./commands/cluster-status.ts'),
+  ),
+  row(
+    'cluster coordinator',
+    '',
+    'Show where the coordinator is, and whether it answers',
+    () => import('./commands/cluster-coordinator.ts'),
+  ),
+  row('node list', '', 'List the nodes of the cluster', () => import('./commands/node-list.ts')),
+  row(
+    'node remove',
+    '<node>',
+    'Take a node out of the cluster, for ever',
+    () => import('./commands/node-remove.ts'),
   ),
   row(
     'key create',

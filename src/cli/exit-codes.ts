@@ -39,6 +39,8 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   ENOTEMPTY: EXIT.refused,
   EROFS: EXIT.refused,
   EAGAIN: EXIT.refused,
+  EADDRINUSE: EXIT.refused,
+  ENODEV: EXIT.refused,
   EPERM: EXIT.permission,
   EACCES: EXIT.permission,
   ENOKEY: EXIT.permission,
@@ -47,6 +49,7 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   ENOSPC: EXIT.full,
   EDQUOT: EXIT.full,
   ETIMEDOUT: EXIT.timeout,
+  EHOSTUNREACH: EXIT.timeout,
 }
 
 export function exitCodeOf(code: string): ExitCode {

@@ -6,6 +6,7 @@ import { size, table } from './render.ts'
 const CLASS = { 1: 'low', 2: 'medium', 3: 'high' } as const
 
 export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string {
+  const inCluster = volumes.some(({ owner }) => owner !== null)
   const columns = [
     { title: 'NAME' },
     { title: 'SIZE', right: true },
@@ -14,15 +15,22 @@ export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string
     { title: 'FILES', right: true },
     { title: 'STATE' },
     { title: 'ATTACHED' },
+    ...(inCluster ? [{ title: 'OWNER' }] : []),
   ]
   const rows = volumes.map((volume) => [
     volume.name,
     size(volume.sizeBytes),
-    size(volume.usedBytes),
-    percent(volume.usedBytes, volume.sizeBytes),
-    String(volume.files),
+    // What another node's volume holds, its node knows.
+    ...(volume.state === 'elsewhere'
+      ? ['-', '-', '-']
+      : [
+          size(volume.usedBytes),
+          percent(volume.usedBytes, volume.sizeBytes),
+          String(volume.files),
+        ]),
     volume.state,
     volume.attached ?? '-',
+    ...(inCluster ? [volume.owner ?? '-'] : []),
   ])
   return table(columns, rows, indent)
 }

@@ -143,7 +143,7 @@ export async function revokeInvite(authority: Authority, id: string): Promise<In
     const entry = /^[0-9a-f]{32}$/.test(id) ? await coordinator.get(inviteKey(id)) : null
     if (entry === null) {
       throw new FsError('ENOENT', 'cluster.revoke', {
-        message: `invite ${JSON.stringify(id.slice(0, 80))}: there is none; "weft cluster invite --list" shows what there is`,
+        message: `invite ${JSON.stringify(id.slice(0, 80))}: there is none; "weft cluster invites" shows what there is`,
       })
     }
     const invite = decodeInvite(entry.value)

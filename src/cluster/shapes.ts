@@ -17,13 +17,19 @@ const shortText = z.string().min(1).max(256)
 const domainText = z.string().max(4 * (limits.domainCharsMax + 16))
 const whole = z.number().int()
 
-export const clusterCreateBody = z.strictObject({
-  name: shortText,
-  /** Of this node; the host name when not given. */
-  node: shortText.optional(),
+/** What a node says of itself as it comes into a cluster. */
+const entry = {
+  node: shortText.optional().describe("its name in the cluster; the host's when not given"),
   domain: domainText.optional(),
-  coordinator: z.string().max(4096).optional().describe('embedded, or etcd://host:port,…'),
-})
+  listen: shortText.optional().describe('host:port, or :port for every address'),
+  advertise: z
+    .array(shortText)
+    .max(limits.memberAddressesMax)
+    .optional()
+    .describe('host:port each by which others reach it; its own addresses when not given'),
+}
+
+export const clusterCreateBody = z.strictObject({ name: shortText, ...entry })
 export const clusterInviteBody = z.strictObject({
   uses: whole.min(1).max(limits.inviteUsesMax).optional(),
   lifetimeMs: whole.min(1000).max(limits.inviteMsMax).optional(),
@@ -34,8 +40,7 @@ export const clusterJoinBody = z.strictObject({
     .string()
     .min(1)
     .max(4 * limits.inviteLineCharsMax),
-  node: shortText.optional(),
-  domain: domainText.optional(),
+  ...entry,
 })
 export const inviteParams = z.strictObject({ invite: z.string().regex(/^[0-9a-f]{32}$/) })
 /** An id or a name. */

@@ -12,6 +12,7 @@ import { FsError } from '../base/index.ts'
 import { capacityOf, type Drive } from '../drives/index.ts'
 import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
+import { clusterControl, clusterInfo, clusterProblems } from './cluster-control.ts'
 import { addDrive } from './drive-list.ts'
 import type { Node } from './node.ts'
 import { checkDrivePlace, checkMountPoint, sharedDiskNotes } from './places.ts'
@@ -31,8 +32,9 @@ export function nodeControl(node: Node): NodeControl {
         program: node.program,
       },
       node: { id: node.identity.id },
+      cluster: node.cluster && clusterInfo(node, node.cluster),
       mounts: mounts.list(),
-      volumes: volumes.all().map(volumeInfo),
+      volumes: volumes.all().map((volume) => volumeInfo(node, volume)),
       drives: await driveInfos(node),
       problems: problems(node),
     }),
@@ -55,13 +57,19 @@ export function nodeControl(node: Node): NodeControl {
     fsck: async ({ volume, repair, acceptLoss = false }) =>
       node.fsck(volume, { repair, acceptLoss }),
     volumes: {
-      list: async () => volumes.all().map(volumeInfo),
+      list: async () => {
+        await node.lookAtVolumes()
+        return volumes.all().map((volume) => volumeInfo(node, volume))
+      },
       create: async ({ passphrase, recipients, ...request }) => {
         const owner = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
         const volume = await volumes.create(request, owner, { passphrase, recipients })
         return await volumeDetail(node, volume)
       },
-      inspect: async (name) => await volumeDetail(node, volumes.find(name)),
+      inspect: async (name) => {
+        await node.lookAtVolumes()
+        return await volumeDetail(node, volumes.find(name))
+      },
       resize: async (name, size) =>
         await volumeDetail(node, await volumes.resize(name, parseSize(size))),
       delete: async (name, { force }) => {
@@ -141,6 +149,7 @@ export function nodeControl(node: Node): NodeControl {
         }
       },
     },
+    cluster: clusterControl(node),
     jobs: {
       list: async () => jobs.list(),
       get: async (id) => jobs.get(id),
@@ -168,7 +177,7 @@ function holderOf(volume: NodeVolume): KeyHolder {
   return volume.opened ? { kind: 'opened', opened: volume.opened } : { kind: 'node' }
 }
 
-function volumeInfo(volume: NodeVolume): VolumeInfo {
+function volumeInfo(node: Node, volume: NodeVolume): VolumeInfo {
   const { record } = volume.stored
   const { shared } = volume
   return {
@@ -181,6 +190,7 @@ function volumeInfo(volume: NodeVolume): VolumeInfo {
     files: Math.max(0, (shared?.inodes ?? 1) - 1),
     repl: record.spec.repl,
     cos: record.spec.cos,
+    owner: node.volumes.ownerOf(volume),
     attached: volume.attached,
     createdAt: record.createdAt,
   }
@@ -192,7 +202,7 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     ? await node.engine.call('figures', { number: record.number })
     : { records: 0, chunks: 0, storedBytes: 0, liveBytes: 0, journalBytes: 0, drives: [] }
   return {
-    ...volumeInfo(volume),
+    ...volumeInfo(node, volume),
     ...figures,
     spec: formatVolumeSpec(record.spec),
     epoch: record.epoch,
@@ -257,7 +267,14 @@ function nextOf(why: string, name: string): string {
 function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
   const { name } = volume.stored.record
   const found: Problem[] = []
-  if (volume.closed) {
+  if (volume.closed?.state === 'elsewhere') {
+    found.push({
+      severity: 'note',
+      what: `volume ${name} is on another node`,
+      why: `${volume.closed.why}; below its directory everything answers ENODEV here`,
+      next: 'use it on that node',
+    })
+  } else if (volume.closed && volume.closed.state !== 'waiting') {
     const locked = volume.closed.state === 'locked'
     found.push({
       severity: locked ? 'note' : 'error',
@@ -314,6 +331,7 @@ function problems(node: Node): Problem[] {
         : 'put HOME/coordinator back from a backup; the data of the volume is untouched',
     })
   }
-  for (const volume of node.volumes.all()) found.push(...volumeProblems(node, volume))
-  return found
+  if (node.cluster) found.push(...clusterProblems(node, node.cluster))
+  const here = node.volumes.all().filter((volume) => !node.volumes.isElsewhere(volume))
+  return [...found, ...here.flatMap((volume) => volumeProblems(node, volume))]
 }

@@ -93,6 +93,8 @@ export class Mounts {
   readonly #world: MountsWorld
   readonly #mounts: Mount[] = []
   readonly #binds: Bind[] = []
+  /** Exclusive mounts of the life before whose volume is not open yet: what the kernel asks there waits. */
+  readonly #waiting: { slot: SlotState; kept: KeptMount }[] = []
   #renewing = false
 
   constructor(world: MountsWorld) {
@@ -119,10 +121,9 @@ export class Mounts {
         if (slot.dev !== null) await this.#world.keeper.unmount(slot.slot, true)
         continue
       }
-      const beingMade = slot.dev === null
-      const target = slot.target ?? (beingMade ? kept.target : '')
-      const mount = await this.#serve(slot, kept, target, true)
-      this.#stands(mount, target, slot)
+      if (kept.volume && this.#world.volumes.find(kept.volume).closed?.state === 'waiting') {
+        this.#waiting.push({ slot, kept })
+      } else await this.#resume(slot, kept)
     }
     this.#world.keeper.onSlot((slot) => {
       this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
@@ -131,6 +132,23 @@ export class Mounts {
       this.#binds.push({ target, readOnly, since: this.#world.now() })
     }
     if (!this.namespace) await this.#world.native.restore()
+  }
+
+  async #resume(slot: SlotState, kept: KeptMount): Promise<void> {
+    const beingMade = slot.dev === null
+    const target = slot.target ?? (beingMade ? kept.target : '')
+    const mount = await this.#serve(slot, kept, target, true)
+    this.#stands(mount, target, slot)
+  }
+
+  /** A volume that was waited for is open. */
+  async opened(volume: NodeVolume): Promise<void> {
+    const { id } = volume.stored.record
+    const at = this.#waiting.findIndex(({ kept }) => kept.volume === id)
+    const [found] = at < 0 ? [] : this.#waiting.splice(at, 1)
+    if (found) await this.#resume(found.slot, found.kept)
+    const writes = volume.attached === null
+    await this.announce({ served: { opening: this.#world.volumes.opening(volume), writes } })
   }
 
   /** The keeper has done what the life before had asked it for: a mount stands, or it was refused. */

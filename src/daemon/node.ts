@@ -6,6 +6,7 @@ import {
   type Clock,
   codeOf,
   FsError,
+  isoTime,
   type Log,
   limits,
   systemClock,
@@ -29,6 +30,8 @@ import {
   openNodeIdentity,
   VolumeRegistry,
 } from '../volumes/index.ts'
+import { ClusterMember } from './cluster-member.ts'
+import { ClusterVolumes } from './cluster-volumes.ts'
 import { nodeControl } from './control.ts'
 import { openDrives } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
@@ -78,38 +81,52 @@ export class Node {
   readonly keys: KeysService
   readonly jobs: Jobs
   readonly driveUse: DriveUse
+  /** Null when this home is in no cluster. */
+  readonly cluster: ClusterMember | null
+  readonly clock: Clock
+  readonly log: Log
+  /** Embedded in this home, or the cluster's. */
+  readonly coordinator: Coordinator
+  readonly registry: VolumeRegistry
   readonly startProblems: Problem[] = []
   /** Chunks that failed a read, by volume. */
   readonly damage = new Map<string, { chunk: string; what: string }[]>()
-  readonly #log: Log
-  readonly #coordinator: Coordinator
+  readonly #clusterVolumes: ClusterVolumes | null
   readonly #invalidations = new Invalidations()
   readonly #root: RootRequests
-  readonly #clock: Clock
   readonly #leave: () => void
   #api: ApiServer | null = null
 
   private constructor(
     options: NodeOptions,
-    parts: { coordinator: Coordinator; staging: string; clock: Clock; checkViews: boolean },
+    parts: {
+      identity: NodeIdentity
+      cluster: ClusterMember | null
+      coordinator: Coordinator
+      staging: string
+      clock: Clock
+      checkViews: boolean
+    },
   ) {
     const { home, log, keeper } = options
-    const { coordinator, clock } = parts
+    const { identity, cluster, coordinator, clock } = parts
     this.home = home
     this.program = options.program
     this.version = options.version
-    this.#log = log
-    this.#clock = clock
-    this.#coordinator = coordinator
+    this.log = log
+    this.clock = clock
+    this.identity = identity
+    this.cluster = cluster
+    this.coordinator = coordinator
     this.#leave = options.leave
-    this.startedAt = this.#now()
+    this.startedAt = isoTime(clock)
     this.keeper = keeper
-    this.identity = openNodeIdentity(home, systemDisk, this.startedAt)
     this.drives = openDrives(home, this.identity.id)
     this.engine = new EngineHost(options.onDeath)
-    this.jobs = new Jobs(() => this.#now())
+    this.jobs = new Jobs(() => isoTime(clock))
     this.driveUse = new DriveUse(clock)
-    const registry = new VolumeRegistry(coordinator, systemRandom, clock)
+    this.registry = new VolumeRegistry(coordinator, systemRandom, clock)
+    const { registry } = this
     this.keys = new KeysService(registry, this.identity, clock)
     this.volumes = new Volumes({
       home,
@@ -123,9 +140,21 @@ export class Node {
       clock,
       log,
       checkViews: parts.checkViews,
+      nameOf: cluster && ((node) => cluster.nameOf(node)),
+      opened: (volume) => this.mounts.opened(volume),
       announce: (change) => this.mounts.announce(change),
     })
-    this.#root = new RootRequests(coordinator, this.volumes, clock, log)
+    this.#clusterVolumes =
+      cluster &&
+      new ClusterVolumes({
+        home,
+        disk: systemDisk,
+        registry,
+        clock,
+        log,
+        adopt: (list) => this.volumes.adopt(list),
+      })
+    this.#root = new RootRequests(coordinator, identity.id, this.volumes, clock, log)
     const native = new NativeHost({
       home,
       engine: this.engine,
@@ -133,7 +162,7 @@ export class Node {
       clock,
       random: systemRandom,
       log,
-      now: () => this.#now(),
+      now: () => isoTime(clock),
       onMessage: (message) => this.#heard(message, -1, 0),
     })
     this.mounts = new Mounts({
@@ -145,7 +174,7 @@ export class Node {
       log,
       // A node that is alone has one kernel for every user of a file: that kernel's own locks are enough.
       ownLocks: false,
-      now: () => this.#now(),
+      now: () => isoTime(clock),
       onMessage: (message, fd, mount) => this.#heard(message, fd, mount),
       onDeath: options.onDeath,
     })
@@ -154,12 +183,19 @@ export class Node {
   static async start(options: NodeOptions): Promise<Node> {
     const { home, keeper, log } = options
     const state = await keeper.state
+    const clock = systemClock()
     const staging = await ensureStagingDir(runDirOf(home), STAGING_VOLUMES * limits.stagingBytesMax)
-    const coordinator = await openEmbeddedCoordinator(join(home, 'coordinator'))
+    const identity = openNodeIdentity(home, systemDisk, isoTime(clock))
+    const self = { id: identity.id, keys: identity.keys }
+    const cluster = await ClusterMember.open({ home, self, clock, random: systemRandom, log })
+    const coordinator =
+      cluster?.coordinator ?? (await openEmbeddedCoordinator(join(home, 'coordinator')))
     const node = new Node(options, {
+      identity,
+      cluster,
       coordinator,
       staging: staging.path,
-      clock: systemClock(),
+      clock,
       checkViews: NATIVE_DEATHS.includes(state.endedBy ?? ''),
     })
     if (staging.warning) {
@@ -170,9 +206,9 @@ export class Node {
         next: 'swapoff -a, or a kernel of 6.4 or later',
       })
     }
-    await node.volumes.openAll()
+    const known = await node.#openVolumes()
     await node.mounts.restore(state)
-    await node.#root.forgetAllBut(node.mounts.numbers())
+    if (known) await node.#root.forgetAllBut(node.mounts.numbers())
     node.#api = await startApi({
       home,
       control: nodeControl(node),
@@ -181,18 +217,37 @@ export class Node {
       version: options.version,
     })
     await keeper.ready()
+    node.#clusterVolumes?.follow()
+    cluster?.onReached(() => node.#clusterVolumes?.wake())
     node.#sweep()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
+  }
+
+  /** @returns whether the coordinator answered; else volumes are shown as last known, and opened when it does */
+  async #openVolumes(): Promise<boolean> {
+    const list = await (this.#clusterVolumes?.first() ?? this.registry.list())
+    if (list) await this.volumes.openAll(list)
+    else {
+      const why = this.cluster?.coordinatorState().why || 'the coordinator has not answered yet'
+      this.volumes.showAll(this.#clusterVolumes?.remembered() ?? [], why)
+    }
+    return list !== null
+  }
+
+  /** What other nodes made or took away a moment ago is known when this returns, if the coordinator answers soon. */
+  async lookAtVolumes(): Promise<void> {
+    await this.#clusterVolumes?.look()
   }
 
   /** Everything settled and closed; the mounts have ended before. @returns whether all volumes settled */
   async stop(): Promise<boolean> {
     await this.#api?.close()
     await this.mounts.allEnded()
+    await this.#clusterVolumes?.close()
     const settled = await this.volumes.closeAll()
     await this.engine.end()
-    await this.#coordinator.close()
+    await (this.cluster ?? this.coordinator).close()
     return settled
   }
 
@@ -203,8 +258,8 @@ export class Node {
     }
     await this.keeper.restart(program)
     // Every answer goes out first, that of whoever asked among them; nobody waits for it who would not be answered.
-    this.#clock.after(LEAVE_MS_MAX, this.#leave)
-    this.#api?.retire().then(this.#leave, background(this.#log, 'restart'))
+    this.clock.after(LEAVE_MS_MAX, this.#leave)
+    this.#api?.retire().then(this.#leave, background(this.log, 'restart'))
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */
@@ -266,8 +321,11 @@ export class Node {
       })
     }
     const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
-    const volumes = one ? [one] : this.volumes.all()
+    if (one) this.volumes.mustBeHere(one, 'fsck')
     if (one?.closed?.state === 'locked') this.volumes.usable(one)
+    const volumes = one
+      ? [one]
+      : this.volumes.all().filter((volume) => !this.volumes.isElsewhere(volume))
     const busy = this.jobs.running('fsck', null)
     if (busy && repair) {
       throw new FsError('EBUSY', 'fsck', {
@@ -281,10 +339,10 @@ export class Node {
 
   /** Chunks that nothing names go, at the start and then a few times a day. */
   #sweep(): void {
-    const log = background(this.#log, 'sweep')
+    const log = background(this.log, 'sweep')
     // Closing a volume calls it off; the next one finds the same.
     this.engine.call('sweep', {}).catch((error) => codeOf(error) === 'ECANCELED' || log(error))
-    this.#clock.after(SWEEP_MS, () => this.#sweep())
+    this.clock.after(SWEEP_MS, () => this.#sweep())
   }
 
   #heard(
@@ -297,26 +355,21 @@ export class Node {
         const list = this.damage.get(message.volume) ?? []
         if (!list.some(({ chunk }) => chunk === message.chunk)) list.push(message)
         this.damage.set(message.volume, list)
-        this.#log.error({ op: 'read', ...message }, 'a chunk is damaged')
+        this.log.error({ op: 'read', ...message }, 'a chunk is damaged')
         return
       }
       case 'refused':
         this.#invalidations
           .forget(fd, message.number, message.ino, message.from, message.length)
-          .catch(background(this.#log, 'mount.invalidate'))
+          .catch(background(this.log, 'mount.invalidate'))
         return
       case 'mkdir':
-        this.#root.mkdir(mount, message).catch(background(this.#log, 'root.mkdir'))
+        this.#root.mkdir(mount, message).catch(background(this.log, 'root.mkdir'))
         return
       case 'rmdir':
-        this.#root.rmdir(mount, message).catch(background(this.#log, 'root.rmdir'))
+        this.#root.rmdir(mount, message).catch(background(this.log, 'root.rmdir'))
         return
     }
-  }
-
-  #now(): string {
-    const { sec, nsec } = this.#clock.now()
-    return new Date(sec * 1000 + Math.floor(nsec / 1e6)).toISOString()
   }
 }
 

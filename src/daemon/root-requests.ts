@@ -4,6 +4,7 @@ import {
   FsError,
   type Log,
   messageOf,
+  type NodeId,
   type VolumeNumber,
 } from '../base/index.ts'
 import type { Coordinator } from '../coordinator/index.ts'
@@ -22,9 +23,6 @@ interface Done {
   made: ({ number: VolumeNumber } & RootOwner) | null
 }
 
-const PREFIX = 'root-request/'
-const keyOf = (mount: number) => `${PREFIX}${mount}`
-
 /**
  * mkdir and rmdir at the root of the namespace: a volume with the default spec, and the end of an empty one.
  *
@@ -34,12 +32,15 @@ const keyOf = (mount: number) => `${PREFIX}${mount}`
  */
 export class RootRequests {
   readonly #coordinator: Coordinator
+  /** Of the keys that are this node's. */
+  readonly #prefix: string
   readonly #volumes: Volumes
   readonly #clock: Clock
   readonly #log: Log
 
-  constructor(coordinator: Coordinator, volumes: Volumes, clock: Clock, log: Log) {
+  constructor(coordinator: Coordinator, node: NodeId, volumes: Volumes, clock: Clock, log: Log) {
     this.#coordinator = coordinator
+    this.#prefix = `root-request/${node}/`
     this.#volumes = volumes
     this.#clock = clock
     this.#log = log
@@ -83,8 +84,8 @@ export class RootRequests {
 
   /** Mounts that are over ask nothing again. @param alive numbers of those that are not */
   async forgetAllBut(alive: ReadonlySet<number>): Promise<void> {
-    for (const { key, version } of await this.#coordinator.list(PREFIX)) {
-      if (alive.has(Number(key.slice(PREFIX.length)))) continue
+    for (const { key, version } of await this.#coordinator.list(this.#prefix)) {
+      if (alive.has(Number(key.slice(this.#prefix.length)))) continue
       await this.#coordinator.compareAndSet(key, version, null)
     }
   }
@@ -92,10 +93,14 @@ export class RootRequests {
   /** What a request came to in an earlier life of the daemon; null when it is new, or was not executed. */
   async #doneBefore(mount: number, { uniqueLo, uniqueHi }: Mkdir | Rmdir): Promise<Done | null> {
     if (!wire.isResend(uniqueHi)) return null
-    const entry = await this.#coordinator.get(keyOf(mount))
+    const entry = await this.#coordinator.get(this.#keyOf(mount))
     if (!entry) return null
     const done = decodeDone(entry.value)
     return done.unique === uniqueOf(uniqueLo, uniqueHi) ? done : null
+  }
+
+  #keyOf(mount: number): string {
+    return `${this.#prefix}${mount}`
   }
 
   #keeping(
@@ -103,7 +108,7 @@ export class RootRequests {
     { uniqueLo, uniqueHi }: Mkdir | Rmdir,
     made: (stored: StoredVolume) => Done['made'],
   ): Beside {
-    const key = keyOf(mount)
+    const key = this.#keyOf(mount)
     return async (stored) => {
       const entry = await this.#coordinator.get(key)
       const done: Done = { unique: uniqueOf(uniqueLo, uniqueHi), made: made(stored) }

@@ -6,6 +6,7 @@ import {
   type KeyEpoch,
   type Log,
   messageOf,
+  type NodeId,
   type VolumeId,
   type VolumeNumber,
 } from '../base/index.ts'
@@ -22,6 +23,8 @@ import {
   type NodeIdentity,
   parseVolumeSpec,
   type StoredVolume,
+  type VolumeList,
+  type VolumeRecord,
   type VolumeRegistry,
   type VolumeSpecRequest,
 } from '../volumes/index.ts'
@@ -32,8 +35,11 @@ export interface NodeVolume {
   stored: StoredVolume
   opened: OpenedKeys | null
   shared: SharedVolume | null
-  /** Why it is not open: 'locked', or what went wrong. */
-  closed: { state: 'locked' | 'damaged'; why: string } | null
+  /**
+   * Why it is not open. 'elsewhere': another node owns it. 'waiting': it is this node's, and the coordinator, who gives the
+   * epoch to open it with, is away.
+   */
+  closed: { state: 'locked' | 'damaged' | 'elsewhere' | 'waiting'; why: string } | null
   /** Target of its exclusive mount. */
   attached: string | null
 }
@@ -57,16 +63,37 @@ export interface VolumesWorld {
   log: Log
   /** The daemon before died of a signal that LMDB brings about on damaged pages: look at them before it maps them. */
   checkViews: boolean
+  /** The cluster's name of a node; null on a node that is in none, whose volumes are all its own. */
+  nameOf: ((node: NodeId) => string) | null
+  /** A volume that was waited for is open: an exclusive mount of it can be served. */
+  opened(volume: NodeVolume): Promise<void>
   /** Let the namespace mount know. */
   announce(
     change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: VolumeNumber },
   ): Promise<void>
 }
 
+/** What a volume that cannot be used answers below its root; its root can always be seen. */
+const BELOW = {
+  locked: 'ENOKEY',
+  damaged: 'EIO',
+  elsewhere: 'ENODEV',
+  waiting: 'EAGAIN',
+} as const satisfies Record<NonNullable<NodeVolume['closed']>['state'], AbsentVolume['code']>
+
+/** Who owns a volume; before its first life, the node that makes it. */
+function ownerIn({ owner, copies }: VolumeRecord): NodeId | null {
+  return owner ?? copies[0]?.node ?? null
+}
+
 /** The volumes of this node: opened at the start, created, resized, locked, deleted. */
 export class Volumes {
   readonly #world: VolumesWorld
   readonly #volumes = new Map<VolumeId, NodeVolume>()
+  /** Being made here, and not yet among the others. */
+  readonly #making = new Set<VolumeId>()
+  /** Deleted here in this life of the daemon: a list that was asked for before may still have them. */
+  readonly #deleted = new Set<VolumeId>()
   /** Records of the coordinator that this build cannot read: their volumes are not shown and not touched. */
   readonly unreadable: { record: string; why: string; newer: boolean }[] = []
 
@@ -98,25 +125,77 @@ export class Volumes {
 
   /**
    * Open every volume of this node that its own key opens; finish deletions that a crash cut short, and take away what was
-   * being made: nobody was told of it.
+   * being made: nobody was told of it. Those of other nodes are shown.
    */
-  async openAll(): Promise<void> {
-    const { volumes, unreadable } = await this.#world.registry.list()
-    for (const { key, error } of unreadable) {
-      this.unreadable.push({
-        record: key,
-        why: messageOf(error),
-        newer: codeOf(error) === 'ENOTSUP',
-      })
-      this.#world.log.error({ op: 'open', record: key, error: messageOf(error) }, 'record not read')
-    }
-    for (const stored of volumes) {
-      if (stored.record.state !== 'ready') {
+  async openAll(list: VolumeList): Promise<void> {
+    this.#cannotRead(list)
+    for (const stored of list.volumes) {
+      if (!this.#isOurs(stored.record)) {
+        if (stored.record.state === 'ready') this.#show(stored)
+      } else if (stored.record.state === 'ready') {
+        await this.#openStored(stored, { kind: 'node' })
+      } else {
         await this.#destroy(stored)
-        continue
       }
-      await this.#openStored(stored, { kind: 'node' })
     }
+  }
+
+  /** Show volumes while the coordinator is away. None can be opened: that takes an epoch, which only the coordinator gives. */
+  showAll(remembered: readonly StoredVolume[], why: string): void {
+    for (const stored of remembered) {
+      const volume = this.#show(stored)
+      if (this.#isOurs(stored.record)) volume.closed = { state: 'waiting', why }
+    }
+  }
+
+  /** What the coordinator has now: other nodes' volumes come, change and go; those that were waited for are opened. */
+  async adopt(list: VolumeList): Promise<void> {
+    this.#cannotRead(list)
+    for (const stored of list.volumes) {
+      const { id, state } = stored.record
+      const known = this.#volumes.get(id)
+      if (known) await this.#renew(known, stored)
+      else if (state === 'ready' && !this.#making.has(id) && !this.#deleted.has(id)) {
+        const volume = this.#show(stored)
+        if (this.#isOurs(stored.record)) await this.#openLate(volume, stored)
+        else await this.#announceAbsent(volume)
+      }
+    }
+    const there = new Set(list.volumes.map(({ record }) => record.id))
+    for (const volume of this.all()) {
+      const isGone = volume.closed?.state === 'elsewhere' && !there.has(volume.stored.record.id)
+      if (isGone) await this.#forget(volume)
+    }
+  }
+
+  isElsewhere(volume: NodeVolume): boolean {
+    return volume.closed?.state === 'elsewhere'
+  }
+
+  /** Name of the node that owns it; null on a node that is in no cluster. */
+  ownerOf({ stored: { record } }: NodeVolume): string | null {
+    const { nameOf } = this.#world
+    const owner = ownerIn(record)
+    return nameOf === null || owner === null ? null : nameOf(owner)
+  }
+
+  /** @throws FsError ENODEV for a volume of another node, naming it; EAGAIN while the coordinator is away */
+  mustBeHere(volume: NodeVolume, op: string): void {
+    const { name } = volume.stored.record
+    if (volume.closed?.state === 'elsewhere') {
+      throw new FsError('ENODEV', op, {
+        volume: name,
+        message: `volume ${name} is on another node: ${volume.closed.why}`,
+        next: `do it on that node, ${this.ownerOf(volume)}`,
+      })
+    }
+    if (volume.closed?.state !== 'waiting') return
+    throw new FsError('EAGAIN', op, {
+      volume: name,
+      retry: 'later',
+      message: `volume ${name} is not open yet: ${volume.closed.why}`,
+      next: 'weft cluster status shows the coordinator; the volume opens by itself when that is back',
+    })
   }
 
   /** @param beside kept in the step that makes the volume one that stays */
@@ -135,8 +214,15 @@ export class Volumes {
       places: [{ node: identity.id, drive: drive.id }],
       makeKeys: (id) => keys.createKeys(id, extra),
     })
-    const volume = await this.#make(created, owner, beside)
-    this.#volumes.set(created.record.id, volume)
+    const { id } = created.record
+    this.#making.add(id)
+    let volume: NodeVolume
+    try {
+      volume = await this.#make(created, owner, beside)
+      this.#volumes.set(id, volume)
+    } finally {
+      this.#making.delete(id)
+    }
     await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
     return volume
   }
@@ -206,6 +292,7 @@ export class Volumes {
   /** @param beside kept in the step that makes an end of the volume */
   async delete(nameOrId: string, beside?: Beside): Promise<void> {
     const volume = this.find(nameOrId)
+    this.mustBeHere(volume, 'volume.delete')
     const { id, name, number } = volume.stored.record
     if (volume.attached) {
       throw new FsError('EBUSY', 'delete', {
@@ -215,10 +302,12 @@ export class Volumes {
     }
     const stored = await this.#world.registry.markDeleting(id, beside)
     this.#volumes.delete(id)
+    this.#deleted.add(id)
     await this.#world.announce({ gone: number })
     if (volume.shared) {
-      volume.shared.state = VOLUME_STATE.deleting
+      // Before its state says so: what is not settled yet could not be any more, and closing waits for that.
       await this.#world.engine.call('close', { number, clean: false })
+      volume.shared.state = VOLUME_STATE.deleting
     }
     if (volume.opened) wipeOpened(volume.opened)
     await this.#destroy(stored)
@@ -227,6 +316,7 @@ export class Volumes {
   /** Take the keys out of memory; the volume stays visible and answers ENOKEY. */
   async lock(nameOrId: string): Promise<NodeVolume> {
     const volume = this.find(nameOrId)
+    this.mustBeHere(volume, 'key.lock')
     const { number, name } = volume.stored.record
     if (volume.attached) {
       throw new FsError('EBUSY', 'lock', {
@@ -250,6 +340,7 @@ export class Volumes {
     holder: Exclude<KeyHolder, { kind: 'opened' }>,
   ): Promise<NodeVolume> {
     const volume = this.find(nameOrId)
+    this.mustBeHere(volume, 'key.unlock')
     if (volume.shared) return volume
     const opened = await this.#world.keys.open(volume.stored.record, holder)
     await this.#openWith(volume, opened)
@@ -280,6 +371,7 @@ export class Volumes {
 
   usable(volume: NodeVolume): SharedVolume {
     if (volume.shared) return volume.shared
+    this.mustBeHere(volume, 'volume')
     const { name } = volume.stored.record
     const locked = volume.closed?.state === 'locked'
     throw new FsError(locked ? 'ENOKEY' : 'EIO', 'volume', {
@@ -348,8 +440,7 @@ export class Volumes {
       if (volume.shared) {
         volumes.push({ opening: this.opening(volume), writes: volume.attached === null })
       } else {
-        const code = volume.closed?.state === 'locked' ? 'ENOKEY' : 'EIO'
-        absent.push({ number, name, code })
+        absent.push({ number, name, code: BELOW[volume.closed?.state ?? 'damaged'] })
       }
     }
     return { volumes, absent }
@@ -372,6 +463,65 @@ export class Volumes {
     return settled
   }
 
+  #isOurs(record: VolumeRecord): boolean {
+    return this.#world.nameOf === null || ownerIn(record) === this.#world.identity.id
+  }
+
+  #cannotRead({ unreadable }: VolumeList): void {
+    this.unreadable.length = 0
+    for (const { key, error } of unreadable) {
+      const why = messageOf(error)
+      this.unreadable.push({ record: key, why, newer: codeOf(error) === 'ENOTSUP' })
+      this.#world.log.error({ op: 'open', record: key, error: why }, 'record not read')
+    }
+  }
+
+  /** A volume that this node does not have open, and whose name it shows. */
+  #show(stored: StoredVolume): NodeVolume {
+    const volume: NodeVolume = { stored, opened: null, shared: null, closed: null, attached: null }
+    const why = `node ${this.ownerOf(volume) ?? 'nobody'} owns it`
+    volume.closed = { state: 'elsewhere', why }
+    this.#volumes.set(stored.record.id, volume)
+    return volume
+  }
+
+  /** What this node does not have open is as the coordinator says; what it has open, it says itself. */
+  async #renew(volume: NodeVolume, stored: StoredVolume): Promise<void> {
+    const isReady = stored.record.state === 'ready'
+    if (volume.closed?.state === 'waiting' && this.#isOurs(stored.record)) {
+      if (isReady) await this.#openLate(volume, stored)
+      else await this.#destroy(stored)
+    } else if (volume.closed?.state === 'elsewhere') {
+      volume.stored = stored
+    } else return
+    if (!isReady) await this.#forget(volume)
+  }
+
+  async #openLate(volume: NodeVolume, stored: StoredVolume): Promise<void> {
+    volume.stored = stored
+    let opened: OpenedKeys | null = null
+    try {
+      opened = await this.#world.keys.open(stored.record, { kind: 'node' })
+    } catch (error) {
+      volume.closed = { state: 'locked', why: messageOf(error) }
+    }
+    if (opened) await this.#openWith(volume, opened)
+    if (volume.shared) await this.#world.opened(volume)
+    else await this.#announceAbsent(volume)
+  }
+
+  async #announceAbsent({ stored: { record }, closed }: NodeVolume): Promise<void> {
+    const { number, name } = record
+    await this.#world.announce({
+      absent: { number, name, code: BELOW[closed?.state ?? 'damaged'] },
+    })
+  }
+
+  async #forget({ stored: { record } }: NodeVolume): Promise<void> {
+    this.#volumes.delete(record.id)
+    await this.#world.announce({ gone: record.number })
+  }
+
   async #openStored(stored: StoredVolume, holder: { kind: 'node' }): Promise<void> {
     const volume: NodeVolume = { stored, opened: null, shared: null, closed: null, attached: null }
     this.#volumes.set(stored.record.id, volume)
@@ -388,8 +538,10 @@ export class Volumes {
   async #openWith(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
     const { registry, identity, engine, log } = this.#world
     const { id, name } = volume.stored.record
+    let hasEpoch = false
     try {
       volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
+      hasEpoch = true
       volume.opened = opened
       volume.shared = new SharedVolume()
       volume.shared.sizeBytes = volume.stored.record.spec.sizeBytes
@@ -401,7 +553,9 @@ export class Volumes {
       volume.closed = null
     } catch (error) {
       log.error({ op: 'open', volume: name, error: messageOf(error) }, 'volume cannot be opened')
-      volume.closed = { state: 'damaged', why: messageOf(error) }
+      // Of a cluster's coordinator that went away in between: asked again.
+      const isWaiting = !hasEpoch && this.#world.nameOf !== null && codeOf(error) !== 'ENOENT'
+      volume.closed = { state: isWaiting ? 'waiting' : 'damaged', why: messageOf(error) }
       volume.opened = null
       volume.shared = null
       wipeOpened(opened)

@@ -17,7 +17,9 @@ export class Namespace {
   readonly #volumes: ReadonlyMap<VolumeNumber, VolumeFs>
   readonly #absent: ReadonlyMap<VolumeNumber, AbsentVolume>
   readonly #requests: RootRequests
-  readonly #since: { sec: number; nsec: number }
+  readonly #clock: Clock
+  /** When a volume last came or went: the kernel keeps a listing of the root while its mtime is the same. */
+  #since: { sec: number; nsec: number }
 
   constructor(
     volumes: ReadonlyMap<VolumeNumber, VolumeFs>,
@@ -28,7 +30,13 @@ export class Namespace {
     this.#volumes = volumes
     this.#absent = absent
     this.#requests = requests
+    this.#clock = clock
     this.#since = clock.now()
+  }
+
+  /** A volume has come or gone, without the kernel's doing. Source: linux fs/fuse/readdir.c, fuse_readdir_cached. */
+  changed(): void {
+    this.#since = this.#clock.now()
   }
 
   find(name: Buffer): VolumeFs | AbsentVolume | undefined {

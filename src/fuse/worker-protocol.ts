@@ -17,11 +17,14 @@ export interface ServedVolume {
   writes: boolean
 }
 
-/** A volume that is shown at the root and answers nothing below it: locked (ENOKEY), or damaged (EIO). */
+/**
+ * A volume that is shown at the root and answers nothing below it: locked (ENOKEY), damaged (EIO), of another node (ENODEV),
+ * or not open yet (EAGAIN).
+ */
 export interface AbsentVolume {
   number: VolumeNumber
   name: string
-  code: 'ENOKEY' | 'EIO'
+  code: 'ENOKEY' | 'EIO' | 'ENODEV' | 'EAGAIN'
 }
 
 /** What a mount's worker thread is started with. */

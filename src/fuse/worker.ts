@@ -49,6 +49,7 @@ class MountWorker {
   readonly #clock = systemClock()
   readonly #volumes = new Map<VolumeNumber, VolumeFs>()
   readonly #absent = new Map<VolumeNumber, AbsentVolume>()
+  readonly #namespace: Namespace | null
   readonly #session: FuseSession
   readonly #reader: RequestReader
   readonly #secondReader: SecondReader
@@ -80,13 +81,14 @@ class MountWorker {
       rmdir: (name, uniqueLo, uniqueHi) =>
         this.#tell({ kind: 'rmdir', name, fd: reader.fd, uniqueLo, uniqueHi }),
     }
+    this.#namespace =
+      start.exclusive === null
+        ? new Namespace(this.#volumes, this.#absent, requests, this.#clock)
+        : null
     this.#session = new FuseSession({
       volume: (number) => this.#volumes.get(number),
       absent: (number) => this.#absent.get(number),
-      namespace:
-        start.exclusive === null
-          ? new Namespace(this.#volumes, this.#absent, requests, this.#clock)
-          : null,
+      namespace: this.#namespace,
       exclusive: start.exclusive,
       locks: start.ownLocks ? new Locks(() => reader.fd) : null,
       sync: (volume, ino, uniqueLo, uniqueHi) => {
@@ -253,6 +255,7 @@ class MountWorker {
     switch (message.kind) {
       case 'add':
         this.#add(message.served)
+        this.#namespace?.changed()
         return
       case 'absent': {
         const { number } = message.volume
@@ -260,11 +263,13 @@ class MountWorker {
         if (volume?.writes) volume.giveUp()
         this.#drop(number)
         this.#absent.set(number, message.volume)
+        this.#namespace?.changed()
         return
       }
       case 'remove':
         this.#drop(message.number)
         this.#absent.delete(message.number)
+        this.#namespace?.changed()
         return
       case 'role': {
         const volume = this.#volumes.get(message.number)

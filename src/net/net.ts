@@ -41,6 +41,8 @@ export interface NetOptions {
   readonly bootstrap: readonly string[]
   /** Asked at each handshake and each call of a guest or member; null is refused. */
   readonly admit: (key: PeerKey) => Role | null
+  /** Why `admit` refuses a key, for the log. */
+  readonly refusalOf?: (key: PeerKey) => string
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -296,7 +298,7 @@ export class Net {
   /** Why this peer may not have one more connection; '' when it may. */
   #refusalOf(key: PeerKey): string {
     const role = this.#options.admit(key)
-    if (!role) return 'not a member'
+    if (!role) return this.#options.refusalOf?.(key) || 'not a member'
     const known = this.#peers.get(key)
     if (known && known.connections >= limits.netConnectionsPerPeerMax) return 'too many connections'
     const isNewGuest = role === 'guest' && !known

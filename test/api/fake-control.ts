@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import type {
   ApiServer,
+  ClusterInfo,
   FsckReport,
+  InviteInfo,
   JobInfo,
   KeyList,
   KeySlotInfo,
@@ -33,6 +35,7 @@ export interface FakeNode {
   close(): Promise<void>
 }
 
+const CLUSTER_ID = 'f'.repeat(32)
 const WHEN = '2026-01-02T03:04:05.000Z'
 export const NODE_ID = 'a'.repeat(32)
 
@@ -111,6 +114,7 @@ export async function fakeNode(): Promise<FakeNode> {
           program: '/opt/weft/dist/main.js',
         },
         node: { id: NODE_ID },
+        cluster: null,
         mounts,
         volumes: [...volumes.values()],
         drives: await drives(),
@@ -286,6 +290,40 @@ export async function fakeNode(): Promise<FakeNode> {
         }
       },
     },
+    cluster: {
+      async status() {
+        said('cluster.status')
+        return clusterInfo()
+      },
+      async create(request) {
+        said('cluster.create', request)
+        return { id: CLUSTER_ID, name: request.name, node: 'node1', addresses: ['10.0.0.1:9338'] }
+      },
+      async join(request) {
+        said('cluster.join', request)
+        return { id: CLUSTER_ID, name: 'lab', node: 'node1', addresses: ['10.0.0.1:9338'] }
+      },
+      async invite(asked) {
+        said('cluster.invite', asked)
+        return { ...invite(), usesLeft: asked.uses ?? 1, line: 'weft1:line-of-an-invite' }
+      },
+      async invites() {
+        said('cluster.invites')
+        return [invite()]
+      },
+      async revoke(id) {
+        said('cluster.revoke', id)
+        return { ...invite(), state: 'revoked' }
+      },
+      async nodes() {
+        said('cluster.nodes')
+        return clusterInfo().nodes
+      },
+      async remove(name, options) {
+        said('cluster.remove', [name, options])
+        return { id: NODE_ID, name, reason: options.reason ?? '', removedAt: WHEN, keyEpoch: 2 }
+      },
+    },
     jobs: {
       async list() {
         said('jobs.list')
@@ -385,6 +423,49 @@ function slot(id: string, kind: KeySlotInfo['kind'], name: string): KeySlotInfo 
   }
 }
 
+function invite(): InviteInfo {
+  return {
+    id: 'e'.repeat(32),
+    state: 'live',
+    usesLeft: 1,
+    usedBy: [],
+    createdAt: WHEN,
+    createdBy: NODE_ID,
+    expiresAt: WHEN,
+  }
+}
+
+/** Of two nodes; the other one is down. */
+export function clusterInfo(): ClusterInfo {
+  const about = { state: 'member', joinedAt: WHEN, removedAt: null, reason: '' } as const
+  const self = {
+    ...about,
+    id: NODE_ID,
+    name: 'node1',
+    self: true,
+    domain: 'rack=r1',
+    addresses: ['10.0.0.1:9338'],
+  }
+  const other = { ...about, id: 'c'.repeat(32), name: 'node2', self: false, domain: '' }
+  const nothing = { path: null, rttMs: null, since: null }
+  return {
+    id: CLUSTER_ID,
+    name: 'lab',
+    createdAt: WHEN,
+    generation: 1,
+    keyEpoch: 1,
+    rotating: false,
+    coordinator: { kind: 'embedded', node: NODE_ID },
+    members: { state: 'current', reason: '', count: 2 },
+    node: self,
+    coordinatorState: { place: 'node node1', why: '' },
+    nodes: [
+      { ...self, ...nothing, connection: 'self', why: '' },
+      { ...other, ...nothing, addresses: [], connection: 'down', why: 'refused the connection' },
+    ],
+  }
+}
+
 function detail(name: string, number: number): VolumeDetail {
   return {
     id: String(number).padStart(32, '0'),
@@ -396,6 +477,7 @@ function detail(name: string, number: number): VolumeDetail {
     files: 7,
     repl: 1,
     cos: null,
+    owner: null,
     attached: null,
     createdAt: WHEN,
     spec: `size=100G,repl=1,name=${name}`,

@@ -96,7 +96,7 @@ function labBeside(...args: string[]): { child: ChildProcess; printed: () => str
 
 test('hosts reach each other and nothing else, until they are cut off; each has its own namespace mounted', async () => {
   const before = mountPoints()
-  const lab = await hosts(3, { size: SIZE })
+  const lab = await hosts(3, { size: SIZE, cluster: false })
   try {
     const [a, b, c] = [lab.host(1), lab.host(2), lab.host(3)]
     assert.is((await wires(lab)).length, 6)

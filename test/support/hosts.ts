@@ -14,6 +14,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { joinCluster } from './lab-cluster.ts'
 import { detached, Host, LabError, OWN_DIRECTORIES } from './lab-host.ts'
 import { HOSTS_MAX, Switch } from './lab-switch.ts'
 import { release, startTicksOf } from './namespaces.ts'
@@ -34,6 +35,8 @@ export interface LabOptions {
   readonly size?: string
   /** Directory for the images; default /dev/shm. */
   readonly store?: string
+  /** One cluster of all hosts, the coordinator on the first; default true. */
+  readonly cluster?: boolean
   /** Told what has been done, one line each. */
   readonly progress?: (line: string) => void
 }
@@ -104,7 +107,7 @@ export class Lab {
   }
 
   /**
-   * So many hosts with running nodes, each with its namespace mounted. What is left of a lab of this name that did not get whole,
+   * So many hosts with running nodes in one cluster, each with the namespace mounted. What is left of a lab of this name that did not get whole,
    * or whose wire is gone, is ended first. @throws LabError; what stands by then stays, for a look and for `end`
    */
   static async up(count: number, options: LabOptions = {}): Promise<Lab> {
@@ -113,6 +116,7 @@ export class Lab {
       drives = 1,
       size = '2G',
       store = IN_MEMORY,
+      cluster = true,
       progress = () => {},
     } = options
     if (!NAME.test(name))
@@ -150,6 +154,7 @@ export class Lab {
         }),
       )
       for (const result of done) if (result.status === 'rejected') throw result.reason
+      if (cluster) await joinCluster(lab.hosts, progress)
       write(name, { ...file, whole: true })
       return lab
     })

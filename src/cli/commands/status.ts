@@ -1,4 +1,5 @@
 import type { NodeStatus, Problem } from '../../api/index.ts'
+import { clusterText } from '../cluster-words.ts'
 import type { Command } from '../command.ts'
 import { driveTable, mountTable, volumeTable } from '../listings.ts'
 import { duration, printable } from '../render.ts'
@@ -6,7 +7,10 @@ import { duration, printable } from '../render.ts'
 export const command: Command = {
   examples: [
     ['weft status', 'What runs, what is mounted, what is wrong'],
-    ['weft status --json', 'The same for scripts: daemon.pid, mounts, volumes, drives, problems'],
+    [
+      'weft status --json',
+      'The same for scripts: daemon.pid, cluster, mounts, volumes, drives, problems',
+    ],
   ],
   async run(context) {
     const status = await context.node.get<NodeStatus>('/v1/status')
@@ -16,10 +20,11 @@ export const command: Command = {
 }
 
 function statusText(status: NodeStatus): string {
-  const { version, home, daemon, mounts, volumes, drives, problems } = status
+  const { version, home, daemon, cluster, mounts, volumes, drives, problems } = status
   const parts = [
     `weft ${version} on ${home}, daemon pid ${daemon.pid}, up ${duration(daemon.uptimeSeconds)}\n`,
   ]
+  if (cluster !== null) parts.push(clusterText(cluster))
   parts.push(
     mounts.length === 0
       ? 'nothing is mounted: weft mount /mnt/weft\n'

@@ -1,0 +1,458 @@
+import { join } from 'node:path'
+import type { MemberStatus } from '../api/index.ts'
+import {
+  background,
+  type Clock,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type NodeId,
+  type PeerKey,
+  type Random,
+} from '../base/index.ts'
+import {
+  type Authority,
+  answerJoin,
+  type ClusterRecord,
+  formatAddress,
+  JOIN_SERVICE,
+  MEMBERS_SERVICE,
+  type Member,
+  Membership,
+  type MembershipChange,
+  parseAddress,
+  readCache,
+  restateMember,
+  type Self,
+} from '../cluster/index.ts'
+import {
+  type Coordinator,
+  generationGuarded,
+  openEmbeddedCoordinator,
+  openEtcdCoordinator,
+  RemoteCoordinator,
+  type ServedCoordinator,
+  serveCoordinator,
+} from '../coordinator/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import type { Net, PeerStatus } from '../net/index.ts'
+import { ClusterCoordinator } from './cluster-coordinator.ts'
+import { addressesOf, type Network, readNetwork } from './cluster-network.ts'
+
+export interface ClusterWorld {
+  readonly home: string
+  readonly self: Self
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+}
+
+/** RPC service of the node that has the embedded coordinator, for members. */
+const COORDINATOR_SERVICE = 'coordinator'
+/** A member tells another who belongs to the cluster: the body is what MEMBERS_SERVICE answers. */
+const TELL_SERVICE = 'cluster.tell'
+
+const CALL_MS = 5000
+/** To a node that is being removed: it may be away for good. */
+const PARTING_MS = 2000
+const removedWords = 'this node was removed from the cluster'
+/** A port that another program has may be free later. */
+const LISTEN_AGAIN_MS = 5000
+
+/**
+ * This node's part in its cluster: peers as channels, who they are, and the coordinator, wherever it is. Open it for a home
+ * that is in a cluster only; nothing here waits for a peer, so a node starts also when it is alone.
+ */
+export class ClusterMember {
+  readonly coordinator: ClusterCoordinator
+  readonly membership: Membership
+  readonly #world: ClusterWorld
+  readonly #network: Network
+  #net: Net | null = null
+  /** Why this node listens nowhere; '' when it does. */
+  #notListening = ''
+  #embedded: Coordinator | null = null
+  #served: ServedCoordinator | null = null
+  /** Removed a moment ago, and not yet told so. */
+  readonly #parting = new Set<string>()
+  readonly #reached = new Set<() => void>()
+  /** Nobody is asked before this node is whole; rejected when it will not be. */
+  readonly #whole: Promise<void>
+  #isWhole: () => void = () => {}
+  #isNot: (error: unknown) => void = () => {}
+  /** Another node's coordinator or etcd, open or being opened. */
+  #inner: Coordinator | null = null
+  #cancelListen = () => {}
+  #closed = false
+
+  /** @returns null when the home is in no cluster. @throws as readCache, readNetwork; what the embedded coordinator throws */
+  static async open(world: ClusterWorld): Promise<ClusterMember | null> {
+    const cached = readCache(world.home, systemDisk, world.self)
+    if (cached === null) return null
+    const member = new ClusterMember(world)
+    try {
+      await member.#start(cached.view.record)
+      member.#isWhole()
+      return member
+    } catch (error) {
+      member.#isNot(error)
+      await member.close()
+      throw error
+    }
+  }
+
+  private constructor(world: ClusterWorld) {
+    this.#world = world
+    this.#network = readNetwork(world.home, systemDisk)
+    this.#whole = new Promise((resolve, reject) => {
+      this.#isWhole = resolve
+      this.#isNot = reject
+    })
+    // The first one to wait for it hears of it.
+    this.#whole.catch(() => {})
+    this.coordinator = new ClusterCoordinator(
+      () => this.#openCoordinator(),
+      (error) => this.#explained(error),
+    )
+    const { home, self, clock, random, log } = world
+    const { coordinator } = this
+    const membership = Membership.open({
+      home,
+      disk: systemDisk,
+      self,
+      coordinator,
+      clock,
+      random,
+      log,
+    })
+    if (membership === null) throw new FsError('ENOENT', 'cluster.open', { home })
+    this.membership = membership
+  }
+
+  get record(): ClusterRecord {
+    return this.membership.record
+  }
+
+  get authority(): Authority {
+    const { self, clock, random, log } = this.#world
+    const generationSeen = () => this.record.generation
+    return { coordinator: this.coordinator, self, clock, random, log, generationSeen }
+  }
+
+  /** Whether this node has the cluster's coordinator. */
+  get hasCoordinator(): boolean {
+    const { coordinator } = this.record
+    return coordinator.kind === 'embedded' && coordinator.node === this.#world.self.id
+  }
+
+  /** In words, for a node that may have been removed since. */
+  nameOf(id: NodeId): string {
+    const member = this.membership.member(id)
+    const removal = this.membership.removals().find(({ node }) => node === id)
+    return member?.name ?? removal?.name ?? id
+  }
+
+  /** Where the coordinator is, and why it does not answer; '' when it does, as far as is known without asking. */
+  coordinatorState(): { place: string; why: string } {
+    const { coordinator } = this.record
+    if (this.membership.self === null) {
+      return { place: 'no place that this node may ask', why: removedWords }
+    }
+    if (coordinator.kind === 'etcd') {
+      const why = this.#staleness()
+      return { place: `etcd at ${coordinator.endpoints.join(', ')}`, why }
+    }
+    const place = `node ${this.nameOf(coordinator.node)}`
+    if (this.hasCoordinator) return { place, why: this.#staleness() }
+    const status = this.peer(coordinator.node)
+    if (status?.connected) return { place, why: this.#staleness() }
+    const reason = this.#notListening || status?.lastError || 'no connection to it yet'
+    return { place, why: `${place} is not reachable: ${reason}` }
+  }
+
+  /** Why the members are as last known; '' when they are as the coordinator has them. */
+  #staleness(): string {
+    const { freshness } = this.membership
+    return freshness.state === 'cached' ? freshness.reason : ''
+  }
+
+  peer(id: NodeId): PeerStatus | null {
+    const key = this.membership.member(id)?.signKey
+    return this.#net?.peers().find((peer) => peer.key === key) ?? null
+  }
+
+  /** How this node reaches another one; nothing is asked. */
+  statusOf(id: NodeId): MemberStatus {
+    const nothing = { path: null, rttMs: null, since: null, why: '' }
+    if (id === this.#world.self.id) return { ...nothing, connection: 'self' }
+    if (this.membership.isRemoved(id)) return { ...nothing, connection: 'removed' }
+    if (this.membership.self === null) return { ...nothing, connection: 'down', why: removedWords }
+    const peer = this.peer(id)
+    if (peer === null) {
+      const why = this.#notListening || 'no address of it is known'
+      return { ...nothing, connection: 'down', why }
+    }
+    const since = new Date(peer.since.sec * 1000 + peer.since.nsec / 1e6).toISOString()
+    const { connected, path, rttMs, lastError } = peer
+    if (connected) return { connection: 'up', path, rttMs, since, why: '' }
+    return {
+      connection: 'down',
+      path: null,
+      rttMs: null,
+      since,
+      why: lastError || 'no answer yet',
+    }
+  }
+
+  get notListening(): string {
+    return this.#notListening
+  }
+
+  /** Called when a member has been reached that was not: what was waited for may work now. @returns cancel */
+  onReached(listener: () => void): () => void {
+    this.#reached.add(listener)
+    return () => this.#reached.delete(listener)
+  }
+
+  /**
+   * A removal, told to the removed node before its channel ends: from then on nobody lets it in, and it could not ask why.
+   * @param remove makes the removal
+   */
+  async parting<T>(id: NodeId, remove: () => Promise<T>): Promise<T> {
+    const key = this.membership.member(id)?.signKey
+    if (key === undefined) return await remove()
+    this.#parting.add(key)
+    try {
+      const removed = await remove()
+      await this.membership.refresh()
+      await this.#net
+        ?.call(key as PeerKey, TELL_SERVICE, this.membership.memberList(), {
+          deadlineMs: PARTING_MS,
+        })
+        .catch((error: unknown) => this.#logged('cluster.tell', error))
+      return removed
+    } finally {
+      this.#parting.delete(key)
+      if (this.membership.isRemoved(id)) this.#net?.drop(key as PeerKey)
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#cancelListen()
+    this.#served?.close()
+    // First: what is on its way to it would be tried again until its deadline.
+    await this.#inner?.close()
+    await Promise.all([this.#net?.close(), this.membership.close(), this.coordinator.close()])
+    await this.#embedded?.close()
+  }
+
+  async #start({ coordinator }: ClusterRecord): Promise<void> {
+    const { home, self, clock, random, log } = this.#world
+    if (coordinator.kind === 'embedded' && coordinator.node === self.id) {
+      this.#embedded = await openEmbeddedCoordinator(join(home, 'coordinator'))
+      this.#served = await serveCoordinator(this.#embedded, { clock, random })
+    }
+    this.membership.onChange((change) => this.#changed(change))
+    if (this.membership.self === null) {
+      log.error({ op: 'cluster.open' }, 'this node was removed from its cluster')
+      return
+    }
+    await this.#listen()
+    this.#restate().catch((error: unknown) => this.#logged('cluster.restate', error))
+  }
+
+  /** The cluster's coordinator, guarded. Ends within a few seconds. */
+  async #openCoordinator(): Promise<Coordinator> {
+    await this.#whole
+    const { generation } = this.record
+    if (this.membership.self === null) throw this.#removed()
+    const guard = { generationMin: generation }
+    if (this.#embedded !== null) return generationGuarded(this.#embedded, guard)
+    const inner = await this.#openInner()
+    this.#inner = inner
+    try {
+      return await generationGuarded(inner, guard)
+    } catch (error) {
+      await inner.close()
+      throw error
+    }
+  }
+
+  #removed(): FsError {
+    return new FsError('EACCES', 'coordinator.open', {
+      message: `this node was removed from the cluster ${this.record.name}: no member lets it in any more`,
+      next: 'to join again, begin with an empty home: weft --home DIR up',
+    })
+  }
+
+  /** Nobody answered: the channel to that node says why. Whether a change was made stays open then. */
+  #explained(error: unknown): unknown {
+    if (this.membership.self === null) return this.#removed()
+    const isSilence = error instanceof FsError && ['ETIMEDOUT', 'EIO'].includes(error.code)
+    const { place, why } = this.coordinatorState()
+    if (!isSilence || this.#embedded !== null || why === '') return error
+    return new FsError(error.code, error.op, {
+      cause: error,
+      retry: 'later',
+      message: `the coordinator (${place}) does not answer: ${why}`,
+      next: 'weft cluster status shows it; try again when it is back, and look first whether it was done',
+    })
+  }
+
+  async #openInner(): Promise<Coordinator> {
+    const { clock } = this.#world
+    const { coordinator: place, name } = this.record
+    if (place.kind === 'etcd') {
+      const { endpoints } = place
+      return await openEtcdCoordinator({ endpoints, prefix: `weft/${name}/`, clock })
+    }
+    const key = this.membership.member(place.node)?.signKey
+    return new RemoteCoordinator({
+      name: this.nameOf(place.node),
+      clock,
+      call: (body, options) => this.#call(key, COORDINATOR_SERVICE, body, options),
+    })
+  }
+
+  async #call(
+    key: string | undefined,
+    service: string,
+    body: Buffer,
+    options: { deadlineMs: number; signal?: AbortSignal },
+  ): Promise<Buffer> {
+    if (this.#net === null || key === undefined) {
+      const why = this.#notListening || 'its node is no member'
+      throw new FsError('EHOSTUNREACH', 'cluster.call', { message: why, retry: 'later' })
+    }
+    return await this.#net.call(key as PeerKey, service, body, options)
+  }
+
+  /** Opens the net; what cannot be opened now is tried again. */
+  async #listen(): Promise<void> {
+    const { self, clock, random, log } = this.#world
+    // Loaded here and not at the top: hyperswarm takes a fifth of a second, and a node that is alone needs none of it.
+    const { Net } = await import('../net/index.ts')
+    const others = this.#others()
+    const net = new Net({
+      keyPair: self.keys.sign,
+      listen: this.#network.listen,
+      advertise: addressesOf(this.#network),
+      topic: this.membership.topic,
+      bootstrap: others.flatMap(({ addresses }) => addresses.map(formatAddress)),
+      admit: (key) => this.membership.admit(key) ?? (this.#parting.has(key) ? 'guest' : null),
+      refusalOf: (key) => this.membership.refusalOf(key),
+      clock,
+      random,
+      log,
+    })
+    this.#serve(net)
+    net.onPeer(({ key, up }) => {
+      if (up) this.#peerUp(key)
+    })
+    try {
+      await net.open()
+    } catch (error) {
+      this.#notListening = `this node cannot listen: ${messageOf(error)}`
+      log.error({ op: 'cluster.listen', error: messageOf(error) }, 'no peer can be reached')
+      if (this.#closed) return
+      this.#cancelListen = clock.after(LISTEN_AGAIN_MS, () => {
+        this.#listen().catch(background(log, 'cluster.listen'))
+      })
+      return
+    }
+    if (this.#closed) return await net.close()
+    this.#notListening = ''
+    this.#net = net
+    for (const member of others) this.#dial(member)
+  }
+
+  #serve(net: Net): void {
+    const { authority } = this
+    const control = { lane: 'control' } as const
+    net.serve(JOIN_SERVICE, ({ body, peer }) => answerJoin(authority, body, peer), {
+      ...control,
+      guests: true,
+    })
+    net.serve(MEMBERS_SERVICE, async () => this.membership.memberList(), control)
+    net.serve(
+      TELL_SERVICE,
+      async ({ body }) => {
+        this.membership.learn(body)
+        return Buffer.alloc(0)
+      },
+      control,
+    )
+    const served = this.#served
+    if (served !== null) {
+      net.serve(
+        COORDINATOR_SERVICE,
+        ({ peer, body, signal }) => served.answer(peer, body, signal),
+        control,
+      )
+    }
+  }
+
+  #others(): Member[] {
+    return this.membership.members().filter(({ node }) => node !== this.#world.self.id)
+  }
+
+  #dial({ signKey, addresses }: Member): void {
+    this.#net?.addresses(signKey as PeerKey, addresses.map(formatAddress))
+  }
+
+  #changed({ joined, removed, restated }: MembershipChange): void {
+    if (removed.includes(this.#world.self.id)) {
+      this.#world.log.error({ op: 'cluster.removed' }, 'this node was removed from its cluster')
+      // Not before the answer to whoever told us is out.
+      this.#world.clock.after(PARTING_MS, () => {
+        const net = this.#net
+        this.#net = null
+        net?.close().catch(background(this.#world.log, 'cluster.close'))
+      })
+      return
+    }
+    for (const { node, signKey } of this.membership.removals()) {
+      const isNews = removed.includes(node) && !this.#parting.has(signKey)
+      if (isNews) this.#net?.drop(signKey as PeerKey)
+    }
+    for (const id of [...joined, ...restated]) {
+      const member = this.membership.member(id)
+      if (member !== null && id !== this.#world.self.id) this.#dial(member)
+    }
+  }
+
+  #peerUp(key: PeerKey): void {
+    for (const reached of this.#reached) reached()
+    if (this.membership.freshness.state === 'current') return
+    this.#learn(key).catch((error: unknown) => this.#logged('cluster.learn', error))
+  }
+
+  /** The coordinator first; while it is away, what a peer knows of the members is better than nothing. */
+  async #learn(key: PeerKey): Promise<void> {
+    if (this.membership.admit(key) !== 'member') return
+    try {
+      await this.membership.refresh()
+      await this.#restate()
+    } catch (error) {
+      this.#logged('cluster.refresh', error)
+      const options = { deadlineMs: CALL_MS }
+      this.membership.learn(await this.#call(key, MEMBERS_SERVICE, Buffer.alloc(0), options))
+    }
+  }
+
+  /** A machine's addresses may have changed since it said them. */
+  async #restate(): Promise<void> {
+    await this.#whole
+    const addresses = addressesOf(this.#network).map(parseAddress)
+    const said = this.membership.self?.addresses.map(formatAddress).join()
+    if (said === addresses.map(formatAddress).join()) return
+    await restateMember(this.authority, { addresses })
+  }
+
+  #logged(op: string, error: unknown): void {
+    if (isBug(error)) throw error
+    this.#world.log.warn({ op, error: messageOf(error) }, 'not done')
+  }
+}
