@@ -25,17 +25,14 @@ export async function runDaemon(options: {
   // A worker that blocks in read cannot be joined, so this process leaves by signal (measured: exit may hang).
   const leave = () => process.kill(process.pid, 'SIGKILL')
   keeper.onLost(leave)
-  const node = await Node.start({
-    ...options,
-    log,
-    keeper,
-    leave,
-    onDeath: (error) => {
-      const stack = error instanceof Error ? error.stack : messageOf(error)
-      log.error({ op: 'thread', stack }, 'a thread died; the daemon ends and is started anew')
-      leave()
-    },
-  })
+  const onDeath = (error: unknown) => {
+    const stack = error instanceof Error ? error.stack : messageOf(error)
+    log.error({ op: 'thread', stack }, 'a thread died; the daemon ends and is started anew')
+    leave()
+  }
+  // This thread too: Node's own end would wait for the workers, and they for the kernel, for ever.
+  process.on('uncaughtException', onDeath)
+  const node = await Node.start({ ...options, log, keeper, leave, onDeath })
   await new Promise<void>((resolve) => keeper.onPleaseStop(resolve))
   const cancel = systemClock().after(STOP_MS, () => {
     log.error({ op: 'stop' }, `not settled within ${STOP_MS} ms; what was accepted is replayed`)

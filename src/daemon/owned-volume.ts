@@ -51,6 +51,8 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
     settle.resolve = resolve
     settle.reject = reject
   })
+  // Nobody may have asked yet.
+  owned.catch(() => {})
   const opened = async (
     { epoch }: { epoch: VolumeLog['epoch'] },
     head: { seq: number },

@@ -91,7 +91,6 @@ export class PortReplicas implements Replicas {
  * @param owned rejects when the volume could not be taken over: the engine is closed then, and whoever asked is told
  */
 export function serveReplicas(port: MessagePort, owned: Promise<Replicas>): void {
-  owned.catch(() => {})
   const answer = async (question: Question): Promise<number> => {
     const replicas = await owned
     if (question.op === 'putChunk') return await replicas.putChunk(question.chunk, question.drive)
