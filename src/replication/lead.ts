@@ -1,4 +1,4 @@
-import type { ChunkId, Clock, Log, RecordSeq, VolumeId } from '../base/index.ts'
+import type { ChunkId, Log, RecordSeq, VolumeId } from '../base/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import type { Copy, LedLog } from './copy.ts'
 import type { OwnLog } from './follower.ts'
@@ -27,7 +27,6 @@ export interface OpenedLog {
 
 export interface LeadWorld extends CandidateWorld {
   readonly volume: VolumeId
-  readonly clock: Clock
   readonly report: Log
   /** Open the volume behind `head` and append the first record of the epoch; nothing is served yet. */
   open(claim: Claim, head: JournalHead): Promise<OpenedLog>
@@ -82,7 +81,7 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
     },
   })
   try {
-    const refused = await establish(owner, opened.first, world)
+    const refused = await establish(owner, opened.first, claimed.promised, world)
     if (!refused) return owner
     owner.stop(refused.words)
     return refused

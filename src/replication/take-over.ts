@@ -3,7 +3,7 @@ import type { JournalHead } from '../journal/index.ts'
 import { commonPlace } from './common-place.ts'
 import type { Copy } from './copy.ts'
 import { type AskCopy, isSilence } from './follower.ts'
-import type { Answer, CopyPlace, Place } from './messages.ts'
+import type { Answer, CopyPlace, Place, Request } from './messages.ts'
 import type { Owner } from './owner.ts'
 import type { RecordedSet, SetStore } from './sets.ts'
 import type { Times } from './times.ts'
@@ -34,6 +34,7 @@ export interface CandidateWorld {
   readonly node: NodeId
   readonly ask: AskCopy
   readonly store: SetStore
+  readonly clock: Clock
   readonly times: Times
 }
 
@@ -125,13 +126,15 @@ function lost(answer: Answer): FsError {
 }
 
 /**
- * The second half: `owner` has the longest log and a first record of its epoch behind it, and ships it. Once at least the
+ * The second half: `owner` has the longest log and a first record of its epoch behind it, and ships it. Those that
+ * promised are waited for a while. Once at least the
  * minimum of copies has that durably they become the set, and only when the lease then holds may the owner serve.
  * @throws FsError of the coordinator, all being open then; the caller stops the owner
  */
 export async function establish(
   owner: Owner,
   first: Place,
+  promised: readonly PromisedLog[],
   { clock, times }: { clock: Clock; times: Times },
 ): Promise<Refused | null> {
   owner.start()
@@ -139,11 +142,11 @@ export async function establish(
   owner.sync(first.seq).catch(() => {})
   const { minimum } = owner.recorded
   const untilMs = clock.monotonicMs() + times.promiseMs
-  const waitsForAll = new Set(owner.recorded.inSync)
+  const waitsForAll = promised.map(({ copy }) => copy.id)
   for (;;) {
     if (owner.end !== null) return refused('outbid', owner.end)
     const holding = owner.holding(first.seq)
-    const all = [...waitsForAll].every((id) => holding.includes(id))
+    const all = waitsForAll.every((id) => holding.includes(id))
     if (holding.length >= minimum && (all || clock.monotonicMs() >= untilMs)) {
       if (await recordOnce(owner, holding)) break
     }
@@ -171,23 +174,42 @@ async function recordOnce(
   }
 }
 
+interface Said {
+  readonly copy: CopyPlace
+  readonly answer: Answer
+}
+
+/** What the members say until all have, or the deadline is over, or a moment after as many as the minimum have. */
 async function askMembers(
-  { ask }: CandidateWorld,
-  { copies, inSync }: RecordedSet,
-  request: Parameters<AskCopy>[1],
+  { ask, clock, times }: CandidateWorld,
+  { copies, inSync, minimum }: RecordedSet,
+  request: Request,
   deadlineMs: number,
-) {
+): Promise<Said[]> {
   const members = copies.filter((copy) => inSync.includes(copy.id))
-  const asked = members.map(async (copy) => ({
-    copy,
-    answer: await ask(copy, request, { deadlineMs }),
-  }))
-  const answers = []
-  for (const settled of await Promise.allSettled(asked)) {
-    if (settled.status === 'fulfilled') answers.push(settled.value)
-    else if (!isSilence(settled.reason)) throw settled.reason
-  }
-  return answers
+  const said: Said[] = []
+  await new Promise<void>((resolve, reject) => {
+    let open = members.length
+    if (open === 0) resolve()
+    const ended = () => {
+      open--
+      if (open === 0) resolve()
+      else if (said.length === minimum) clock.after(times.graceMs, resolve)
+    }
+    for (const copy of members) {
+      ask(copy, request, { deadlineMs }).then(
+        (answer) => {
+          said.push({ copy, answer })
+          ended()
+        },
+        (error: unknown) => {
+          if (isSilence(error)) ended()
+          else reject(error)
+        },
+      )
+    }
+  })
+  return said
 }
 
 function refused(why: Refused['why'], words: string): Refused {

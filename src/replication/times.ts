@@ -14,6 +14,8 @@ export interface Times {
   readonly promiseMs: number
   /** … and for what it says of the lease. */
   readonly askMs: number
+  /** Once as many have answered as the minimum is, the others have so long: a dead one must not cost its whole wait. */
+  readonly graceMs: number
   /** For an answer to an append, */
   readonly answerMs: number
   /** and to a chunk. */
@@ -30,6 +32,7 @@ export const designTimes: Times = {
   giveUpMs: 13_000,
   promiseMs: 2000,
   askMs: 1000,
+  graceMs: 300,
   answerMs: 3000,
   chunkMs: 10_000,
 }

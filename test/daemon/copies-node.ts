@@ -166,7 +166,7 @@ let leads: { owner: Owner; log: OwnerLog } | null = null
 async function tryToLead(own: CopyId): Promise<boolean> {
   const copy = copies.find(volume, own)
   if (!copy) throw new FsError('EIO', 'lead', { message: 'the own copy is damaged' })
-  const world = { node, ask, store: setStore, times }
+  const world = { node, ask, store: setStore, clock, times }
   const claimed = await claim(world)
   if ('why' in claimed) return false
   const { epoch, recorded } = claimed
@@ -195,7 +195,7 @@ async function tryToLead(own: CopyId): Promise<boolean> {
     new InSyncSet(setStore, { node, epoch }, recorded),
   )
   copy.lead(log)
-  if (await establish(owner, first, { clock, times })) {
+  if (await establish(owner, first, claimed.promised, { clock, times })) {
     owner.stop('not established')
     return false
   }

@@ -21,6 +21,7 @@ const times: Times = {
   giveUpMs: 2500,
   promiseMs: 1000,
   askMs: 500,
+  graceMs: 100,
   answerMs: 600,
   chunkMs: 2000,
 }

@@ -62,6 +62,7 @@ const times: Times = {
   giveUpMs: 900,
   promiseMs: 150,
   askMs: 80,
+  graceMs: 30,
   answerMs: 200,
   chunkMs: 500,
 }

@@ -87,6 +87,7 @@ const times: Times = {
   giveUpMs: 1000,
   promiseMs: 80,
   askMs: 40,
+  graceMs: 15,
   answerMs: 120,
   chunkMs: 200,
 }
@@ -219,7 +220,7 @@ class SimNode implements Host<Question, Answer> {
       const question = { copy: to.id, request }
       return await network.ask({ name: this.name, clock }, host, question, deadlineMs)
     }
-    const world = { node: this.id, ask, store, times }
+    const world = { node: this.id, ask, store, clock, times }
     const old = plants.keepsEpoch ? await this.#epochKept(store, copy) : null
     const claimed = old ?? (await claim(world))
     if ('why' in claimed) return
@@ -260,7 +261,7 @@ class SimNode implements Host<Question, Answer> {
     if (old) {
       owner.start()
       owner.serve()
-    } else if (await establish(owner, first, { clock, times })) {
+    } else if (await establish(owner, first, claimed.promised, { clock, times })) {
       owner.stop('not established')
       return
     }
