@@ -107,17 +107,6 @@ test('to put what is there already is no error, one after the other and at once'
   })
 })
 
-test('the buffer is the caller’s again as soon as put returns', async () => {
-  await withNodes(async (owner, _, raw) => {
-    const { id, bytes } = await sealed(owner, seeded(6).bytes(50_000))
-    const lent = Buffer.from(bytes)
-    const puts = [raw.put(id, volume, lent), raw.put(id, volume, lent)]
-    lent.fill(0xee)
-    await Promise.all(puts)
-    assert.ok((await raw.read(id, volume))?.equals(bytes))
-  })
-})
-
 test('what is no whole file of this chunk and volume is refused, and nothing of it stays', async () => {
   await withNodes(async (owner, replica, raw) => {
     const random = seeded(7)
