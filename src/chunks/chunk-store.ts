@@ -234,11 +234,6 @@ export class ChunkStore {
     return this.#isOn(this.#driveNamed(id, driveId), id)
   }
 
-  /** The drive of this node that has a file of this name, the named one first; null when none has. */
-  driveWith(id: ChunkId, named: DriveId): DriveId | null {
-    return this.#find(id, this.#drives.get(named))?.id ?? null
-  }
-
   /** When the file was written, in milliseconds since 1970; null when there is none. */
   writtenMs(id: ChunkId, driveId: DriveId): number | null {
     const drive = this.#driveNamed(id, driveId)
