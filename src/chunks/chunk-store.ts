@@ -229,19 +229,14 @@ export class ChunkStore {
     }
   }
 
-  /** Is there a file of this name, on this very drive? Says nothing about its content. */
+  /** Is there a file of this name? Says nothing about its content. */
   has(id: ChunkId, driveId: DriveId): boolean {
-    return this.#isOn(this.#driveOf(driveId, id), id)
-  }
-
-  /** The drive of this node that has a file of this name, the named one first; null when none has. */
-  driveWith(id: ChunkId, named: DriveId): DriveId | null {
-    return this.#find(id, this.#drives.get(named))?.id ?? null
+    return this.#isOn(this.#driveNamed(id, driveId), id)
   }
 
   /** When the file was written, in milliseconds since 1970; null when there is none. */
   writtenMs(id: ChunkId, driveId: DriveId): number | null {
-    const drive = this.#driveWith(id, driveId)
+    const drive = this.#driveNamed(id, driveId)
     try {
       return this.#files.writtenMs(chunkPath(drive, id))
     } catch (error) {
@@ -251,7 +246,7 @@ export class ChunkStore {
 
   /** What the header says. @throws CorruptError, FsError as readSync */
   statSync(id: ChunkId, driveId: DriveId): ChunkInfo {
-    const chunk = this.#open.openUnkept(id, this.#driveWith(id, driveId))
+    const chunk = this.#open.openUnkept(id, this.#driveNamed(id, driveId))
     this.#files.close(chunk.fd)
     const { pageCount, fileBytes } = chunk
     return { ...chunk.header, pageCount, storedBytes: roundUp(fileBytes) }
@@ -308,7 +303,7 @@ export class ChunkStore {
    * Damage is the answer, never an error. @throws FsError EIO when the drive fails; what `keyOf` throws
    */
   async scrub(id: ChunkId, driveId: DriveId, reader: ChunkReader | null): Promise<ScrubReport> {
-    const drive = this.#driveWith(id, driveId)
+    const drive = this.#driveNamed(id, driveId)
     const image = this.#idleImages.pop() ?? newImage()
     try {
       return await scrubChunk(this.#files, drive, id, reader, image)
@@ -322,7 +317,7 @@ export class ChunkStore {
    * @returns its path there, null when there is no such file
    */
   quarantine(id: ChunkId, driveId: DriveId): string | null {
-    const drive = this.#driveWith(id, driveId)
+    const drive = this.#driveNamed(id, driveId)
     this.forget(id)
     if (!this.has(id, drive.id) && drive.present()) return null
     try {
@@ -498,11 +493,17 @@ export class ChunkStore {
   }
 
   /**
-   * The drive that a record names, or another of this node that has the chunk: the record may have been made on another
-   * node, and a chunk that was lost here was put back on any drive. Where nobody has it, the named one.
+   * Where a chunk is read and deleted: on the drive that a record names, or another of this node that has it: the record may
+   * have been made on another node, and a chunk that was lost here was put back on any drive. Where nobody has it, the
+   * named one.
    */
   #driveWith(id: ChunkId, driveId: DriveId): Drive {
     return this.#find(id, this.#drives.get(driveId)) ?? this.#driveOf(driveId, id)
+  }
+
+  /** Where a chunk is looked at: on the named drive alone if it is of this node, so that fsck sees what is not in its place. */
+  #driveNamed(id: ChunkId, driveId: DriveId): Drive {
+    return this.#drives.get(driveId) ?? this.#driveWith(id, driveId)
   }
 
   #find(id: ChunkId, named: Drive | undefined): Drive | null {

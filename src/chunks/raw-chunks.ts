@@ -12,7 +12,14 @@ import {
   QUARANTINE_NAME,
   quarantineDirectory,
 } from './chunk-path.ts'
-import { BLOCK_BYTES, chunkFileBytesMax, decodeHeader, layoutOf, roundUp } from './header.ts'
+import {
+  BLOCK_BYTES,
+  type ChunkHeader,
+  chunkFileBytesMax,
+  decodeHeader,
+  layoutOf,
+  roundUp,
+} from './header.ts'
 import { driveFailed } from './open-chunks.ts'
 import { type Placing, passOver, prepareDrive, reserveDrive } from './place-chunk.ts'
 
@@ -61,27 +68,24 @@ export class RawChunks {
   }
 
   /**
-   * Store a chunk file; durable when the promise resolves. No error when the same one is there. It is copied before the
-   * call waits for anything, so `bytes` is the caller's again at once; the caller bounds how many are in flight.
+   * Store a chunk file; durable when the promise resolves. No error when the same one is there.
+   * @param bytes borrowed until the promise is settled; the caller bounds how many are in flight
    * @throws ProtocolError when it is no whole file of this chunk and volume; FsError ENOSPC (no drive has room), EIO
    */
   async put(id: ChunkId, volume: VolumeId, bytes: Buffer): Promise<void> {
-    checkWhole(id, volume, bytes)
-    const image = this.#takeImage()
-    bytes.copy(image)
+    const header = checkHead(id, volume, bytes)
+    for (;;) {
+      const earlier = this.#putting.get(id)
+      if (!earlier) break
+      // Whatever became of it, the look below says what is there now.
+      await earlier.catch(() => {})
+    }
+    const putting = this.#put(id, header, bytes)
+    this.#putting.set(id, putting)
     try {
-      for (;;) {
-        const earlier = this.#putting.get(id)
-        if (!earlier) break
-        // Whatever became of it, the look below says what is there now.
-        await earlier.catch(() => {})
-      }
-      const putting = this.#put(id, image, bytes.length)
-      this.#putting.set(id, putting)
       await putting
     } finally {
       this.#putting.delete(id)
-      this.#giveBack(image)
     }
   }
 
@@ -96,7 +100,7 @@ export class RawChunks {
     if (drive === null) return null
     try {
       return await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
-        checkWhole(id, volume, bytes)
+        checkBody(id, checkHead(id, volume, bytes), bytes)
         return Buffer.from(bytes)
       })
     } catch (error) {
@@ -126,8 +130,19 @@ export class RawChunks {
     }
   }
 
-  async #put(id: ChunkId, image: Buffer, fileBytes: number): Promise<void> {
-    if (await this.#holds(id, image, fileBytes)) return
+  async #put(id: ChunkId, header: ChunkHeader, bytes: Buffer): Promise<void> {
+    if (await this.#holds(id, bytes)) return
+    checkBody(id, header, bytes)
+    const image = this.#takeImage()
+    try {
+      bytes.copy(image)
+      await this.#write(id, image, bytes.length)
+    } finally {
+      this.#giveBack(image)
+    }
+  }
+
+  async #write(id: ChunkId, image: Buffer, fileBytes: number): Promise<void> {
     const storedBytes = roundUp(fileBytes)
     const placing: Placing = { id, storedBytes, wish: {}, refusedBy: [] }
     for (;;) {
@@ -150,16 +165,16 @@ export class RawChunks {
    * Is the same chunk there, durably? Its block 0 holds the checksum of all behind it. A file that differs is damaged,
    * for a chunk never changes: it is moved aside.
    */
-  async #holds(id: ChunkId, image: Buffer, fileBytes: number): Promise<boolean> {
+  async #holds(id: ChunkId, bytes: Buffer): Promise<boolean> {
     const drive = this.#find(id)
     if (drive === null) return false
     try {
-      const head = image.subarray(0, BLOCK_BYTES)
+      const head = bytes.subarray(0, BLOCK_BYTES)
       const same = await this.#withFile(
         drive,
         id,
         BLOCK_BYTES,
-        (block, size) => size === fileBytes && block.equals(head),
+        (block, size) => size === bytes.length && block.equals(head),
       )
       if (same) {
         await this.#files.syncDirectory(chunkDirectory(drive, id))
@@ -226,18 +241,27 @@ export class RawChunks {
   }
 }
 
-/** @throws ProtocolError */
-function checkWhole(id: ChunkId, volume: VolumeId, bytes: Buffer): void {
-  let why = ''
+/** All but the bytes behind block 0. @throws ProtocolError */
+function checkHead(id: ChunkId, volume: VolumeId, bytes: Buffer): ChunkHeader {
   try {
     const header = decodeHeader(bytes, bytes.length, id)
     const { fileBytes } = layoutOf(header.plainBytes, header.pageBytes, header.backPointerBytes)
-    if (header.volume !== volume) why = `it is of volume ${header.volume}`
-    else if (bytes.length !== fileBytes) why = `${bytes.length} bytes where ${fileBytes} must be`
-    else if (crc32(bytes.subarray(BLOCK_BYTES)) !== header.bodyCrc) why = 'its checksum differs'
+    if (header.volume !== volume) throw notWhole(id, `it is of volume ${header.volume}`)
+    if (bytes.length === fileBytes) return header
+    throw notWhole(id, `${bytes.length} bytes where ${fileBytes} must be`)
   } catch (cause) {
     if (!(cause instanceof CorruptError)) throw cause
-    throw new ProtocolError(`chunk ${id}: ${cause.message}`, cause)
+    throw notWhole(id, cause.message, cause)
   }
-  if (why !== '') throw new ProtocolError(`chunk ${id}: ${why}`)
+}
+
+/** @throws ProtocolError */
+function checkBody(id: ChunkId, header: ChunkHeader, bytes: Buffer): void {
+  if (crc32(bytes.subarray(BLOCK_BYTES)) !== header.bodyCrc) {
+    throw notWhole(id, 'its checksum differs')
+  }
+}
+
+function notWhole(id: ChunkId, why: string, cause?: unknown): ProtocolError {
+  return new ProtocolError(`chunk ${id}: ${why}`, cause)
 }

@@ -245,11 +245,13 @@ export class Copies {
 
   /** One whose promise cannot be read may be any copy. */
   #ofCopy(volume: VolumeId, id: CopyId): Held | null {
+    let unreadable: Held | null = null
     for (const held of this.#held) {
-      if (held.volume === volume && (held.copy === null || held.copy.identity.id === id))
-        return held
+      if (held.volume !== volume) continue
+      if (held.copy?.identity.id === id) return held
+      if (held.copy === null) unreadable = held
     }
-    return null
+    return unreadable
   }
 
   #openOn(drive: Drive): void {

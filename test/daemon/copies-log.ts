@@ -18,6 +18,8 @@ export class OwnerLog implements LedLog, OwnLog {
   readonly #directory: string
   readonly #journal: Journal
   readonly #fenced: () => void
+  /** Places behind the records of this life: to look for one in the file reads all before it. */
+  readonly #places = new Map<RecordSeq, JournalHead>()
   #head: JournalHead
   #durable: RecordSeq
   #over = false
@@ -62,6 +64,7 @@ export class OwnerLog implements LedLog, OwnLog {
       ends: [],
     }
     this.#head = this.#journal.append(this.#head, fields, body)
+    this.#places.set(this.#head.seq, this.#head)
     return this.#head
   }
 
@@ -80,13 +83,13 @@ export class OwnerLog implements LedLog, OwnLog {
     return this.#head
   }
 
-  placeBehind(seq: RecordSeq): Place | null {
+  placeBehind(seq: RecordSeq): JournalHead | null {
     if (seq >= this.#head.seq) return seq === this.#head.seq ? this.#head : null
-    return placeBehind(systemDisk, this.#directory, this.#volume, seq)
+    return this.#places.get(seq) ?? placeBehind(systemDisk, this.#directory, this.#volume, seq)
   }
 
   read(after: Place, bytesMax: number): Buffer {
-    const from = placeBehind(systemDisk, this.#directory, this.#volume, after.seq)
+    const from = this.placeBehind(after.seq)
     if (!from) throw new FsError('EIO', 'read', { message: 'no such record' })
     return readRun(systemDisk, this.#directory, this.#volume, from, this.#head.seq, bytesMax)
   }

@@ -32,7 +32,7 @@ type RecordChange = {
 
 const COMMAND_MS = 30_000
 
-export const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms))
+const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms))
 
 /** @param what said when the condition does not come true in time */
 export async function until(

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type CopiesNode, CopiesWorld, sleep, until } from './copies-world.ts'
+import { type CopiesNode, CopiesWorld, until } from './copies-world.ts'
 
 const CHUNK_BYTES = 100_000
 
@@ -97,7 +97,7 @@ test('a node whose drive was wiped has no copy, and a new one of it is another c
     assert.equal(await second.call('ask', asked), refused)
     const made = { copy: third.copy, node: third.node }
     assert.equal(await second.call('ask', made), { kind: 'state', why: null })
-    await sleep(500)
+    await acknowledges(first, 50)
     assert.is(world.recorded.inSync.length, 2, 'nobody takes it for the copy that is gone')
   })
 })
