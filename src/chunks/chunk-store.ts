@@ -252,10 +252,14 @@ export class ChunkStore {
     return { ...chunk.header, pageCount, storedBytes: roundUp(fileBytes) }
   }
 
-  /** Who may delete is decided above (design §6.6). @returns false when there was none */
+  /**
+   * Who may delete is decided above (design §6.6). @returns false when there was none, also when the record names a drive
+   * of another node, or one that is away: what is on that is swept when it is back
+   */
   async delete(id: ChunkId, driveId: DriveId): Promise<boolean> {
-    const drive = this.#driveWith(id, driveId)
+    const drive = this.#find(id, this.#drives.get(driveId))
     this.forget(id)
+    if (!drive) return false
     try {
       const removed = await this.#files.remove(chunkPath(drive, id))
       drive.forgetSpace()
@@ -266,8 +270,9 @@ export class ChunkStore {
   }
 
   deleteSync(id: ChunkId, driveId: DriveId): boolean {
-    const drive = this.#driveWith(id, driveId)
+    const drive = this.#find(id, this.#drives.get(driveId))
     this.forget(id)
+    if (!drive) return false
     try {
       const removed = this.#files.removeSync(chunkPath(drive, id))
       drive.forgetSpace()

@@ -263,7 +263,7 @@ export class Node {
     await this.mounts.allEnded()
     await this.#clusterVolumes?.close()
     const settled = await this.volumes.closeAll()
-    this.#replicated?.close()
+    await this.#replicated?.close()
     await this.engine.end()
     await (this.cluster ?? this.coordinator).close()
     return settled

@@ -12,6 +12,7 @@ import {
   messageOf,
   type NodeId,
   type PeerKey,
+  suspendProof,
   type VolumeId,
 } from '../base/index.ts'
 import { RawChunks } from '../chunks/index.ts'
@@ -108,7 +109,7 @@ export class ReplicatedVolumes {
   }
 
   private constructor(world: ReplicatedWorld, chunks: RawChunks, copies: Copies) {
-    this.#world = world
+    this.#world = { ...world, clock: suspendProof(world.clock) }
     this.#chunks = chunks
     this.copies = copies
     const { cluster } = world
@@ -223,10 +224,11 @@ export class ReplicatedVolumes {
     return this.#owners.get(id) ?? null
   }
 
-  /** This node is the owner no more, of its own will. */
-  giveUp(id: VolumeId, words: string): void {
-    this.#owners.get(id)?.stop(words)
+  /** This node is the owner no more, of its own will: the next one need not wait for its lease to end. */
+  async giveUp(id: VolumeId, words: string): Promise<void> {
+    const owner = this.#owners.get(id)
     this.#owners.delete(id)
+    await owner?.resign(words)
   }
 
   /** Copies of volumes that the coordinator does not list any more go, if a tombstone says so. */
@@ -240,8 +242,8 @@ export class ReplicatedVolumes {
     }
   }
 
-  close(): void {
-    for (const id of [...this.#owners.keys()]) this.giveUp(id, 'the node stops')
+  async close(): Promise<void> {
+    await Promise.all([...this.#owners.keys()].map((id) => this.giveUp(id, 'the node stops')))
     this.copies.close()
   }
 

@@ -389,7 +389,7 @@ export class Volumes {
   async #letGo(volume: NodeVolume, words: string): Promise<void> {
     const { id, number } = volume.stored.record
     await this.#world.engine.call('settle', { number })
-    this.#replicated().giveUp(id, words)
+    await this.#replicated().giveUp(id, words)
     await this.#closeHere(volume, words)
   }
 
@@ -475,7 +475,6 @@ export class Volumes {
     this.#volumes.delete(id)
     this.#deleted.add(id)
     await this.#world.announce({ gone: number })
-    this.#world.replicated()?.giveUp(id, 'it is deleted')
     if (volume.shared) {
       // Before its state says so: what is not settled yet could not be any more, and closing waits for that.
       await this.#world.engine.call('close', { number, clean: false })

@@ -27,6 +27,11 @@ export class Grant {
     return true
   }
 
+  /** `owner` serves no more: who comes next need not wait for the term to end. */
+  end(owner: NodeId): void {
+    if (owner === this.#holder) this.#untilMs = Number.NEGATIVE_INFINITY
+  }
+
   /** Until an epoch may be promised to `candidate`; 0 when it may be now. */
   waitMs(candidate: NodeId, nowMs: number): number {
     return candidate === this.#holder ? 0 : Math.max(0, this.#untilMs - nowMs)

@@ -22,6 +22,7 @@ import {
 import { Grant } from '../lease/index.ts'
 import type { Answer, Place, Refusal, Request } from './messages.ts'
 import { type Promised, readPromise, writePromise } from './promise-file.ts'
+import { RecentPlaces } from './recent-places.ts'
 
 /** Sealed chunks of one copy, as stored. */
 export interface CopyChunks {
@@ -71,6 +72,7 @@ export class Copy {
   readonly #world: CopyWorld
   readonly #journal: Journal
   readonly #grant: Grant
+  readonly #recent = new RecentPlaces()
   #promised: Promised
   #head: JournalHead
   #durable: RecordSeq
@@ -208,6 +210,12 @@ export class Copy {
         assert(given, 'who may be promised an epoch may be granted the lease')
         return { kind: 'granted' }
       }
+      case 'yield': {
+        const refused = this.#refuse(request)
+        if (refused) return refused
+        this.#grant.end(request.owner)
+        return { kind: 'done' }
+      }
       case 'append':
         return this.#refuse(request) ?? (await this.#append(request))
       case 'tags':
@@ -292,6 +300,7 @@ export class Copy {
       if (at.seq < this.#head.seq) this.#cut(at)
       at = this.#journal.appendSealed(at, raw)
       this.#head = at
+      this.#recent.note(at)
     }
     if (request.sync && this.#durable < at.seq) {
       const { seq } = this.#head
@@ -309,6 +318,7 @@ export class Copy {
   #cut(at: JournalHead): void {
     this.#durable = Math.min(this.#durable, at.seq) as RecordSeq
     this.#head = at
+    this.#recent.cutBehind(at.seq)
     this.#journal.truncateTo(at)
   }
 
@@ -325,7 +335,7 @@ export class Copy {
 
   #behind(seq: RecordSeq): JournalHead | null {
     const { volume, directory } = this.identity
-    return placeBehind(this.#world.disk, directory, volume, seq)
+    return this.#recent.behind(seq) ?? placeBehind(this.#world.disk, directory, volume, seq)
   }
 
   #read(after: Place, bytesMax: number): Answer {
@@ -339,7 +349,10 @@ export class Copy {
   }
 }
 
-/** Whole records behind `from` up to `upTo`: at least one when there is one, then up to about `bytesMax`. */
+/**
+ * Whole records behind `from` up to `upTo`: at least one when there is one, then up to about `bytesMax`.
+ * @param passed told the place behind each of them
+ */
 export function readRun(
   disk: Disk,
   directory: string,
@@ -347,11 +360,13 @@ export function readRun(
   from: JournalHead,
   upTo: RecordSeq,
   bytesMax: number,
+  passed: (place: JournalHead) => void = () => {},
 ): Buffer {
   const records: Buffer[] = []
   let bytes = 0
-  for (const { raw } of scan(disk, directory, volume, from, null, { upTo })) {
+  for (const { raw, head } of scan(disk, directory, volume, from, null, { upTo })) {
     if (bytes > 0 && bytes + raw.length > bytesMax) break
+    passed(head)
     // Borrowed until the next step.
     records.push(Buffer.from(raw))
     bytes += raw.length

@@ -24,6 +24,8 @@ export type Request =
   | { readonly op: 'promise'; readonly epoch: Epoch; readonly owner: NodeId }
   /** Grant the lease for a term. */
   | { readonly op: 'grant'; readonly epoch: Epoch; readonly owner: NodeId }
+  /** The owner serves no more: its grant ends. */
+  | { readonly op: 'yield'; readonly epoch: Epoch; readonly owner: NodeId }
   /** Have `records` behind `before`, whatever stands there; on stable storage when `sync`. */
   | {
       readonly op: 'append'

@@ -199,6 +199,22 @@ export class Owner {
     return await this.#set.change(copies)
   }
 
+  /**
+   * Let go of the volume: who takes it over next need not wait for the lease to end. Everything that is to be kept has
+   * been synced.
+   */
+  async resign(words: string): Promise<void> {
+    this.stop(words)
+    const { ask, epoch, node, times } = this.#world
+    const request: Request = { op: 'yield', epoch, owner: node }
+    const asked = this.#set.recorded.copies.map((copy) =>
+      ask(copy, request, { deadlineMs: times.askMs }),
+    )
+    for (const answer of await Promise.allSettled(asked)) {
+      if (answer.status === 'rejected' && !isSilence(answer.reason)) throw answer.reason
+    }
+  }
+
   /** No more of it. Whoever waits is told. */
   stop(words: string): void {
     if (this.#end !== null) return

@@ -5,6 +5,7 @@ import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
 import { type LedLog, readRun } from './copy.ts'
 import type { OwnLog } from './follower.ts'
 import type { Place } from './messages.ts'
+import { RecentPlaces } from './recent-places.ts'
 
 export interface VolumeLogWorld {
   readonly disk: Disk
@@ -20,6 +21,7 @@ export interface VolumeLogWorld {
 /** The log of a volume that is open on this node: the threads append, this only looks, ships and ends it. */
 export class VolumeLog implements LedLog, OwnLog {
   readonly #world: VolumeLogWorld
+  readonly #recent = new RecentPlaces()
   #ended: JournalHead | null = null
 
   constructor(world: VolumeLogWorld) {
@@ -58,16 +60,18 @@ export class VolumeLog implements LedLog, OwnLog {
     return head
   }
 
-  placeBehind(seq: RecordSeq): Place | null {
+  placeBehind(seq: RecordSeq): JournalHead | null {
     const { disk, directory, volume } = this.#world
     const { head } = this
     if (seq >= head.seq) return seq === head.seq ? head : null
-    return placeBehind(disk, directory, volume, seq)
+    return this.#recent.behind(seq) ?? placeBehind(disk, directory, volume, seq)
   }
 
   read(after: Place, bytesMax: number): Buffer {
     const { disk, directory, volume } = this.#world
-    const from = placeBehind(disk, directory, volume, after.seq)
-    return from ? readRun(disk, directory, volume, from, this.head.seq, bytesMax) : Buffer.alloc(0)
+    const from = this.placeBehind(after.seq)
+    if (!from) return Buffer.alloc(0)
+    const note = (place: JournalHead) => this.#recent.note(place)
+    return readRun(disk, directory, volume, from, this.head.seq, bytesMax, note)
   }
 }

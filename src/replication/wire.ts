@@ -31,6 +31,7 @@ import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
  *       8 lacksChunks   ids
  *       9 readChunk     id chunk
  *      10 deleteChunks  reign · u53 epoch and u53 sequence committed · ids
+ *      11 yield         reign
  *     answer    u8 version 1 · u8 kind · the rest by kind
  *       1 state         u53 promised · u32 wait ms · place end · u8 0, or u8 1 and text damaged
  *       2 promised      place end
@@ -60,6 +61,7 @@ const OP = {
   lacksChunks: 8,
   readChunk: 9,
   deleteChunks: 10,
+  yield: 11,
 } as const satisfies Record<Request['op'], number>
 const KIND = {
   state: 1,
@@ -96,6 +98,7 @@ export function encodeRequest({ volume, copy, message }: Addressed<Request>): Bu
       return putId(to, message.candidate).finish()
     case 'promise':
     case 'grant':
+    case 'yield':
       return putReign(to, message).finish()
     case 'append': {
       putPlace(putReign(to, message), message.before).u8(message.sync ? 1 : 0)
@@ -138,6 +141,8 @@ function requestOf(from: ByteReader, op: number): Request {
       return { op: 'promise', ...reign(from) }
     case OP.grant:
       return { op: 'grant', ...reign(from) }
+    case OP.yield:
+      return { op: 'yield', ...reign(from) }
     case OP.append: {
       const { epoch, owner } = reign(from)
       const before = place(from)

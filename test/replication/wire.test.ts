@@ -34,6 +34,7 @@ const requests: readonly Request[] = [
   { op: 'state', candidate: owner },
   { op: 'promise', epoch: (2 ** 53 - 1) as Epoch, owner },
   { op: 'grant', epoch, owner },
+  { op: 'yield', epoch, owner },
   { op: 'append', epoch, owner, before: place, records: Buffer.from('records'), sync: true },
   { op: 'append', epoch, owner, before: place, records: none, sync: false },
   { op: 'tags', seqs: [] },
@@ -86,6 +87,7 @@ test('the bytes are those of version 1, both ways', () => {
     [{ op: 'state', candidate: owner }, `0101${to}${node}`],
     [{ op: 'promise', epoch, owner }, `0102${to}${reign}`],
     [{ op: 'grant', epoch, owner }, `0103${to}${reign}`],
+    [{ op: 'yield', epoch, owner }, `010b${to}${reign}`],
     [
       { op: 'append', epoch, owner, before: place, records: Buffer.from('ab'), sync: true },
       `0104${to}${reign}${at}016162`,
