@@ -3,7 +3,7 @@
  * Imports no other room; knows nothing of files, keys, peers or the kernel.
  */
 export { ByteReader, ByteWriter } from './bytes.ts'
-export { type Clock, isoTime, systemClock, type Timespec, wallMs } from './clock.ts'
+export { type Clock, isoTime, suspendProof, systemClock, type Timespec, wallMs } from './clock.ts'
 export {
   AssertionError,
   assert,

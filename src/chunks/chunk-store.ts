@@ -10,9 +10,8 @@ import {
 } from '../base/index.ts'
 import { openPage, tagBytes } from '../crypto/index.ts'
 import { alignedBuffer, type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
-import { type Drive, pickDrive, type ServiceClass } from '../drives/index.ts'
+import type { Drive, ServiceClass } from '../drives/index.ts'
 import {
-  CHUNKS_NAME,
   chunkDirectory,
   chunkPath,
   chunksDirectory,
@@ -22,6 +21,7 @@ import {
 } from './chunk-path.ts'
 import { type ChunkHeader, chunkFileBytesMax, roundUp } from './header.ts'
 import { driveFailed, type OpenChunk, OpenChunks, readFrom } from './open-chunks.ts'
+import { type Placing, passOver, prepareDrive, reserveDrive } from './place-chunk.ts'
 import { PlainPages } from './plain-pages.ts'
 import { type ScrubReport, scrubChunk } from './scrub-chunk.ts'
 import { type ChunkReader, type ChunkSeal, openBackPointer, sealChunk } from './seal-chunk.ts'
@@ -87,6 +87,8 @@ export class ChunkStore {
   }
 
   addDrive(drive: Drive): void {
+    const before = this.#drives.get(drive.id)
+    if (before !== undefined && before !== drive) this.#open.clear(before)
     this.#drives.set(drive.id, drive)
   }
 
@@ -120,7 +122,7 @@ export class ChunkStore {
     const put = this.#begin(id, options, plain, plainBytes, backPointer)
     try {
       for (;;) {
-        const drive = this.#reserve(put)
+        const drive = reserveDrive(this.#drives.values(), put)
         let written = false
         try {
           this.#prepare(drive)
@@ -128,7 +130,7 @@ export class ChunkStore {
           written = true
           return { drive: drive.id, storedBytes: put.storedBytes }
         } catch (error) {
-          this.#refused(put, drive, error)
+          passOver(put, drive, error)
         } finally {
           drive.release(put.storedBytes, written)
         }
@@ -149,7 +151,7 @@ export class ChunkStore {
     const put = this.#begin(id, options, plain, plainBytes, backPointer)
     try {
       for (;;) {
-        const drive = this.#reserve(put)
+        const drive = reserveDrive(this.#drives.values(), put)
         let written = false
         try {
           this.#prepare(drive)
@@ -157,7 +159,7 @@ export class ChunkStore {
           written = true
           return { drive: drive.id, storedBytes: put.storedBytes }
         } catch (error) {
-          this.#refused(put, drive, error)
+          passOver(put, drive, error)
         } finally {
           drive.release(put.storedBytes, written)
         }
@@ -185,7 +187,7 @@ export class ChunkStore {
   ): void {
     assert(plainAt >= 0 && length >= 0, 'a chunk is read forward')
     assert(outAt >= 0 && outAt + length <= out.length, 'a chunk is read into a buffer with room')
-    const chunk = this.#open.get(id, this.#driveOf(driveId, id))
+    const chunk = this.#opened(id, driveId)
     const { header } = chunk
     if (header.volume !== reader.volume) throw foreign(chunk, reader)
     const end = plainAt + length
@@ -204,12 +206,12 @@ export class ChunkStore {
 
   /** Epoch of the key that a chunk is sealed with. Hot when it is open. @throws as readSync */
   keyEpochOf(id: ChunkId, driveId: DriveId): KeyEpoch {
-    return this.#open.get(id, this.#driveOf(driveId, id)).header.keyEpoch
+    return this.#opened(id, driveId).header.keyEpoch
   }
 
   /** The back-pointers given to `put`. @throws as readSync */
   backPointerSync(id: ChunkId, driveId: DriveId, reader: ChunkReader): Buffer {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     const chunk = this.#open.openUnkept(id, drive)
     try {
       if (chunk.header.volume !== reader.volume) throw foreign(chunk, reader)
@@ -227,19 +229,19 @@ export class ChunkStore {
     }
   }
 
-  /** Is there a file of this name? Says nothing about its content. */
+  /** Is there a file of this name, on this very drive? Says nothing about its content. */
   has(id: ChunkId, driveId: DriveId): boolean {
-    const drive = this.#driveOf(driveId, id)
-    try {
-      return this.#files.exists(chunkPath(drive, id))
-    } catch (error) {
-      throw driveFailed(drive, id, 'chunk.has', error)
-    }
+    return this.#isOn(this.#driveOf(driveId, id), id)
+  }
+
+  /** The drive of this node that has a file of this name, the named one first; null when none has. */
+  driveWith(id: ChunkId, named: DriveId): DriveId | null {
+    return this.#find(id, this.#drives.get(named))?.id ?? null
   }
 
   /** When the file was written, in milliseconds since 1970; null when there is none. */
   writtenMs(id: ChunkId, driveId: DriveId): number | null {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     try {
       return this.#files.writtenMs(chunkPath(drive, id))
     } catch (error) {
@@ -249,7 +251,7 @@ export class ChunkStore {
 
   /** What the header says. @throws CorruptError, FsError as readSync */
   statSync(id: ChunkId, driveId: DriveId): ChunkInfo {
-    const chunk = this.#open.openUnkept(id, this.#driveOf(driveId, id))
+    const chunk = this.#open.openUnkept(id, this.#driveWith(id, driveId))
     this.#files.close(chunk.fd)
     const { pageCount, fileBytes } = chunk
     return { ...chunk.header, pageCount, storedBytes: roundUp(fileBytes) }
@@ -257,7 +259,7 @@ export class ChunkStore {
 
   /** Who may delete is decided above (design §6.6). @returns false when there was none */
   async delete(id: ChunkId, driveId: DriveId): Promise<boolean> {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     this.forget(id)
     try {
       const removed = await this.#files.remove(chunkPath(drive, id))
@@ -269,7 +271,7 @@ export class ChunkStore {
   }
 
   deleteSync(id: ChunkId, driveId: DriveId): boolean {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     this.forget(id)
     try {
       const removed = this.#files.removeSync(chunkPath(drive, id))
@@ -306,7 +308,7 @@ export class ChunkStore {
    * Damage is the answer, never an error. @throws FsError EIO when the drive fails; what `keyOf` throws
    */
   async scrub(id: ChunkId, driveId: DriveId, reader: ChunkReader | null): Promise<ScrubReport> {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     const image = this.#idleImages.pop() ?? newImage()
     try {
       return await scrubChunk(this.#files, drive, id, reader, image)
@@ -320,9 +322,9 @@ export class ChunkStore {
    * @returns its path there, null when there is no such file
    */
   quarantine(id: ChunkId, driveId: DriveId): string | null {
-    const drive = this.#driveOf(driveId, id)
+    const drive = this.#driveWith(id, driveId)
     this.forget(id)
-    if (!this.has(id, driveId) && drive.present()) return null
+    if (!this.has(id, drive.id) && drive.present()) return null
     try {
       this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
       return this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
@@ -472,30 +474,9 @@ export class ChunkStore {
     }
   }
 
-  #reserve(put: PutInFlight): Drive {
-    const options = { ...put.wish, except: put.refusedBy }
-    const drive = pickDrive(this.#drives.values(), put.storedBytes, options)
-    drive.reserve(put.storedBytes)
-    return drive
-  }
-
-  /** A drive that turns out full is left for another; every other failure is the caller's. */
-  #refused(put: PutInFlight, drive: Drive, error: unknown): void {
-    const code = codeOf(error)
-    if (code === 'ENOSPC') {
-      put.refusedBy.push(drive)
-      return
-    }
-    if (code === 'EEXIST') throw error
-    throw driveFailed(drive, put.id, 'chunk.put', error)
-  }
-
   #prepare(drive: Drive): void {
     if (this.#prepared.has(drive)) return
-    // The mount point of a drive that is not mounted is a directory too, on another filesystem.
-    if (!drive.present()) throw new FsError('ENODEV', 'chunk.put', { drive: drive.id })
-    this.#files.makeDirectories(drive.dir, [CHUNKS_NAME])
-    this.#files.makeDirectories(chunksDirectory(drive), PREFIXES)
+    prepareDrive(this.#files, drive)
     this.#prepared.add(drive)
   }
 
@@ -511,6 +492,36 @@ export class ChunkStore {
     }
   }
 
+  /** Hot. A chunk that is open is where it is, whatever drive the record names. */
+  #opened(id: ChunkId, driveId: DriveId): OpenChunk {
+    return this.#open.find(id) ?? this.#open.open(id, this.#driveWith(id, driveId))
+  }
+
+  /**
+   * The drive that a record names, or another of this node that has the chunk: the record may have been made on another
+   * node, and a chunk that was lost here was put back on any drive. Where nobody has it, the named one.
+   */
+  #driveWith(id: ChunkId, driveId: DriveId): Drive {
+    return this.#find(id, this.#drives.get(driveId)) ?? this.#driveOf(driveId, id)
+  }
+
+  #find(id: ChunkId, named: Drive | undefined): Drive | null {
+    // What cannot be looked at is no reason to look elsewhere: the caller's own try says what is wrong.
+    if (named !== undefined && (this.#drives.size === 1 || this.#isOn(named, id))) return named
+    for (const drive of this.#drives.values()) {
+      if (drive !== named && this.#isOn(drive, id)) return drive
+    }
+    return null
+  }
+
+  #isOn(drive: Drive, id: ChunkId): boolean {
+    try {
+      return this.#files.exists(chunkPath(drive, id))
+    } catch (error) {
+      throw driveFailed(drive, id, 'chunk.has', error)
+    }
+  }
+
   #driveOf(id: DriveId, chunk: ChunkId | null): Drive {
     const drive = this.#drives.get(id)
     if (drive !== undefined) return drive
@@ -523,13 +534,9 @@ export class ChunkStore {
   }
 }
 
-interface PutInFlight {
-  readonly id: ChunkId
+interface PutInFlight extends Placing {
   readonly image: Buffer
   readonly fileBytes: number
-  readonly storedBytes: number
-  readonly wish: { readonly urgent: boolean; readonly cos?: ServiceClass }
-  readonly refusedBy: Drive[]
 }
 
 function newImage(): Buffer {

@@ -48,23 +48,23 @@ export class OpenChunks {
     this.#most = most
   }
 
+  /** Hot: one map lookup, for the last one used not even that. Undefined when it is not open. */
+  find(id: ChunkId): OpenChunk | undefined {
+    const newest = this.#newest
+    if (newest !== null && newest.id === id) return newest
+    const known = this.#byId.get(id)
+    if (known === undefined) return undefined
+    this.#byId.delete(id)
+    this.#byId.set(id, known)
+    this.#newest = known
+    return known
+  }
+
   /**
-   * Hot: a hit is one map lookup, the last one used again not even that.
+   * Open and keep one that is not open.
    * @throws CorruptError {chunk, missing: true} or of the header; FsError EIO when the drive fails
    */
-  get(id: ChunkId, drive: Drive): OpenChunk {
-    const newest = this.#newest
-    if (newest !== null && newest.id === id && newest.drive === drive) return newest
-    const known = this.#byId.get(id)
-    if (known !== undefined) {
-      if (known.drive === drive) {
-        this.#byId.delete(id)
-        this.#byId.set(id, known)
-        this.#newest = known
-        return known
-      }
-      this.drop(id)
-    }
+  open(id: ChunkId, drive: Drive): OpenChunk {
     const opened = this.openUnkept(id, drive)
     while (this.#byId.size >= this.#most) this.#dropOldest()
     this.#byId.set(id, opened)

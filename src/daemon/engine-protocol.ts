@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { Epoch, KeyEpoch, VolumeId, VolumeNumber } from '../base/index.ts'
+import type { ChunkId, Epoch, KeyEpoch, VolumeId, VolumeNumber } from '../base/index.ts'
 import type {
   ClosedCheck,
   EngineFigures,
@@ -28,6 +28,8 @@ export interface EngineCalls {
       root: RootAttributes | null
       /** Look at the pages of the view before LMDB maps them: the daemon before died of a signal. */
       checkView: boolean
+      /** Where its other copies are asked, of a volume that has some. */
+      replicas: MessagePort | null
     }
     result: OpenedVolume
   }
@@ -37,6 +39,10 @@ export interface EngineCalls {
   port: { args: { port: MessagePort }; result: null }
   keys: { args: { number: VolumeNumber; keys: VolumeOpening['keys'] }; result: null }
   settle: { args: { number: VolumeNumber }; result: null }
+  /** All that is appended now durable in this node's copy, whatever the others have. */
+  syncHere: { args: { number: VolumeNumber }; result: null }
+  /** Chunks that its records use, and those whose end is not committed. */
+  chunksInUse: { args: { number: VolumeNumber }; result: ChunkId[] }
   /** Delete what a volume has on this node's drives; it must not be open. Returns chunks deleted. */
   destroy: { args: { volume: VolumeId; traces: VolumeTraces }; result: number }
   /** Whether its root directory has no entry, with everything accepted so far applied. */

@@ -27,6 +27,7 @@ import {
   type Work,
 } from '../store/index.ts'
 import type { EngineAnswer, EngineCalls, EngineProgress, EngineRequest } from './engine-protocol.ts'
+import { PortReplicas } from './replica-port.ts'
 
 /** The thread that runs the engines of all volumes, beside the main thread and the mounts' workers. */
 const log = openLog(2).child({ room: 'store' })
@@ -39,7 +40,7 @@ function engineOf(number: VolumeNumber): Engine {
   return engine
 }
 
-async function open({ opening, epoch, root, checkView }: EngineCalls['open']['args']) {
+async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['open']['args']) {
   // A look at it while it was closed.
   await callOff((one) => one.number === opening.number)
   let found = { rebuilt: false, records: 0, stagedWrites: 0 }
@@ -51,6 +52,7 @@ async function open({ opening, epoch, root, checkView }: EngineCalls['open']['ar
     found = rest
     log.info({ op: 'recover', volume: opening.id, epoch, ...found }, 'volume opened')
   }
+  if (replicas) volume.replicas = new PortReplicas(replicas)
   engines.set(opening.number, new Engine(volume, world))
   engines.get(opening.number)?.wake()
   return found
@@ -167,6 +169,11 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'settle':
       await engineOf(request.args.number).settle()
       return null
+    case 'syncHere':
+      await engineOf(request.args.number).syncHere()
+      return null
+    case 'chunksInUse':
+      return engineOf(request.args.number).chunksInUse()
     case 'destroy':
       return destroyVolume(request.args.volume, request.args.traces)
     case 'isEmpty':

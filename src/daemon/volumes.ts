@@ -242,7 +242,7 @@ export class Volumes {
       const opening = this.opening(volume)
       const root = { ...owner, now: clock.now() }
       const { epoch } = stored.record
-      const args = { opening, epoch, root, checkView: false }
+      const args = { opening, epoch, root, checkView: false, replicas: null }
       await engine.call('open', args, [opening.keys.bytes])
       open = true
       volume.stored = await registry.markReady(id, beside)
@@ -548,7 +548,7 @@ export class Volumes {
       const opening = this.opening(volume)
       const { epoch } = volume.stored.record
       const checkView = this.#world.checkViews || volume.closed?.state === 'damaged'
-      const args = { opening, epoch, root: null, checkView }
+      const args = { opening, epoch, root: null, checkView, replicas: null }
       await engine.call('open', args, [opening.keys.bytes])
       volume.closed = null
     } catch (error) {

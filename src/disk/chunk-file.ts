@@ -20,6 +20,20 @@ export interface ChunkFiles {
    */
   write(directory: string, name: string, bytes: Buffer, length: number): Promise<void>
   writeSync(directory: string, name: string, bytes: Buffer, length: number): void
+  /**
+   * As `write`, but under its name the file is whole or not there, after a power cut too: it is made in `aside`, on the
+   * same filesystem, and moved. A file of that name in either directory is replaced; one writer at a time for a name.
+   * After any failure it is in neither.
+   */
+  writeWhole(
+    aside: string,
+    directory: string,
+    name: string,
+    bytes: Buffer,
+    length: number,
+  ): Promise<void>
+  /** fsync: names put there by an earlier life of this program are durable too. */
+  syncDirectory(directory: string): Promise<void>
   /** Read-only descriptor. @throws FsError ENOENT, EMFILE, EIO, … */
   open(path: string): number
   /** Bytes read, less than `length` only at the end of the file. Hot. */
@@ -87,6 +101,25 @@ export function chunkFilesOn(disk: Disk): ChunkFiles {
         removeQuietly(disk, path)
         throw error
       }
+    },
+
+    async writeWhole(aside, directory, name, bytes, length) {
+      const path = join(aside, name)
+      const target = join(directory, name)
+      files.removeSync(path)
+      await files.write(aside, name, bytes, length)
+      try {
+        disk.rename(path, target)
+        disk.fsyncDirectory(directory)
+      } catch (error) {
+        removeQuietly(disk, path)
+        removeQuietly(disk, target)
+        throw error
+      }
+    },
+
+    async syncDirectory(directory) {
+      disk.fsyncDirectory(directory)
     },
 
     open: (path) => disk.open(path, 'read'),
@@ -160,6 +193,7 @@ const fdatasyncAsync = promisify(fs.fdatasync)
 const fsyncAsync = promisify(fs.fsync)
 const closeAsync = promisify(fs.close)
 const truncateAsync = promisify(fs.truncate)
+const renameAsync = promisify(fs.rename)
 const unlinkAsync = promisify(fs.unlink)
 
 const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_DIRECT } = fs.constants
@@ -197,6 +231,34 @@ export const systemChunkFiles: ChunkFiles = {
     }
   },
 
+  async writeWhole(aside, directory, name, bytes, length) {
+    const path = join(aside, name)
+    const target = join(directory, name)
+    try {
+      await unlinkIfThere(path)
+      const fd = await createFile(path, isAligned(bytes, 0, length))
+      try {
+        await fillAndSync(fd, bytes, length)
+        await renameAsync(path, target)
+        await syncDirectory(directory)
+      } catch (error) {
+        removeQuietly(systemDisk, path)
+        removeQuietly(systemDisk, target)
+        throw error
+      }
+    } catch (error) {
+      throw diskError(error, 'chunk-file.write', { path: target })
+    }
+  },
+
+  async syncDirectory(directory) {
+    try {
+      await syncDirectory(directory)
+    } catch (error) {
+      throw diskError(error, 'chunk-file.sync', { path: directory })
+    }
+  },
+
   /** Past the page cache where the filesystem can. */
   open(path) {
     try {
@@ -229,16 +291,20 @@ export const systemChunkFiles: ChunkFiles = {
   },
 
   async readAsync(fd, into, intoAt, length, position) {
-    if (direct.has(fd)) return systemChunkFiles.read(fd, into, intoAt, length, position)
+    const straight = direct.has(fd)
+    const wanted = straight ? roundUpToBlock(length) : length
+    const fits = wanted <= into.length - intoAt && isAligned(into, intoAt, position)
+    if (straight && !fits) return systemChunkFiles.read(fd, into, intoAt, length, position)
     try {
       let done = 0
-      while (done < length) {
+      while (done < wanted) {
         const at = intoAt + done
-        const { bytesRead } = await readAsync(fd, into, at, length - done, position + done)
-        if (bytesRead === 0) break
+        const { bytesRead } = await readAsync(fd, into, at, wanted - done, position + done)
         done += bytesRead
+        // A short direct read is the end of the file: going on would be unaligned.
+        if (bytesRead === 0 || (straight && bytesRead % BLOCK_BYTES !== 0)) break
       }
-      return done
+      return Math.min(length, done)
     } catch (error) {
       throw diskError(error, 'chunk-file.read', { position, length })
     }
@@ -338,6 +404,14 @@ async function fillAndSync(fd: number, bytes: Buffer, length: number): Promise<v
     await fdatasyncAsync(fd)
   } finally {
     await closeAsync(fd)
+  }
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlinkAsync(path)
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
   }
 }
 

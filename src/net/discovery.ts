@@ -1,3 +1,4 @@
+import { createSocket } from 'node:dgram'
 import { isIPv4 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type NoiseSecretStream from '@hyperswarm/secret-stream'
@@ -74,18 +75,11 @@ export class Discovery {
       host: options.host ?? (reachable && isLocal(reachable.host) ? reachable.host : '0.0.0.0'),
       anyPort: false,
     }
+    await tryPort(dhtOptions.port, dhtOptions.host)
     const dht = reachable
       ? HyperDHT.bootstrapper(options.port, reachable.host, dhtOptions)
       : new HyperDHT(dhtOptions)
-    try {
-      await dht.bind()
-    } catch (error) {
-      await dht.destroy({ force: true }).catch(() => {})
-      throw new FsError((codeOf(error) || 'EIO') as ErrnoCode, 'net.listen', {
-        cause: error,
-        message: `net.listen: UDP port ${options.port} of ${dhtOptions.host}: ${messageOf(error)}; choose another port or stop what has it`,
-      })
-    }
+    await dht.bind()
     return new Discovery(options, dht, reachable)
   }
 
@@ -183,6 +177,7 @@ export class Discovery {
     let news = 0
     const lookup = this.#dht.lookup(this.#options.topic, { nodes: this.#self })
     for await (const { peers } of lookup) {
+      if (this.#closed) return 0
       for (const { publicKey, relayAddresses } of peers) {
         if (publicKey.equals(this.#options.keyPair.publicKey)) continue
         const key = peerKeyOf(publicKey)
@@ -196,6 +191,24 @@ export class Discovery {
       }
     }
     return news
+  }
+}
+
+/** Asked before hyperdht is: when its own bind fails it never lets go of the process. */
+async function tryPort(port: number, host: string): Promise<void> {
+  const socket = createSocket('udp4')
+  try {
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.bind({ port, address: host, exclusive: true }, resolve)
+    })
+  } catch (error) {
+    throw new FsError((codeOf(error) || 'EIO') as ErrnoCode, 'net.listen', {
+      cause: error,
+      message: `net.listen: UDP port ${port} of ${host}: ${messageOf(error)}; choose another port or stop what has it`,
+    })
+  } finally {
+    socket.close()
   }
 }
 

@@ -20,7 +20,7 @@ import { type Address, formatAddress, parseAddress } from './addresses.ts'
  * Ids count up on each connection, apart for each side. Lane and dial are the dialler's; the answerer repeats no lane and
  * sends 0 for both. Kinds and errno names are append-only.
  */
-export const protocolVersion = 1
+const protocolVersion = 1
 
 export type Lane = 'control' | 'bulk'
 

@@ -270,7 +270,7 @@ export class Net {
         admit: (publicKey, from) => this.#admit(publicKey, from),
         onStream: (stream) => this.#greetUdx(stream),
         onFound: (key, addresses) => {
-          if (this.#options.admit(key)) this.#peer(key).find(addresses)
+          if (!this.#closed && this.#options.admit(key)) this.#peer(key).find(addresses)
         },
         clock,
         log: this.#options.log,

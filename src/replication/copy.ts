@@ -269,9 +269,9 @@ export class Copy {
   }
 
   #takeBack(led: LedLog): void {
+    this.#led = null
     this.#head = led.fence()
     this.#durable = led.durable
-    this.#led = null
   }
 
   #refusal(why: Refusal, waitMs: number, words: string): Answer {

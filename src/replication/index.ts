@@ -19,8 +19,17 @@ export {
 } from './copy.ts'
 export type { AskCopy, OwnLog } from './follower.ts'
 export { InSyncSet } from './in-sync-set.ts'
+export { type LeadWorld, lead, type OpenedLog } from './lead.ts'
 export type { Addressed, Answer, CopyPlace, Place, Refusal, Request } from './messages.ts'
 export { Owner, type OwnerWorld } from './owner.ts'
+export { OwnerReplicas } from './owner-replicas.ts'
+export {
+  type Candidate,
+  choosePlaces,
+  type PlacementWish,
+  SPREAD_LEVELS,
+  type SpreadLevel,
+} from './placement.ts'
 export type { RecordedSet, SetStore } from './sets.ts'
 export {
   adopt,
@@ -31,3 +40,5 @@ export {
   type Refused,
 } from './take-over.ts'
 export { designTimes, type Times } from './times.ts'
+export { VolumeLog, type VolumeLogWorld } from './volume-log.ts'
+export { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest } from './wire.ts'

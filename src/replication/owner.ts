@@ -31,11 +31,15 @@ export interface OwnerWorld {
    * Every chunk that a record of the log uses, acknowledged or not, but those whose last use a record up to `committed`
    * dropped: the log of a copy may end before a record that drops one and is not committed.
    */
-  chunksInUse(committed: RecordSeq): Iterable<ChunkId>
+  chunksInUse(committed: RecordSeq): Promise<Iterable<ChunkId>>
   readChunk(chunk: ChunkId): Promise<Buffer | null>
   readonly clock: Clock
   readonly times: Times
   readonly report: Log
+  /** Another copy takes chunks from now on: a record appended behind this names none that was confirmed before. */
+  grew(): void
+  /** Records up to here are on stable storage on every member. */
+  advanced(committed: RecordSeq): void
   /** Told once: nothing is acknowledged any more. */
   lost(words: string): void
 }
@@ -285,6 +289,7 @@ export class Owner {
   #advance(): void {
     if (this.#end !== null) return
     const { committed } = this
+    this.#world.advanced(committed)
     for (let i = 0; i < this.#waiters.length; ) {
       const waiter = this.#waiters[i] as Waiter
       if (waiter.seq <= committed) {
@@ -397,6 +402,7 @@ export class Owner {
       if (this.#whole.has(id) || this.#durableAt(id) === 0) continue
       // From here on it gets every new chunk, so that what it lacks only shrinks.
       this.#taking.add(id)
+      this.#world.grew()
       if (!(await this.#fillUp(copy))) this.#leaveBehind(id)
       else if (this.#taking.has(id)) {
         this.#whole.add(id)
@@ -409,8 +415,8 @@ export class Owner {
   async #fillUp(copy: CopyPlace): Promise<boolean> {
     // Before it serves nothing is appended, and all that is there is committed once the set is recorded.
     const committed = this.#serving ? this.committed : this.#world.log.head.seq
-    const chunks = [...this.#world.chunksInUse(committed)]
     try {
+      const chunks = [...(await this.#world.chunksInUse(committed))]
       for (let at = 0; at < chunks.length; at += CHUNKS_PER_QUESTION) {
         const asked = chunks.slice(at, at + CHUNKS_PER_QUESTION)
         if (!(await this.#fill(copy, asked))) return false

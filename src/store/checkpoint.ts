@@ -115,6 +115,8 @@ export class Checkpoints {
 
   /** Start a checkpoint in the background when one is due. */
   maybeTake(commit: Commit): void {
+    // A copy that is brought up gets the whole journal: checkpoints do not travel yet.
+    if (this.#volume.replicas) return
     if (this.#running || this.#holds > 0 || !this.#due()) return
     this.#begin(commit, {}).catch((error: unknown) =>
       this.#log.error(

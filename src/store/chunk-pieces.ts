@@ -8,6 +8,7 @@ import {
   type KeyEpoch,
 } from '../base/index.ts'
 import type { LocalVolume } from './local-volume.ts'
+import { SET_CHANGED } from './replicas.ts'
 
 /** Bytes [offset, offset + length) of a file, and where they start in the chunk's plain bytes. */
 export interface ChunkPiece {
@@ -27,7 +28,7 @@ export interface SealedChunk {
 }
 
 /**
- * Seal bytes of files into one chunk and make it durable on a drive. Its back-pointer names the pieces, so that a tree
+ * Seal bytes of files into one chunk and make it durable on a drive, and on every other copy of the volume. Its back-pointer names the pieces, so that a tree
  * can be rebuilt when all metadata is lost, and so that reclaim finds who may still use it.
  * @param urgent may use the headroom: what wins space back, and checkpoints
  */
@@ -53,7 +54,25 @@ export async function putPieces(
     plainBytes,
     encodeBackPointer(pieces),
   )
+  await volume.confirm(id, drive)
   return { id, drive, keyEpoch, plainBytes, storedBytes }
+}
+
+/** `commit` appends records that name the chunk; done again each time that the set of copies was another by then. */
+export async function nameChunk(
+  volume: LocalVolume,
+  chunk: SealedChunk,
+  commit: () => void,
+): Promise<void> {
+  for (;;) {
+    try {
+      commit()
+      return
+    } catch (error) {
+      if (error !== SET_CHANGED) throw error
+      await volume.confirm(chunk.id, chunk.drive)
+    }
+  }
 }
 
 const BACK_POINTER_VERSION = 1

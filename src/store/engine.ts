@@ -23,7 +23,7 @@ import {
   type View,
 } from '../meta/index.ts'
 import { Checkpoints } from './checkpoint.ts'
-import { type ChunkPiece, putPieces, type SealedChunk } from './chunk-pieces.ts'
+import { type ChunkPiece, nameChunk, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
 import { type Interval, Intervals } from './intervals.ts'
 import { KeptExtents } from './kept-extents.ts'
@@ -296,9 +296,9 @@ export class Engine {
     this.follow()
   }
 
-  /** Settles, then ends the engine; the volume is the caller's to close. */
+  /** Settles, unless another node owns the volume, then ends the engine; the volume is the caller's to close. */
   async stop(): Promise<void> {
-    await this.settle()
+    if (this.volume.shared.state !== VOLUME_STATE.fenced) await this.settle()
     this.#stopped = true
     // Reclaim may be in the middle of a pass.
     await this.#running
@@ -345,7 +345,11 @@ export class Engine {
       if (this.#syncs.length > 0) await this.#answerSyncs()
       this.measureSpace()
       const now = this.#clock.monotonicMs()
-      if (now - this.#lastSyncMs >= SYNC_MS && shared.synced < shared.seq) await this.#syncJournal()
+      if (now - this.#lastSyncMs >= SYNC_MS && shared.synced < shared.seq) {
+        // Nobody waits for it here; if it fails, the next who does is told.
+        this.volume.replicas?.sync(shared.seq as RecordSeq).catch(() => {})
+        await this.#syncJournal()
+      }
       await this.#makeRoom()
       this.#checkpoints.maybeTake((make) => this.commit(make))
       if (this.#stopped) return
@@ -435,7 +439,28 @@ export class Engine {
     const { seq } = shared
     shared.unlock()
     this.#followTo(seq)
+    this.volume.replicas?.appended()
     this.#followedMs = this.#clock.monotonicMs()
+  }
+
+  /**
+   * Chunks that records use, and those whose last use a record dropped that may not be committed: they are not deleted
+   * yet, and a copy whose log ends sooner needs them. Walks the chunk table.
+   */
+  chunksInUse(): ChunkId[] {
+    this.follow()
+    const end = Buffer.of(keys.KIND.chunk + 1)
+    const chunks = this.#ended.map(({ chunk }) => chunk.id)
+    for (const key of this.volume.view.keys(Buffer.of(keys.KIND.chunk), end)) {
+      chunks.push(keys.chunkOfKey(key))
+    }
+    return chunks
+  }
+
+  /** All that is appended now on stable storage in the own copy. @throws FsError EIO, and then always */
+  async syncHere(): Promise<void> {
+    await this.#syncing
+    if (this.volume.shared.synced < this.volume.shared.seq) await this.#syncJournal()
   }
 
   /** Every change that the view takes passes here. */
@@ -515,7 +540,7 @@ export class Engine {
       const chunk = await this.#putChunk(batch)
       try {
         await before
-        this.#commitChunk(batch, chunk)
+        await nameChunk(this.volume, chunk, () => this.#commitChunk(batch, chunk))
       } catch (error) {
         // Nothing was appended, so nobody will name the chunk. After any other failure a record may.
         if (codeOf(error) === 'ENOSPC') this.#ended.push({ seq: 0, chunk })
@@ -749,6 +774,7 @@ export class Engine {
     const { shared, view } = this.volume
     const { seq } = head
     this.#lastCommit = seq
+    this.volume.replicas?.appended()
     // Whoever waits for the drive waits while the view takes the record, not after.
     if (this.#syncs.length > 0) this.#startSync(head)
     // Records of others that came before it and that it has nothing to do with.
@@ -774,8 +800,12 @@ export class Engine {
     try {
       await this.#commits
       await this.#syncing
-      const wanted = Math.max(this.#lastCommit, ...ready.map((sync) => sync.seq))
+      const wanted = Math.max(this.#lastCommit, ...ready.map((sync) => sync.seq)) as RecordSeq
+      const others = this.volume.replicas?.sync(wanted)
+      // Its failure is told below, when the own copy is done.
+      others?.catch(() => {})
       if (shared.synced < wanted) await this.#syncJournal()
+      await others
     } catch (error) {
       this.#log.error(
         { op: 'fsync', volume: this.volume.id, error: messageOf(error) },
@@ -815,9 +845,10 @@ export class Engine {
     const { shared } = this.volume
     for (let left = countMax; left > 0; left--) {
       const [first] = this.#ended
-      if (!first || first.seq > shared.synced) return
+      if (!first || first.seq > Math.min(shared.synced, shared.committed)) return
       this.#ended.shift()
       await this.volume.chunks.delete(first.chunk.id, first.chunk.drive)
+      this.volume.replicas?.deleteChunk(first.chunk.id, first.seq as RecordSeq)
     }
   }
 

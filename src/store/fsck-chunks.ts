@@ -73,8 +73,11 @@ async function checkOne(
     if (!codeOf(error)) throw error
     return { ...blank(id, drive), what: messageOf(error), unreadable: true }
   }
-  if (report.ok) return null
-  if (report.missing) {
+  // Named by a record of another node it may be on any drive; a drive of this one has it, or the index is wrong.
+  const named = volume.drives.some((one) => one.id === drive)
+  const misplaced = named && !report.missing && !hasChunk(volume, id, drive)
+  if (report.ok && !misplaced) return null
+  if (report.missing || misplaced) {
     const elsewhere = volume.drives.find((one) => one.id !== drive && hasChunk(volume, id, one.id))
     const quarantined = aside.has(id)
     const what = elsewhere

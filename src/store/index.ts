@@ -28,6 +28,7 @@ export {
   recoverVolume,
 } from './recovery.ts'
 export type { Mending } from './repair.ts'
+export type { Replicas } from './replicas.ts'
 export { type Resealed, resealVolume } from './reseal.ts'
 export { SharedVolume, VOLUME_STATE, type VolumeState } from './shared.ts'
 export { coverStaged, putInline, takeTimes } from './staged-commit.ts'

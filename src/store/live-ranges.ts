@@ -1,6 +1,6 @@
 import { type ChunkId, type DriveId, type Ino, limits, newId, type Random } from '../base/index.ts'
 import { decodeChunkInfo, decodeExtent, type Extent, keys } from '../meta/index.ts'
-import { type ChunkPiece, decodeBackPointer, putPieces } from './chunk-pieces.ts'
+import { type ChunkPiece, decodeBackPointer, nameChunk, putPieces } from './chunk-pieces.ts'
 import { type Draft, type Entries, ExtentEditor } from './draft.ts'
 import type { LocalVolume } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
@@ -165,10 +165,14 @@ async function moveInto(
   let used = false
   for (let start = 0; start < moves.length; start += RANGES_PER_RECORD) {
     const part = moves.slice(start, start + RANGES_PER_RECORD)
-    commit((draft) => {
-      if (!used) draft.addChunk(chunk.id, chunk)
-      if (placeRanges(draft, chunk.id, part)) used = true
-      return {}
+    await nameChunk(volume, chunk, () => {
+      let placed = false
+      commit((draft) => {
+        if (!used) draft.addChunk(chunk.id, chunk)
+        placed = placeRanges(draft, chunk.id, part)
+        return {}
+      })
+      used ||= placed
     })
   }
   if (!used) await volume.chunks.delete(chunk.id, chunk.drive)

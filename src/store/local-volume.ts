@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type ChunkId,
+  type DriveId,
   FsError,
   type Ino,
   type KeyEpoch,
@@ -24,6 +25,7 @@ import {
 } from '../journal/index.ts'
 import { type Change, encodeChanges, encodeTotals, keys, type Totals, View } from '../meta/index.ts'
 import type { ChunkEnd, Draft } from './draft.ts'
+import { type Replicas, SET_CHANGED } from './replicas.ts'
 import { SharedVolume, VOLUME_STATE } from './shared.ts'
 import type { Touched } from './touched.ts'
 
@@ -97,6 +99,10 @@ export class LocalVolume {
   readonly journal: Journal
   readonly sealer: RecordSealer
   readonly chunks: ChunkStore
+  /** Set in the engine's thread alone, where chunks are made. */
+  replicas: Replicas | null = null
+  /** Chunks that the copies of a set have and no record names yet, with the number of the set. */
+  readonly #confirmed = new Map<ChunkId, number>()
   readonly #boot: Buffer
 
   constructor(opening: VolumeOpening, disk: Disk = systemDisk) {
@@ -134,6 +140,12 @@ export class LocalVolume {
     return this.keys.get(epoch).chunk
   }
 
+  /** Have a chunk that is durable here on every copy that counts, so that a record may name it. @throws as Replicas */
+  async confirm(chunk: ChunkId, drive: DriveId): Promise<void> {
+    if (!this.replicas) return
+    this.#confirmed.set(chunk, await this.replicas.putChunk(chunk, drive))
+  }
+
   /** Totals as the shared state has them; a record that covers staged writes moves stagedNumber. */
   totals(): Totals {
     const { shared } = this
@@ -168,7 +180,7 @@ export class LocalVolume {
   /**
    * Append a draft as one record and move the head. Only under the lock, over a view with every record applied or an
    * overlay that says the same, but for what `apartFrom` names. Nothing has changed when it throws.
-   * @throws TOUCHED; FsError ENOSPC when the drive is full (urgent records may use the headroom), EIO when the copy failed
+   * @throws TOUCHED; SET_CHANGED; FsError ENOSPC when the drive is full (urgent records may use the headroom), EIO when the copy failed
    */
   append(
     draft: Draft,
@@ -184,6 +196,10 @@ export class LocalVolume {
     if (!more.urgent && !this.hasRoom(1)) throw new FsError('ENOSPC', 'append', {})
     const { changes, begins, ends } = draft.finish()
     if (more.apartFrom?.meets(changes)) throw TOUCHED
+    if (this.replicas) {
+      if (begins.some((id) => this.#confirmed.get(id) !== shared.setNumber)) throw SET_CHANGED
+      for (const id of begins) this.#confirmed.delete(id)
+    }
     const totals = this.totals()
     totals.bytes += draft.bytesDelta
     totals.inodes += draft.inodesDelta
@@ -196,7 +212,10 @@ export class LocalVolume {
       {
         epoch: shared.epoch,
         keyEpoch: this.keys.newest,
-        confirmed: { epoch: shared.epoch, seq: shared.synced as typeof before.seq },
+        confirmed: {
+          epoch: shared.epoch,
+          seq: Math.min(shared.synced, shared.committed) as typeof before.seq,
+        },
         begins,
         ends: ends.map((end): ChunkId => end.id),
         requestId: more.requestId,
@@ -238,6 +257,11 @@ export class LocalVolume {
     }
     if (state === VOLUME_STATE.deleting) {
       return new FsError('ENOENT', 'open', { message: `volume ${name} is being deleted` })
+    }
+    if (state === VOLUME_STATE.fenced) {
+      return new FsError('EIO', 'open', {
+        message: `volume ${name} is owned by another node now; weft volume inspect ${name} shows by which`,
+      })
     }
     return new FsError('EIO', 'open', {
       message: `volume ${name} stopped after a failed write or sync; see weft status`,

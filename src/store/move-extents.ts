@@ -1,6 +1,6 @@
 import { assert, type ChunkId, CorruptError, type Ino, newId, type Random } from '../base/index.ts'
 import { decodeChunkInfo, decodeExtent, type Extent, keys } from '../meta/index.ts'
-import { type ChunkPiece, putPieces } from './chunk-pieces.ts'
+import { type ChunkPiece, nameChunk, putPieces } from './chunk-pieces.ts'
 import { type Draft, ExtentEditor } from './draft.ts'
 import type { LocalVolume } from './local-volume.ts'
 
@@ -66,10 +66,12 @@ export async function moveExtents(
   const pieces = runsOf(moved).map(pieceOf)
   const chunk = await putPieces(volume, newId<ChunkId>(random), plain, bytes, pieces, how.urgent)
   let used = false
-  commit((draft) => {
-    draft.addChunk(chunk.id, chunk)
-    used = replaceExtents(draft, moved, chunk.id)
-    return {}
+  await nameChunk(volume, chunk, () => {
+    commit((draft) => {
+      draft.addChunk(chunk.id, chunk)
+      used = replaceExtents(draft, moved, chunk.id)
+      return {}
+    })
   })
   if (!used) await volume.chunks.delete(chunk.id, chunk.drive)
   return used

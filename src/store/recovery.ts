@@ -13,7 +13,14 @@ import {
   type Timespec,
 } from '../base/index.ts'
 import { type Disk, systemDisk } from '../disk/index.ts'
-import { createJournal, firstHead, holdsHead, type ScanOptions, scan } from '../journal/index.ts'
+import {
+  createJournal,
+  firstHead,
+  holdsHead,
+  type JournalHead,
+  type ScanOptions,
+  scan,
+} from '../journal/index.ts'
 import {
   type AppliedHead,
   type Change,
@@ -49,7 +56,10 @@ export interface RootAttributes {
 const BOOT_FILE = 'boot'
 const CLEAN_FILE = 'clean'
 
-/** Make a new, empty volume: journal, view, root directory. Durable when this returns. @throws FsError EEXIST, ENOSPC */
+/**
+ * Make a new, empty volume: journal (unless an empty copy has one), view, root directory. Durable when this returns.
+ * @throws FsError EEXIST when the journal has records, ENOSPC
+ */
 export function formatVolume(
   opening: VolumeOpening,
   epoch: Epoch,
@@ -57,7 +67,8 @@ export function formatVolume(
   disk: Disk = systemDisk,
 ): LocalVolume {
   rmSync(opening.viewDirectory, { recursive: true, force: true })
-  const head = createJournal(disk, opening.journalDirectory, opening.id)
+  const head =
+    emptyJournal(opening, disk) ?? createJournal(disk, opening.journalDirectory, opening.id)
   const volume = new LocalVolume(opening, disk)
   const { shared } = volume
   dropStaging(opening.stagingDirectory)
@@ -95,6 +106,15 @@ export function formatVolume(
   shared.synced = shared.seq
   shared.state = VOLUME_STATE.open
   return volume
+}
+
+/** Start of the journal of a copy that was made and not written to; null where there is none. */
+function emptyJournal({ journalDirectory, id }: VolumeOpening, disk: Disk): JournalHead | null {
+  if (!disk.exists(journalDirectory)) return null
+  const head = firstHead(disk, journalDirectory, id)
+  if (head?.seq !== 0) return null
+  const [record] = scan(disk, journalDirectory, id, head, null)
+  return record ? null : head
 }
 
 /**

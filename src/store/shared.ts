@@ -10,6 +10,7 @@ const ENGINE_SLEEPS = 2
 const PROGRESS = 3
 const STATE = 4
 const POISON = 5
+const REPLICATED = 6
 const INT_CELLS = 16
 
 const EPOCH = 0
@@ -35,6 +36,9 @@ const COVERED_NUMBER = 19
 const ENGINE_SEQ = 20
 const FOLLOW_WANTED = 21
 const WRITTEN = 22
+/** Three cells. */
+const SET_NUMBER = 25
+const COMMITTED = 26
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
@@ -52,6 +56,8 @@ export const VOLUME_STATE = {
   /** The copy failed (rule 7): nothing is acknowledged any more. */
   failed: 3,
   deleting: 4,
+  /** Another node owns the volume: nothing is appended here any more, and nothing acknowledged. */
+  fenced: 5,
 } as const
 
 export type VolumeState = (typeof VOLUME_STATE)[keyof typeof VOLUME_STATE]
@@ -208,6 +214,31 @@ export class SharedVolume {
   }
   set synced(seq: number) {
     this.#floats[SYNCED] = seq
+  }
+
+  /** There are other copies: nothing is durable before they say so. Set before the volume is open to anybody. */
+  get replicated(): boolean {
+    return this.#ints[REPLICATED] === 1
+  }
+  set replicated(replicated: boolean) {
+    this.#ints[REPLICATED] = replicated ? 1 : 0
+  }
+  /**
+   * Grows whenever another copy begins to count. Changed only under the lock: a record that is appended behind the change
+   * names no chunk that was confirmed before it.
+   */
+  get setNumber(): number {
+    return this.#floats[SET_NUMBER] as number
+  }
+  set setNumber(number: number) {
+    this.#floats[SET_NUMBER] = number
+  }
+  /** Records up to here are on stable storage on every copy that counts. */
+  get committed(): number {
+    return this.replicated ? (this.#floats[COMMITTED] as number) : this.synced
+  }
+  set committed(seq: number) {
+    this.#floats[COMMITTED] = seq
   }
 
   get stagedNumber(): number {

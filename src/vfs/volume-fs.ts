@@ -431,12 +431,12 @@ export class VolumeFs {
   /**
    * fsync of one file by this thread, where that is quicker than waking the engine: little of it is staged and the drive
    * is fast.
-   * @returns false when the engine has to do it
+   * @returns false when the engine has to do it: always where other copies have a say
    * @throws FsError EIO when the drive failed: the copy has left (rule 7)
    */
   syncHere(ino: Ino): boolean {
     const { shared } = this.volume
-    if (!this.writes || this.#syncs.slow()) return false
+    if (!this.writes || shared.replicated || this.#syncs.slow()) return false
     if (this.staged.get(ino) && !commitStaged(this, ino)) return false
     shared.lock()
     const { head } = shared

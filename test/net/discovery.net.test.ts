@@ -50,6 +50,7 @@ test('two nodes are enough', () =>
 test('without TCP the calls go over UDX, and bulk moves to TCP once that is there', () =>
   inWorld(async (world) => {
     const real = systemClock()
+    const { after } = real
     let tcpReaches = false
     let aheadMs = 0
     const clock: Clock = {
@@ -57,7 +58,7 @@ test('without TCP the calls go over UDX, and bulk moves to TCP once that is ther
       monotonicMs: () => real.monotonicMs() + aheadMs,
       // TCP is given up as soon as it is begun.
       after: (ms, call) => {
-        if (tcpReaches || ms !== tcpMsBeforeUdx) return real.after(ms, call)
+        if (tcpReaches || ms !== tcpMsBeforeUdx) return after(ms, call)
         call()
         return () => {}
       },

@@ -240,11 +240,14 @@ class SimNode implements Host<Question, Answer> {
         own: copy.identity.id,
         ask,
         log,
-        chunksInUse: (committed) => log.chunksInUse(committed),
+        chunksInUse: async (committed) => log.chunksInUse(committed),
         readChunk: (chunk) => chunks.read(chunk),
         clock,
         times,
         report: silentLog,
+        // Here the log is appended to in the thread of its owner, which asks mayName.
+        grew: () => {},
+        advanced: () => {},
         lost: () => {
           if (copy.promised.epoch === epoch) copy.unlead()
         },

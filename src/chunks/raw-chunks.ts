@@ -1,0 +1,243 @@
+import { crc32 } from 'node:zlib'
+import { type ChunkId, CorruptError, codeOf, ProtocolError, type VolumeId } from '../base/index.ts'
+import { alignedBuffer, type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
+import type { Drive } from '../drives/index.ts'
+import {
+  ARRIVING_NAME,
+  arrivingDirectory,
+  chunkDirectory,
+  chunkPath,
+  chunksDirectory,
+  PREFIXES,
+  QUARANTINE_NAME,
+  quarantineDirectory,
+} from './chunk-path.ts'
+import { BLOCK_BYTES, chunkFileBytesMax, decodeHeader, layoutOf, roundUp } from './header.ts'
+import { driveFailed } from './open-chunks.ts'
+import { type Placing, passOver, prepareDrive, reserveDrive } from './place-chunk.ts'
+
+/** Images that nobody uses, kept for what comes next. */
+const IDLE_IMAGES_MOST = 4
+
+/**
+ * Chunk files as another node sealed them, byte for byte: what a copy without the key stores and gives out. One object
+ * per node, for all its drives. A chunk that it has put is whole or not there, after a power cut too, so that `has` may
+ * be told to an owner. Drives are used once they are settled; of one that does not answer nothing is there.
+ */
+export class RawChunks {
+  readonly #drives: () => Iterable<Drive>
+  readonly #files: ChunkFiles
+  readonly #settled = new Set<Drive>()
+  readonly #putting = new Map<ChunkId, Promise<void>>()
+  readonly #idleImages: Buffer[] = []
+
+  /** @param drives those of this node, asked at every call */
+  constructor(drives: () => Iterable<Drive>, files: ChunkFiles = systemChunkFiles) {
+    this.#drives = drives
+    this.#files = files
+  }
+
+  /**
+   * Clear what an earlier life was still writing to a drive, and make durable what it had moved to its place and not
+   * synced. To be awaited at the start, and for a drive that comes later. One that fails is marked and left out.
+   */
+  async settle(): Promise<void> {
+    for (const drive of this.#drives()) {
+      if (this.#settled.has(drive) || drive.state !== 'ok') continue
+      const chunks = chunksDirectory(drive)
+      const arriving = arrivingDirectory(drive)
+      try {
+        prepareDrive(this.#files, drive)
+        this.#files.makeDirectories(chunks, [ARRIVING_NAME])
+        for (const name of this.#files.names(arriving)) {
+          await this.#files.remove(`${arriving}/${name}`)
+        }
+        for (const prefix of PREFIXES) await this.#files.syncDirectory(`${chunks}/${prefix}`)
+        this.#settled.add(drive)
+      } catch (error) {
+        this.#silent(drive, error)
+      }
+    }
+  }
+
+  /**
+   * Store a chunk file; durable when the promise resolves. No error when the same one is there. It is copied before the
+   * call waits for anything, so `bytes` is the caller's again at once; the caller bounds how many are in flight.
+   * @throws ProtocolError when it is no whole file of this chunk and volume; FsError ENOSPC (no drive has room), EIO
+   */
+  async put(id: ChunkId, volume: VolumeId, bytes: Buffer): Promise<void> {
+    checkWhole(id, volume, bytes)
+    const image = this.#takeImage()
+    bytes.copy(image)
+    try {
+      for (;;) {
+        const earlier = this.#putting.get(id)
+        if (!earlier) break
+        // Whatever became of it, the look below says what is there now.
+        await earlier.catch(() => {})
+      }
+      const putting = this.#put(id, image, bytes.length)
+      this.#putting.set(id, putting)
+      await putting
+    } finally {
+      this.#putting.delete(id)
+      this.#giveBack(image)
+    }
+  }
+
+  /** Is it on any drive? */
+  has(id: ChunkId): boolean {
+    return this.#find(id) !== null
+  }
+
+  /** The whole file, the caller's to keep; null when it is not there, is of another volume, or fails its checksums. */
+  async read(id: ChunkId, volume: VolumeId): Promise<Buffer | null> {
+    const drive = this.#find(id)
+    if (drive === null) return null
+    try {
+      return await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
+        checkWhole(id, volume, bytes)
+        return Buffer.from(bytes)
+      })
+    } catch (error) {
+      if (error instanceof ProtocolError || codeOf(error) === 'ENOENT') return null
+      this.#silent(drive, error)
+      return null
+    }
+  }
+
+  /**
+   * Delete it wherever it lies. One that says it is of another volume stays, a damaged one too: a sweep decides.
+   * @throws FsError EIO when the drive fails
+   */
+  async delete(id: ChunkId, volume: VolumeId): Promise<void> {
+    const drive = this.#find(id)
+    if (drive === null) return
+    try {
+      const { volume: its } = await this.#withFile(drive, id, BLOCK_BYTES, (block) =>
+        decodeHeader(block, block.length, id),
+      )
+      if (its !== volume) return
+      await this.#files.remove(chunkPath(drive, id))
+      drive.forgetSpace()
+    } catch (error) {
+      if (error instanceof CorruptError || codeOf(error) === 'ENOENT') return
+      throw driveFailed(drive, id, 'chunk.delete', error)
+    }
+  }
+
+  async #put(id: ChunkId, image: Buffer, fileBytes: number): Promise<void> {
+    if (await this.#holds(id, image, fileBytes)) return
+    const storedBytes = roundUp(fileBytes)
+    const placing: Placing = { id, storedBytes, wish: {}, refusedBy: [] }
+    for (;;) {
+      const drive = reserveDrive(this.#usable(), placing)
+      let written = false
+      try {
+        const aside = arrivingDirectory(drive)
+        await this.#files.writeWhole(aside, chunkDirectory(drive, id), id, image, fileBytes)
+        written = true
+        return
+      } catch (error) {
+        passOver(placing, drive, error)
+      } finally {
+        drive.release(storedBytes, written)
+      }
+    }
+  }
+
+  /**
+   * Is the same chunk there, durably? Its block 0 holds the checksum of all behind it. A file that differs is damaged,
+   * for a chunk never changes: it is moved aside.
+   */
+  async #holds(id: ChunkId, image: Buffer, fileBytes: number): Promise<boolean> {
+    const drive = this.#find(id)
+    if (drive === null) return false
+    try {
+      const head = image.subarray(0, BLOCK_BYTES)
+      const same = await this.#withFile(
+        drive,
+        id,
+        BLOCK_BYTES,
+        (block, size) => size === fileBytes && block.equals(head),
+      )
+      if (same) {
+        await this.#files.syncDirectory(chunkDirectory(drive, id))
+        return true
+      }
+      this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
+      this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') this.#silent(drive, error)
+    }
+    return false
+  }
+
+  *#usable(): Generator<Drive> {
+    for (const drive of this.#drives()) if (this.#settled.has(drive)) yield drive
+  }
+
+  #find(id: ChunkId): Drive | null {
+    for (const drive of this.#usable()) {
+      try {
+        if (this.#files.exists(chunkPath(drive, id))) return drive
+      } catch (error) {
+        this.#silent(drive, error)
+      }
+    }
+    return null
+  }
+
+  /** @param use is lent the first `bytesMax` of the file, and told its size. @throws FsError as ChunkFiles.open */
+  async #withFile<T>(
+    drive: Drive,
+    id: ChunkId,
+    bytesMax: number,
+    use: (bytes: Buffer, fileBytes: number) => T,
+  ): Promise<T> {
+    const image = this.#takeImage()
+    try {
+      const fd = this.#files.open(chunkPath(drive, id))
+      try {
+        const fileBytes = this.#files.size(fd)
+        const wanted = Math.min(bytesMax, fileBytes)
+        const count = await this.#files.readAsync(fd, image, 0, wanted, 0)
+        return use(image.subarray(0, count), fileBytes)
+      } finally {
+        this.#files.close(fd)
+      }
+    } finally {
+      this.#giveBack(image)
+    }
+  }
+
+  #takeImage(): Buffer {
+    return this.#idleImages.pop() ?? alignedBuffer(chunkFileBytesMax)
+  }
+
+  #giveBack(image: Buffer): void {
+    if (this.#idleImages.length < IDLE_IMAGES_MOST) this.#idleImages.push(image)
+  }
+
+  /** The drive is marked where the failure is its own; a bug is not kept quiet. */
+  #silent(drive: Drive, error: unknown): void {
+    const told = driveFailed(drive, '' as ChunkId, 'chunk.raw', error)
+    if (codeOf(told) === '') throw told
+  }
+}
+
+/** @throws ProtocolError */
+function checkWhole(id: ChunkId, volume: VolumeId, bytes: Buffer): void {
+  let why = ''
+  try {
+    const header = decodeHeader(bytes, bytes.length, id)
+    const { fileBytes } = layoutOf(header.plainBytes, header.pageBytes, header.backPointerBytes)
+    if (header.volume !== volume) why = `it is of volume ${header.volume}`
+    else if (bytes.length !== fileBytes) why = `${bytes.length} bytes where ${fileBytes} must be`
+    else if (crc32(bytes.subarray(BLOCK_BYTES)) !== header.bodyCrc) why = 'its checksum differs'
+  } catch (cause) {
+    if (!(cause instanceof CorruptError)) throw cause
+    throw new ProtocolError(`chunk ${id}: ${cause.message}`, cause)
+  }
+  if (why !== '') throw new ProtocolError(`chunk ${id}: ${why}`)
+}

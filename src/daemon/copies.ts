@@ -1,0 +1,399 @@
+import { join } from 'node:path'
+import {
+  type Clock,
+  type CopyId,
+  CorruptError,
+  codeOf,
+  type DriveId,
+  type Epoch,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type NodeId,
+  type Position,
+  ProtocolError,
+  suspendProof,
+  type VolumeId,
+} from '../base/index.ts'
+import type { RawChunks } from '../chunks/index.ts'
+import type { Disk } from '../disk/index.ts'
+import type { Drive } from '../drives/index.ts'
+import { type Addressed, type Answer, Copy, type Request } from '../replication/index.ts'
+
+export interface CopiesWorld {
+  /** Of this node, asked at every use. */
+  readonly drives: () => Iterable<Drive>
+  readonly chunks: RawChunks
+  readonly disk: Disk
+  readonly clock: Clock
+  /** Of the lease, milliseconds. */
+  readonly termMs: number
+  /** Is there a tombstone of the volume (room volumes, Tombstone)? */
+  isBuried(volume: VolumeId): Promise<boolean>
+  /** Delete every chunk of the volume, by its header, on the drives of this node, and then these directories. */
+  destroy(volume: VolumeId, directories: readonly string[]): Promise<void>
+  readonly log: Log
+}
+
+export interface NewCopy {
+  readonly volume: VolumeId
+  readonly copy: CopyId
+  readonly drive: DriveId
+}
+
+/** A copy as status shows it. */
+export interface CopyStatus {
+  readonly volume: VolumeId
+  /** Null while its promise cannot be read. */
+  readonly copy: CopyId | null
+  readonly drive: DriveId
+  /** The highest epoch it promised, and to whom. */
+  readonly epoch: Epoch
+  readonly owner: NodeId | null
+  /** The end of its log. */
+  readonly end: Position
+  /** Of its journal; its chunks lie among those of all volumes. */
+  readonly journalBytes: number
+  /** Why it counts for nothing, in words; null when it does. */
+  readonly damaged: string | null
+}
+
+interface Held {
+  readonly volume: VolumeId
+  readonly drive: Drive
+  readonly directory: string
+  /** Null while it cannot be opened; `damaged` says why. */
+  readonly copy: Copy | null
+  damaged: string | null
+}
+
+/** Failures that say nothing of what the copy has on its drive. */
+const PASSING = new Set(['ENOSPC', 'EMFILE', 'ENFILE', 'ENOMEM'])
+/** Chunks lie on any drive of the node, and the next one may take what this one could not. */
+const CHUNK_OPS: ReadonlySet<Request['op']> = new Set<Request['op']>([
+  'putChunk',
+  'lacksChunks',
+  'readChunk',
+  'deleteChunks',
+])
+const VOLUMES_NAME = 'volumes'
+const PROMISE_NAME = 'promise'
+const VOLUME_ID = /^[0-9a-f]{32}$/
+/** Beside the journal of a copy until its making is done. Cut short itself it leaves a `.new` (Disk.replaceFile). */
+const MAKING_NAME = 'making'
+
+/**
+ * The copies of volumes that this node holds, its own volumes' ones too: `DRIVE/volumes/<volume>/` with a promise in it. A
+ * journal without one is a volume of a single node and is left alone. They answer whoever owns the volume, or wants to.
+ *
+ * A copy is made when it is asked for, and removed when a tombstone orders it, never for want of a record. A drive that
+ * fails under a copy makes it damaged until the next start: it refuses what would change it, and says why.
+ */
+export class Copies {
+  readonly #world: CopiesWorld
+  readonly #clock: Clock
+  readonly #held = new Set<Held>()
+  readonly #seen = new Set<Drive>()
+
+  private constructor(world: CopiesWorld) {
+    this.#world = world
+    this.#clock = suspendProof(world.clock)
+  }
+
+  /** Find and open all there are. One that cannot be opened is listed as damaged, a drive that fails is marked. */
+  static async open(world: CopiesWorld): Promise<Copies> {
+    const copies = new Copies(world)
+    await copies.lookAtDrives()
+    return copies
+  }
+
+  /** Open the copies on drives that have come since. */
+  async lookAtDrives(): Promise<void> {
+    await this.#world.chunks.settle()
+    for (const drive of this.#world.drives()) {
+      if (this.#seen.has(drive) || drive.state !== 'ok') continue
+      this.#seen.add(drive)
+      try {
+        this.#openOn(drive)
+      } catch (error) {
+        if (!(error instanceof FsError)) throw error
+        drive.fail(error)
+        this.#world.log.error(
+          { op: 'copies.open', drive: drive.id, error: error.message },
+          'cannot look for copies on a drive',
+        )
+      }
+    }
+  }
+
+  /**
+   * Make a copy, empty and durable when this returns. No error when this very copy is here.
+   * @throws FsError EEXIST when this node has another copy of the volume, or a journal that is none; ENODEV when the drive
+   * is not usable; ENOSPC, EIO: nothing of it is left then
+   */
+  create({ volume, copy: id, drive: driveId }: NewCopy): void {
+    const held = this.#ofVolume(volume)
+    if (held?.copy?.identity.id === id) return
+    if (held) {
+      const which = held.copy ? `copy ${held.copy.identity.id}` : 'a copy that cannot be read'
+      throw exists(volume, `this node has ${which} of it, on drive ${held.drive.id}`)
+    }
+    const drive = [...this.#world.drives()].find((one) => one.id === driveId)
+    if (drive?.state !== 'ok' || !drive.present()) {
+      throw new FsError('ENODEV', 'copy.create', {
+        volume,
+        drive: driveId,
+        message: `volume ${volume}: drive ${driveId} of this node cannot take a copy: it is ${drive ? 'failing or gone' : 'not here'}; choose another`,
+      })
+    }
+    const directory = directoryOn(drive, volume)
+    this.#clearHalfMade(directory)
+    if (this.#namesIn(directory).some((name) => name !== `${MAKING_NAME}.new`)) {
+      throw exists(volume, `${directory} holds a volume that has no copies`)
+    }
+    const copy = this.#make({ volume, id, directory })
+    this.#held.add({ volume, drive, directory, copy, damaged: null })
+    this.#world.log.info({ op: 'copy.create', volume, copy: id, drive: driveId }, 'copy made')
+  }
+
+  /**
+   * Remove whatever this node has of a volume that is gone. Begun again after a crash it goes on.
+   * @throws FsError EBUSY without a tombstone; what `destroy` throws
+   */
+  async remove(volume: VolumeId): Promise<void> {
+    const { isBuried, destroy, drives, log } = this.#world
+    if (!(await isBuried(volume))) {
+      throw new FsError('EBUSY', 'copy.remove', {
+        volume,
+        message: `volume ${volume}: there is no tombstone of it, and nothing else orders a copy to be deleted`,
+      })
+    }
+    for (const held of [...this.#held].filter((one) => one.volume === volume)) {
+      this.#held.delete(held)
+      // Behind what it is working on.
+      await held.copy?.handle({ op: 'lacksChunks', chunks: [] })
+      held.copy?.close()
+    }
+    await destroy(
+      volume,
+      [...drives()].map((drive) => directoryOn(drive, volume)),
+    )
+    log.info({ op: 'copy.remove', volume }, 'copy removed')
+  }
+
+  /**
+   * What the copy that is meant answers; a refusal when it is not here.
+   * @throws FsError EPROTO for records or chunks that are none; ENOSPC; EIO of a drive, after which a copy whose journal is
+   * on it is damaged
+   */
+  async answer({ volume, copy: id, message }: Addressed<Request>): Promise<Answer> {
+    const held = this.#ofCopy(volume, id)
+    if (!held?.copy) {
+      const words = held?.damaged ?? `this node has no copy ${id} of volume ${volume}`
+      return refusal(held ? 'damaged' : 'otherCopy', 0 as Epoch, words)
+    }
+    const { copy, damaged } = held
+    if (damaged !== null && 'epoch' in message) {
+      return refusal('damaged', copy.promised.epoch, damaged)
+    }
+    try {
+      const answer = await copy.handle(message)
+      return damaged !== null && answer.kind === 'state' ? { ...answer, damaged } : answer
+    } catch (error) {
+      throw this.#failed(held, message.op, error)
+    }
+  }
+
+  /** For the take-over of a volume by this node, which leads its own copy. Null when it is not here, or damaged. */
+  find(volume: VolumeId, id: CopyId): Copy | null {
+    const held = this.#ofCopy(volume, id)
+    return held && this.#damageOf(held) === null ? held.copy : null
+  }
+
+  list(): CopyStatus[] {
+    return [...this.#held].map((held) => {
+      const { volume, drive, copy } = held
+      const nothing: Position = { epoch: 0 as Epoch, seq: 0 as Position['seq'] }
+      const { epoch, seq } = copy?.head ?? nothing
+      return {
+        volume,
+        copy: copy?.identity.id ?? null,
+        drive: drive.id,
+        epoch: copy?.promised.epoch ?? (0 as Epoch),
+        owner: copy?.promised.owner ?? null,
+        end: { epoch, seq },
+        journalBytes: this.#bytesIn(held),
+        damaged: this.#damageOf(held),
+      }
+    })
+  }
+
+  close(): void {
+    for (const { copy } of this.#held) copy?.close()
+    this.#held.clear()
+  }
+
+  #damageOf({ copy, damaged }: Held): string | null {
+    return damaged ?? copy?.damaged ?? null
+  }
+
+  #ofVolume(volume: VolumeId): Held | null {
+    for (const held of this.#held) if (held.volume === volume) return held
+    return null
+  }
+
+  /** One whose promise cannot be read may be any copy. */
+  #ofCopy(volume: VolumeId, id: CopyId): Held | null {
+    for (const held of this.#held) {
+      if (held.volume === volume && (held.copy === null || held.copy.identity.id === id))
+        return held
+    }
+    return null
+  }
+
+  #openOn(drive: Drive): void {
+    for (const name of this.#namesIn(join(drive.dir, VOLUMES_NAME))) {
+      if (!VOLUME_ID.test(name)) continue
+      const volume = name as VolumeId
+      const directory = directoryOn(drive, volume)
+      try {
+        this.#clearHalfMade(directory)
+        const copy = Copy.open({ volume, directory }, this.#copyWorld(volume))
+        this.#held.add({ volume, drive, directory, copy, damaged: null })
+        if (copy.damaged !== null) this.#report(volume, drive, copy.damaged)
+      } catch (error) {
+        // No promise: not a copy.
+        if (codeOf(error) === 'ENOENT') continue
+        if (isBug(error)) throw error
+        const damaged = `cannot be opened: ${messageOf(error)}`
+        this.#held.add({ volume, drive, directory, copy: null, damaged })
+        this.#report(volume, drive, damaged)
+      }
+    }
+  }
+
+  /** The mark stands from before the journal until behind the promise: without a promise nobody was told of the copy. */
+  #make(identity: { volume: VolumeId; id: CopyId; directory: string }): Copy {
+    const { disk } = this.#world
+    const { volume, id, directory } = identity
+    const mark = join(directory, MAKING_NAME)
+    try {
+      disk.mkdir(directory)
+      disk.replaceFile(mark, Buffer.from(id))
+      const copy = Copy.create(identity, this.#copyWorld(volume))
+      disk.unlink(mark)
+      disk.fsyncDirectory(directory)
+      return copy
+    } catch (error) {
+      try {
+        this.#clear(directory)
+      } catch (second) {
+        // The first failure is the one to tell; the mark has the rest cleared at the next start.
+        this.#world.log.warn(
+          { op: 'copy.create', volume, error: messageOf(second) },
+          'a copy that was not made is not cleared',
+        )
+      }
+      throw error
+    }
+  }
+
+  #clearHalfMade(directory: string): void {
+    const { disk } = this.#world
+    const mark = join(directory, MAKING_NAME)
+    if (!disk.exists(mark)) return
+    if (this.#namesIn(directory).includes(PROMISE_NAME)) {
+      disk.unlink(mark)
+      disk.fsyncDirectory(directory)
+    } else this.#clear(directory)
+  }
+
+  /** The mark goes last. */
+  #clear(directory: string): void {
+    const { disk } = this.#world
+    for (const name of this.#namesIn(directory)) {
+      if (name !== MAKING_NAME) disk.unlink(join(directory, name))
+    }
+    disk.fsyncDirectory(directory)
+    if (disk.exists(join(directory, MAKING_NAME))) disk.unlink(join(directory, MAKING_NAME))
+    disk.rmdir(directory)
+  }
+
+  #copyWorld(volume: VolumeId): Parameters<typeof Copy.open>[1] {
+    const { disk, chunks, termMs } = this.#world
+    return {
+      disk,
+      clock: this.#clock,
+      termMs,
+      chunks: {
+        put: (chunk, bytes) => chunks.put(chunk, volume, bytes),
+        has: (chunk) => chunks.has(chunk),
+        read: (chunk) => chunks.read(chunk, volume),
+        delete: (chunk) => chunks.delete(chunk, volume),
+      },
+    }
+  }
+
+  /** What the asker is told; the copy is damaged where its own drive failed, or its journal is not what it was. */
+  #failed(held: Held, op: Request['op'], error: unknown): unknown {
+    if (error instanceof ProtocolError) {
+      const { message } = error
+      return new FsError('EPROTO', `copy.${op}`, { volume: held.volume, message, cause: error })
+    }
+    const known = error instanceof FsError || error instanceof CorruptError
+    if (!known || CHUNK_OPS.has(op) || PASSING.has(codeOf(error))) return error
+    if (held.damaged === null) {
+      held.damaged = `failed at ${op}: ${error.message}`
+      this.#report(held.volume, held.drive, held.damaged)
+    }
+    if (error instanceof FsError) held.drive.fail(error)
+    return new FsError('EIO', `copy.${op}`, {
+      volume: held.volume,
+      message: `volume ${held.volume}: this copy ${held.damaged}`,
+      cause: error,
+    })
+  }
+
+  #report(volume: VolumeId, { id: drive }: Drive, why: string): void {
+    this.#world.log.error({ op: 'copy', volume, drive, why }, 'a copy is damaged')
+  }
+
+  #bytesIn({ directory }: Held): number {
+    const { disk } = this.#world
+    try {
+      return this.#namesIn(directory).reduce(
+        (sum, name) => sum + (disk.stat(join(directory, name))?.bytes ?? 0),
+        0,
+      )
+    } catch (error) {
+      // The drive does not answer: what it has is not known, and no reason to show nothing of the others.
+      if (!(error instanceof FsError)) throw error
+      return 0
+    }
+  }
+
+  #namesIn(directory: string): string[] {
+    try {
+      return this.#world.disk.list(directory)
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return []
+      throw error
+    }
+  }
+}
+
+function directoryOn(drive: Drive, volume: VolumeId): string {
+  return join(drive.dir, VOLUMES_NAME, volume)
+}
+
+function exists(volume: VolumeId, why: string): FsError {
+  return new FsError('EEXIST', 'copy.create', {
+    volume,
+    message: `volume ${volume}: ${why}; take another node for the copy`,
+  })
+}
+
+function refusal(why: 'damaged' | 'otherCopy', promised: Epoch, words: string): Answer {
+  return { kind: 'refused', why, promised, waitMs: 0, words }
+}

@@ -1,0 +1,93 @@
+import type { ChunkId, Clock, Log, RecordSeq, VolumeId } from '../base/index.ts'
+import type { JournalHead } from '../journal/index.ts'
+import type { Copy, LedLog } from './copy.ts'
+import type { OwnLog } from './follower.ts'
+import { InSyncSet } from './in-sync-set.ts'
+import type { Place } from './messages.ts'
+import { Owner } from './owner.ts'
+import {
+  adopt,
+  type CandidateWorld,
+  type Claim,
+  claim,
+  establish,
+  type Refused,
+} from './take-over.ts'
+
+/** A volume that is open on this node, at the epoch that was claimed. */
+export interface OpenedLog {
+  readonly log: LedLog & OwnLog
+  /** Behind the first record of the epoch. */
+  readonly first: Place
+  chunksInUse(committed: RecordSeq): Promise<Iterable<ChunkId>>
+  readChunk(chunk: ChunkId): Promise<Buffer | null>
+  grew(): void
+  advanced(committed: RecordSeq): void
+}
+
+export interface LeadWorld extends CandidateWorld {
+  readonly volume: VolumeId
+  readonly clock: Clock
+  readonly report: Log
+  /** Open the volume behind `head` and append the first record of the epoch; nothing is served yet. */
+  open(claim: Claim, head: JournalHead): Promise<OpenedLog>
+  /** The volume is this node's no more: told once, also while it is being taken over. */
+  lost(words: string): void
+}
+
+/**
+ * Become the owner of a volume of which this node has a copy (design §6.4), or go on as one after a start.
+ * @returns the owner, serving; or why not, nothing being open then
+ * @throws FsError of the coordinator, EAGAIN when another candidate was quicker, and what `open` throws
+ */
+export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused> {
+  const { volume, node, ask, store, clock, times, report } = world
+  const claimed = await claim(world)
+  if ('why' in claimed) return claimed
+  const { epoch, recorded } = claimed
+  const head = await adopt(world, claimed, own)
+  const opened = await world.open(claimed, head)
+  const { log } = opened
+  const set = new InSyncSet(store, { node, epoch }, recorded)
+  const owner = new Owner(
+    {
+      volume,
+      node,
+      epoch,
+      own: own.identity.id,
+      ask,
+      clock,
+      times,
+      report,
+      ...opened,
+      lost: (words) => {
+        if (own.promised.epoch === epoch) own.unlead()
+        world.lost(words)
+      },
+    },
+    set,
+  )
+  own.lead({
+    epoch,
+    get head() {
+      return log.head
+    },
+    get durable() {
+      return log.durable
+    },
+    fence() {
+      const end = log.fence()
+      owner.stop('another node was promised the volume')
+      return end
+    },
+  })
+  try {
+    const refused = await establish(owner, opened.first, world)
+    if (!refused) return owner
+    owner.stop(refused.words)
+    return refused
+  } catch (error) {
+    owner.stop('the coordinator did not record the set')
+    throw error
+  }
+}

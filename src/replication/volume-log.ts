@@ -1,0 +1,73 @@
+import type { Epoch, RecordSeq, VolumeId } from '../base/index.ts'
+import type { Disk } from '../disk/index.ts'
+import { type JournalHead, placeBehind } from '../journal/index.ts'
+import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
+import { type LedLog, readRun } from './copy.ts'
+import type { OwnLog } from './follower.ts'
+import type { Place } from './messages.ts'
+
+export interface VolumeLogWorld {
+  readonly disk: Disk
+  readonly volume: VolumeId
+  readonly directory: string
+  /** Of the volume that is open at `epoch`. */
+  readonly shared: SharedVolume
+  readonly epoch: Epoch
+  /** Have the engine make all that is appended durable here. @throws FsError EIO when the drive failed */
+  syncHere(): Promise<void>
+}
+
+/** The log of a volume that is open on this node: the threads append, this only looks, ships and ends it. */
+export class VolumeLog implements LedLog, OwnLog {
+  readonly #world: VolumeLogWorld
+  #ended: JournalHead | null = null
+
+  constructor(world: VolumeLogWorld) {
+    this.#world = world
+  }
+
+  get epoch(): Epoch {
+    return this.#world.epoch
+  }
+
+  get head(): JournalHead {
+    const { shared } = this.#world
+    if (this.#ended) return this.#ended
+    // Under the lock: a head half moved would name a record with the seal of another.
+    shared.lock()
+    const { head } = shared
+    shared.unlock()
+    return head
+  }
+
+  get durable(): RecordSeq {
+    return this.#world.shared.synced as RecordSeq
+  }
+
+  async sync(): Promise<void> {
+    if (this.durable < this.head.seq) await this.#world.syncHere()
+  }
+
+  fence(): JournalHead {
+    const { shared } = this.#world
+    shared.lock()
+    shared.state = VOLUME_STATE.fenced
+    const { head } = shared
+    shared.unlock()
+    this.#ended = head
+    return head
+  }
+
+  placeBehind(seq: RecordSeq): Place | null {
+    const { disk, directory, volume } = this.#world
+    const { head } = this
+    if (seq >= head.seq) return seq === head.seq ? head : null
+    return placeBehind(disk, directory, volume, seq)
+  }
+
+  read(after: Place, bytesMax: number): Buffer {
+    const { disk, directory, volume } = this.#world
+    const from = placeBehind(disk, directory, volume, after.seq)
+    return from ? readRun(disk, directory, volume, from, this.head.seq, bytesMax) : Buffer.alloc(0)
+  }
+}
