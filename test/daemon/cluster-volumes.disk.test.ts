@@ -62,7 +62,8 @@ async function open() {
       clock,
       log: silentLog,
       adopt: async ({ volumes }) => {
-        world.names = volumes.map(({ record }) => record.name)
+        const ready = volumes.filter(({ record }) => record.state === 'ready')
+        world.names = ready.map(({ record }) => record.name)
       },
     })
   const registry = new VolumeRegistry(embedded, systemRandom, clock)
