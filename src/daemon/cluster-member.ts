@@ -36,7 +36,7 @@ import {
   serveCoordinator,
 } from '../coordinator/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import type { Net, PeerStatus } from '../net/index.ts'
+import type { CallOptions, Net, PeerStatus } from '../net/index.ts'
 import { ClusterCoordinator } from './cluster-coordinator.ts'
 import { addressesOf, type Network, readNetwork } from './cluster-network.ts'
 
@@ -77,6 +77,7 @@ export class ClusterMember {
   /** Removed a moment ago, and not yet told so. */
   readonly #parting = new Set<string>()
   readonly #reached = new Set<() => void>()
+  readonly #offers: ((net: Net) => void)[] = []
   /** Nobody is asked before this node is whole; rejected when it will not be. */
   readonly #whole: Promise<void>
   #isWhole: () => void = () => {}
@@ -209,6 +210,26 @@ export class ClusterMember {
     return this.#notListening
   }
 
+  /** Services that the rest of this node offers to members, on the net that is open and on each that is opened later. */
+  offer(serve: (net: Net) => void): void {
+    this.#offers.push(serve)
+    if (this.#net) serve(this.#net)
+  }
+
+  /** As Net.call. @throws FsError EHOSTUNREACH also while this node has no net */
+  readonly call: Net['call'] = async (peer, service, body, options) =>
+    await this.#call(peer, service, body, options)
+
+  /** Null when the node is no member. */
+  peerOf(node: NodeId): PeerKey | null {
+    return (this.membership.member(node)?.signKey as PeerKey | undefined) ?? null
+  }
+
+  /** Null when the key is no member's. */
+  nodeOf(peer: PeerKey): NodeId | null {
+    return this.membership.members().find(({ signKey }) => signKey === peer)?.node ?? null
+  }
+
   /** Called when a member has been reached that was not: what was waited for may work now. @returns cancel */
   onReached(listener: () => void): () => void {
     this.#reached.add(listener)
@@ -320,7 +341,7 @@ export class ClusterMember {
     key: string | undefined,
     service: string,
     body: Buffer,
-    options: { deadlineMs: number; signal?: AbortSignal },
+    options: CallOptions,
   ): Promise<Buffer> {
     if (this.#net === null || key === undefined) {
       const why = this.#notListening || 'its node is no member'
@@ -348,6 +369,7 @@ export class ClusterMember {
       log,
     })
     this.#serve(net)
+    for (const offer of this.#offers) offer(net)
     net.onPeer(({ key, up }) => {
       if (up) this.#peerUp(key)
     })

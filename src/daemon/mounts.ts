@@ -16,9 +16,12 @@ import {
 } from '../base/index.ts'
 import {
   type AbsentVolume,
+  abortConnection,
   type FromWorker,
+  isWeftMount,
   type KeeperClient,
   type KeeperState,
+  mountTable,
   type Negotiated,
   notOfOnePlace,
   type ServedVolume,
@@ -261,6 +264,7 @@ export class Mounts {
     const { volumes } = this.#world
     const volume = volumes.find(request.volume)
     const { name } = volume.stored.record
+    await volumes.bringHere(volume)
     volumes.usable(volume)
     if (volume.attached) {
       throw new FsError('EBUSY', 'attach', {
@@ -310,6 +314,17 @@ export class Mounts {
     mount.worker.target = target
     const bind = this.#binds.findIndex((one) => one.target === target)
     if (bind >= 0) this.#binds.splice(bind, 1)
+  }
+
+  /**
+   * Another node owns a volume now: its exclusive mount here is ended for good, so that nothing its kernel still holds is
+   * ever acknowledged or written. The mount point stays, dead, until it is unmounted.
+   */
+  async abandon(volume: NodeVolume): Promise<void> {
+    const mount = this.#mounts.find(({ kept }) => kept.volume === volume.stored.record.id)
+    if (!mount) return
+    const entry = mountTable().find((one) => one.mountPoint === mount.target && isWeftMount(one))
+    if (entry) await abortConnection(entry.dev)
   }
 
   /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */

@@ -11,6 +11,7 @@ import {
   limits,
   systemClock,
   systemRandom,
+  type VolumeId,
 } from '../base/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
 import type { OpenedKeys } from '../crypto/index.ts'
@@ -41,6 +42,7 @@ import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
 import { NativeHost } from './native-host.ts'
+import { ReplicatedVolumes } from './replicated-volumes.ts'
 import { beginReseal, resealBegun, runReseal } from './reseal-job.ts'
 import { RootRequests } from './root-requests.ts'
 import { type NodeVolume, Volumes } from './volumes.ts'
@@ -95,6 +97,7 @@ export class Node {
   readonly #invalidations = new Invalidations()
   readonly #root: RootRequests
   readonly #leave: () => void
+  #replicated: ReplicatedVolumes | null = null
   #api: ApiServer | null = null
 
   private constructor(
@@ -140,6 +143,14 @@ export class Node {
       clock,
       log,
       checkViews: parts.checkViews,
+      random: systemRandom,
+      members: () => {
+        const members = cluster?.membership.members() ?? []
+        if (members.length === 0) return [{ id: identity.id, boxKey: identity.keys.box.publicKey }]
+        return members.map(({ node, boxKey }) => ({ id: node, boxKey: Buffer.from(boxKey, 'hex') }))
+      },
+      replicated: () => this.#replicated,
+      abandon: (volume) => this.mounts.abandon(volume),
       nameOf: cluster && ((node) => cluster.nameOf(node)),
       opened: (volume) => this.mounts.opened(volume),
       announce: (change) => this.mounts.announce(change),
@@ -206,6 +217,12 @@ export class Node {
         next: 'swapoff -a, or a kernel of 6.4 or later',
       })
     }
+    if (cluster) {
+      const { drives, engine, registry } = node
+      const release = (id: VolumeId) => node.volumes.release(id)
+      const world = { node: identity.id, cluster, drives, engine, registry, clock, log, release }
+      node.#replicated = await ReplicatedVolumes.open(world)
+    }
     const known = await node.#openVolumes()
     await node.mounts.restore(state)
     if (known) await node.#root.forgetAllBut(node.mounts.numbers())
@@ -246,6 +263,7 @@ export class Node {
     await this.mounts.allEnded()
     await this.#clusterVolumes?.close()
     const settled = await this.volumes.closeAll()
+    this.#replicated?.close()
     await this.engine.end()
     await (this.cluster ?? this.coordinator).close()
     return settled

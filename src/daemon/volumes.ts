@@ -1,18 +1,23 @@
 import { join } from 'node:path'
 import {
+  background,
   type Clock,
   codeOf,
   FsError,
   type KeyEpoch,
   type Log,
+  limits,
   messageOf,
   type NodeId,
+  newId,
+  type Random,
   type VolumeId,
   type VolumeNumber,
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import type { Drive } from '../drives/index.ts'
 import type { AbsentVolume, ServedVolume } from '../fuse/index.ts'
+import { choosePlaces, type DrivePlace } from '../replication/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
   type Beside,
@@ -26,9 +31,11 @@ import {
   type VolumeList,
   type VolumeRecord,
   type VolumeRegistry,
+  type VolumeSpec,
   type VolumeSpecRequest,
 } from '../volumes/index.ts'
 import type { EngineHost } from './engine-host.ts'
+import type { ReplicatedVolumes } from './replicated-volumes.ts'
 
 /** A volume of this node, as its daemon knows it. `opened` and `shared` are null while it cannot be used. */
 export interface NodeVolume {
@@ -63,8 +70,15 @@ export interface VolumesWorld {
   log: Log
   /** The daemon before died of a signal that LMDB brings about on damaged pages: look at them before it maps them. */
   checkViews: boolean
+  random: Random
+  /** The nodes that may hold copies: this one alone where there is no cluster. */
+  members(): readonly { readonly id: NodeId; readonly boxKey: Buffer }[]
   /** The cluster's name of a node; null on a node that is in none, whose volumes are all its own. */
   nameOf: ((node: NodeId) => string) | null
+  /** What this node has to do with volumes of several copies; null on a node that is in no cluster. */
+  replicated(): ReplicatedVolumes | null
+  /** An exclusive mount of a volume that another node owns now: its kernel must never write again. */
+  abandon(volume: NodeVolume): Promise<void>
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
   opened(volume: NodeVolume): Promise<void>
   /** Let the namespace mount know. */
@@ -85,6 +99,9 @@ const BELOW = {
 function ownerIn({ owner, copies }: VolumeRecord): NodeId | null {
   return owner ?? copies[0]?.node ?? null
 }
+
+/** Of a root directory that is there already: a volume whose log is empty was never shown to anybody. */
+const defaultRoot: RootOwner = { mode: 0o755, uid: 0, gid: 0 }
 
 /** The volumes of this node: opened at the start, created, resized, locked, deleted. */
 export class Volumes {
@@ -162,6 +179,7 @@ export class Volumes {
       }
     }
     const there = new Set(list.volumes.map(({ record }) => record.id))
+    this.#world.replicated()?.bury(there)
     for (const volume of this.all()) {
       const isGone = volume.closed?.state === 'elsewhere' && !there.has(volume.stored.record.id)
       if (isGone) await this.#forget(volume)
@@ -205,14 +223,17 @@ export class Volumes {
     extra: ExtraSlots = {},
     beside?: Beside,
   ): Promise<NodeVolume> {
-    const { identity, registry, keys, drives } = this.#world
-    const spec = parseVolumeSpec(request, { nodes: [identity.id] })
-    const drive = drives.find((one) => one.state === 'ok')
-    if (!drive) throw new FsError('EIO', 'create', { message: 'no drive of this node works' })
+    const { identity, registry, keys } = this.#world
+    const members = this.#world.members()
+    const spec = parseVolumeSpec(request, { nodes: members.map(({ id }) => id) })
+    const places = spec.repl === 1 ? [this.#placeHere(spec)] : await this.#places(spec)
+    const nodes = members.filter(
+      ({ id }) => id !== identity.id && places.some((place) => place.node === id),
+    )
     const created = await registry.create({
       spec,
-      places: [{ node: identity.id, drive: drive.id }],
-      makeKeys: (id) => keys.createKeys(id, extra),
+      places,
+      makeKeys: (id) => keys.createKeys(id, { ...extra, nodes }),
     })
     const { id } = created.record
     this.#making.add(id)
@@ -227,6 +248,52 @@ export class Volumes {
     return volume
   }
 
+  /** A copy on this node, for a volume that has no other. */
+  #placeHere(spec: VolumeSpec): DrivePlace {
+    const { drives, identity } = this.#world
+    if (spec.nodes !== null && !spec.nodes.includes(identity.id)) {
+      throw new FsError('EINVAL', 'create', {
+        message: `volume ${spec.name}: its one copy is wanted on another node`,
+        next: 'create it on that node',
+      })
+    }
+    const drive = drives.find((one) => one.state === 'ok')
+    if (!drive) throw new FsError('EIO', 'create', { message: 'no drive of this node works' })
+    return { node: identity.id, drive: drive.id }
+  }
+
+  /** @throws FsError ENOSPC when there are not enough places, and which nodes did not answer */
+  async #places(spec: VolumeSpec): Promise<DrivePlace[]> {
+    const { identity, random } = this.#world
+    const { found, silent } = await this.#replicated().candidates()
+    const wish = {
+      volume: newId<VolumeId>(random),
+      name: spec.name,
+      copies: spec.repl,
+      spread: spec.spread,
+      class: spec.cos,
+      bytesMin: limits.driveHeadroomBytes,
+      home: identity.id,
+    }
+    const wanted = found.filter(({ node }) => spec.nodes === null || spec.nodes.includes(node))
+    try {
+      return choosePlaces(wish, wanted)
+    } catch (error) {
+      if (!(error instanceof FsError) || silent.length === 0) throw error
+      const message = `${error.message}; not answering: ${silent.join(', ')}`
+      throw new FsError(error.code, error.op, { ...error.subject, message })
+    }
+  }
+
+  #replicated(): ReplicatedVolumes {
+    const replicated = this.#world.replicated()
+    if (replicated) return replicated
+    throw new FsError('ENODEV', 'volume', {
+      message: 'volumes of several copies need a cluster, and this node is in none',
+      next: 'weft cluster create NAME, then join other nodes to it',
+    })
+  }
+
   /** Journal, view and root directory of a volume in the state 'making'. What fails leaves nothing of it. */
   async #make(created: StoredVolume, owner: RootOwner, beside?: Beside): Promise<NodeVolume> {
     const { identity, registry, keys, clock, engine, log } = this.#world
@@ -234,6 +301,9 @@ export class Volumes {
     let opened: OpenedKeys | null = null
     let open = false
     try {
+      if (created.record.copies.length > 1) {
+        return await this.#makeReplicated(created, owner, beside)
+      }
       const stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       opened = await keys.open(stored.record, { kind: 'node' })
       const shared = new SharedVolume()
@@ -258,6 +328,107 @@ export class Volumes {
       }
       throw error
     }
+  }
+
+  async #makeReplicated(
+    created: StoredVolume,
+    owner: RootOwner,
+    beside?: Beside,
+  ): Promise<NodeVolume> {
+    const { registry, keys } = this.#world
+    await this.#replicated().makeCopies(created.record)
+    const opened = await keys.open(created.record, { kind: 'node' })
+    const volume: NodeVolume = {
+      stored: created,
+      opened: null,
+      shared: null,
+      closed: null,
+      attached: null,
+    }
+    try {
+      await this.#own(volume, opened, owner)
+      volume.stored = await registry.markReady(created.record.id, beside)
+      return volume
+    } catch (error) {
+      if (volume.shared) await this.#letGo(volume, 'it could not be made')
+      wipeOpened(opened)
+      throw error
+    }
+  }
+
+  /** Become the owner of a volume of several copies, and have it open. @throws as ReplicatedVolumes.own */
+  async #own(volume: NodeVolume, opened: OpenedKeys, owner: RootOwner): Promise<void> {
+    const { clock, log } = this.#world
+    const { id, name } = volume.stored.record
+    volume.shared = await this.#replicated().own(volume.stored, {
+      opening: (shared) => this.opening({ ...volume, opened, shared }),
+      root: { ...owner, now: clock.now() },
+      checkView: this.#world.checkViews || volume.closed?.state === 'damaged',
+      changed: (stored) => {
+        volume.stored = stored
+      },
+      lost: (words) => {
+        log.error({ op: 'own', volume: id, why: words }, `volume ${name} is this node's no more`)
+        this.#lost(volume, words).catch(background(log, 'volume.lost'))
+      },
+    })
+    volume.opened = opened
+    volume.closed = null
+  }
+
+  /** Another node has a volume that was served here, or may have it. */
+  async #lost(volume: NodeVolume, words: string): Promise<void> {
+    const { id } = volume.stored.record
+    await this.#closeHere(volume, words)
+    if (this.#volumes.get(id) !== volume) return
+    await this.#announceAbsent(volume)
+    await this.#world.abandon(volume)
+  }
+
+  /** Give a volume of several copies up; who asked for it, or the next candidate, takes it over. */
+  async #letGo(volume: NodeVolume, words: string): Promise<void> {
+    const { id, number } = volume.stored.record
+    await this.#world.engine.call('settle', { number })
+    this.#replicated().giveUp(id, words)
+    await this.#closeHere(volume, words)
+  }
+
+  async #closeHere(volume: NodeVolume, words: string): Promise<void> {
+    const { opened, shared } = volume
+    const { number } = volume.stored.record
+    if (!shared) return
+    volume.shared = null
+    volume.opened = null
+    volume.closed = { state: 'elsewhere', why: words }
+    await this.#world.engine.call('close', { number, clean: false })
+    if (opened) wipeOpened(opened)
+  }
+
+  /** A member wants a volume: it is let go unless somebody uses it here. @throws FsError EBUSY */
+  async release(id: VolumeId): Promise<void> {
+    const volume = this.#volumes.get(id)
+    if (!volume?.shared || volume.stored.record.copies.length === 1) return
+    if (volume.attached) {
+      throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
+    }
+    await this.#announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
+    await this.#letGo(volume, 'another node asked for it')
+  }
+
+  /** Have a volume open here, wherever it is, if it has a copy here and its owner lets go of it or is gone. */
+  async bringHere(volume: NodeVolume): Promise<void> {
+    const { record } = volume.stored
+    if (volume.shared || record.copies.length === 1 || volume.closed?.state !== 'elsewhere') return
+    await this.#replicated().askRelease(record)
+    await this.refresh(volume)
+    const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
+    try {
+      await this.#own(volume, opened, defaultRoot)
+    } catch (error) {
+      wipeOpened(opened)
+      throw error
+    }
+    await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
   }
 
   async resize(nameOrId: string, sizeBytes: number): Promise<NodeVolume> {
@@ -304,6 +475,7 @@ export class Volumes {
     this.#volumes.delete(id)
     this.#deleted.add(id)
     await this.#world.announce({ gone: number })
+    this.#world.replicated()?.giveUp(id, 'it is deleted')
     if (volume.shared) {
       // Before its state says so: what is not settled yet could not be any more, and closing waits for that.
       await this.#world.engine.call('close', { number, clean: false })
@@ -537,9 +709,13 @@ export class Volumes {
 
   async #openWith(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
     const { registry, identity, engine, log } = this.#world
-    const { id, name } = volume.stored.record
+    const { id, name, copies } = volume.stored.record
     let hasEpoch = false
     try {
+      if (copies.length > 1) {
+        await this.#own(volume, opened, defaultRoot)
+        return
+      }
       volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       hasEpoch = true
       volume.opened = opened

@@ -1,4 +1,12 @@
-import { closeSync, constants, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fstatSync,
+  openSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { resolve } from 'node:path'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
@@ -338,6 +346,30 @@ function mountError(done: CommandResult, point: string): FsError {
     return new FsError('ENODEV', 'mount', { message: 'the kernel has no fuse; run: modprobe fuse' })
   }
   return new FsError('EIO', 'mount', { message: `mount on ${point} failed: ${stderr}` })
+}
+
+const FUSECTL = '/sys/fs/fuse/connections'
+
+/**
+ * End a connection for good: every request that waits and every later one fails, fsync of what its kernel still holds too
+ * (measured: after a WRITE that was only answered with an error, the second fsync says 0).
+ * @param dev major:minor of the mount, as mountinfo has it
+ * @throws FsError EIO when the control filesystem cannot be had
+ * Source: Documentation/filesystems/fuse.rst, control filesystem; fs/fuse/control.c, fuse_conn_abort_write
+ */
+export async function abortConnection(dev: string): Promise<void> {
+  const path = `${FUSECTL}/${dev.split(':')[1]}/abort`
+  if (!existsSync(path)) await runCommand('mount', ['-t', 'fusectl', 'fusectl', FUSECTL])
+  try {
+    writeFileSync(path, '1')
+  } catch (error) {
+    // Gone already: unmounted meanwhile.
+    if (codeOf(error) === 'ENOENT' && existsSync(FUSECTL)) return
+    throw new FsError('EIO', 'abort', {
+      cause: error,
+      message: `the connection of mount ${dev} cannot be ended through ${FUSECTL}`,
+    })
+  }
 }
 
 /** The kernel reads this far ahead of a sequential reader; 128 KiB where nobody says more. */

@@ -26,6 +26,7 @@ export { OwnerReplicas } from './owner-replicas.ts'
 export {
   type Candidate,
   choosePlaces,
+  type DrivePlace,
   type PlacementWish,
   SPREAD_LEVELS,
   type SpreadLevel,

@@ -32,7 +32,7 @@ export interface PlacementWish {
   readonly home: NodeId | null
 }
 
-export interface Place {
+export interface DrivePlace {
   readonly node: NodeId
   readonly drive: DriveId
 }
@@ -43,7 +43,7 @@ export interface Place {
  * volumes spread over drives as their room does (weighted rendezvous hashing).
  * @throws FsError ENOSPC when there are not enough places, with what there is and what would help
  */
-export function choosePlaces(wish: PlacementWish, candidates: readonly Candidate[]): Place[] {
+export function choosePlaces(wish: PlacementWish, candidates: readonly Candidate[]): DrivePlace[] {
   const fit = candidates.filter(
     (one) => one.freeBytes >= wish.bytesMin && (wish.class === null || one.class === wish.class),
   )

@@ -4,6 +4,7 @@ import {
   FsError,
   isoTime,
   type KeyEpoch,
+  type NodeId,
   type VolumeId,
 } from '../base/index.ts'
 import {
@@ -54,6 +55,8 @@ export interface ExtraSlots {
   readonly passphrase?: Buffer | undefined
   /** Base64 of raw X25519 public keys. */
   readonly recipients?: readonly string[] | undefined
+  /** Other nodes that are to open the volume: raw X25519 public keys. */
+  readonly nodes?: readonly { readonly id: NodeId; readonly boxKey: Buffer }[] | undefined
 }
 
 export interface AddedSlot {
@@ -101,6 +104,7 @@ export class KeysService {
     const recipients = (extra.recipients ?? []).map(parseRecipient)
     const first: FirstSlot[] = [
       this.#nodeSlot(),
+      ...(extra.nodes ?? []).map(({ id: node, boxKey }) => nodeSlot(node, boxKey)),
       ...recipients.map((publicKey) => ({ kind: 'recipient' as const, label: '', publicKey })),
     ]
     const { bundle, opened } = await createBundle(id, first, isoTime(this.#clock))
@@ -338,7 +342,7 @@ export class KeysService {
 
   #nodeSlot(): FirstSlot {
     const { id, keys } = this.#node
-    return { kind: 'node', label: `node ${id.slice(0, 8)}`, publicKey: keys.box.publicKey }
+    return nodeSlot(id, keys.box.publicKey)
   }
 
   #isOurs(slot: Slot): boolean {
@@ -419,4 +423,8 @@ function changedMeanwhile(record: VolumeRecord): FsError {
     retry: 'later',
     message: `volume ${record.name}: its keys were rotated meanwhile; nothing was changed, repeat the command`,
   })
+}
+
+function nodeSlot(id: NodeId, publicKey: Buffer): FirstSlot {
+  return { kind: 'node', label: `node ${id.slice(0, 8)}`, publicKey }
 }

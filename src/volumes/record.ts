@@ -11,7 +11,7 @@ import {
   type VolumeNumber,
 } from '../base/index.ts'
 import { type KeyBundle, parseBundle } from '../crypto/index.ts'
-import type { VolumeSpec } from './spec.ts'
+import { SPREADS, type VolumeSpec } from './spec.ts'
 
 /** One place that holds a volume, journal included (design §2). */
 export interface Copy {
@@ -70,7 +70,7 @@ const specShape = z.strictObject({
   repl: count,
   minimum: count,
   cos: z.union([z.literal(1), z.literal(2), z.literal(3), z.null()]),
-  spread: z.literal('node'),
+  spread: z.enum(SPREADS),
   nodes: z.array(hex).nullable(),
   onLoss: z.enum(['wait', 'error']),
 })

@@ -4,6 +4,10 @@ import { formatSize, parseSize } from './size.ts'
 /** Class of service: 1 low (HDD), 2 medium (SATA or SAS SSD), 3 high (NVMe). */
 export type ClassOfService = 1 | 2 | 3
 
+/** Failure domains, from the widest down (design §2). */
+export const SPREADS = ['region', 'zone', 'rack', 'enclosure', 'node'] as const
+export type Spread = (typeof SPREADS)[number]
+
 /** What a volume shall be, complete and checked. */
 export interface VolumeSpec {
   readonly name: string
@@ -16,7 +20,7 @@ export interface VolumeSpec {
   /** Null takes what there is. */
   readonly cos: ClassOfService | null
   /** Failure domain that no two copies share. */
-  readonly spread: 'node'
+  readonly spread: Spread
   /** Nodes the copies must be on, sorted; null leaves the choice to placement. */
   readonly nodes: readonly NodeId[] | null
   /** What a caller meets while the volume has no owner: waits, or an error. */
@@ -53,14 +57,13 @@ export function parseVolumeSpec(request: VolumeSpecRequest, cluster: ClusterShap
   const sizeBytes = size === undefined ? limits.volumeBytesDefault : parseSize(size)
   const repl = replOf(fields.get('repl'), cluster)
   checkAggr(fields.get('aggr'))
-  checkSpread(fields.get('spread'), repl)
   return {
     name,
     sizeBytes,
     repl,
     minimum: minimumOf(fields.get('min'), repl),
     cos: cosOf(fields.get('cos')),
-    spread: 'node',
+    spread: spreadOf(fields.get('spread'), repl),
     nodes: nodesOf(fields.get('nodes'), repl, cluster),
     onLoss: onLossOf(fields.get('on-loss')),
   }
@@ -71,6 +74,7 @@ export function formatVolumeSpec(spec: VolumeSpec): string {
   const parts = [`size=${formatSize(spec.sizeBytes)}`, `repl=${spec.repl}`]
   if (spec.cos !== null) parts.push(`cos=${spec.cos}`)
   if (spec.minimum !== leastMinimum(spec.repl)) parts.push(`min=${spec.minimum}`)
+  if (spec.spread !== 'node') parts.push(`spread=${spec.spread}`)
   if (spec.nodes !== null) parts.push(`nodes=${spec.nodes.join('+')}`)
   if (spec.onLoss !== 'wait') parts.push(`on-loss=${spec.onLoss}`)
   return [...parts, `name=${spec.name}`].join(',')
@@ -221,21 +225,16 @@ function checkAggr(text: string | undefined): void {
   }
 }
 
-function checkSpread(text: string | undefined, repl: number): void {
-  if (text === undefined) return
-  if (!['region', 'zone', 'rack', 'enclosure', 'node'].includes(text)) {
+function spreadOf(text: string | undefined, repl: number): Spread {
+  if (text === undefined) return 'node'
+  const spread = SPREADS.find((level) => level === text)
+  if (spread === undefined) {
     refuse('spread', text, `spread ${quoted(text)}: no failure domain; use spread=node`)
   }
   if (repl === 1) {
     refuse('spread', text, `spread=${text}: one copy cannot be spread; leave it out, or raise repl`)
   }
-  if (text !== 'node') {
-    refuse(
-      'spread',
-      text,
-      `spread=${text}: the nodes of this cluster state no ${text}; use spread=node`,
-    )
-  }
+  return spread
 }
 
 /** Written a+b, since the comma parts the keys. */

@@ -1,0 +1,352 @@
+import { z } from 'zod'
+import {
+  background,
+  type ChunkId,
+  type Clock,
+  type CopyId,
+  codeOf,
+  type DriveId,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type NodeId,
+  type PeerKey,
+  type VolumeId,
+} from '../base/index.ts'
+import { RawChunks } from '../chunks/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import type { Drive } from '../drives/index.ts'
+import {
+  type Candidate,
+  type Copy,
+  designTimes,
+  type Owner,
+  type Refused,
+} from '../replication/index.ts'
+import { type RootAttributes, SharedVolume, type VolumeOpening } from '../store/index.ts'
+import {
+  copyOn,
+  type StoredVolume,
+  type VolumeRecord,
+  type VolumeRegistry,
+} from '../volumes/index.ts'
+import type { ClusterMember } from './cluster-member.ts'
+import { Copies } from './copies.ts'
+import { askOverNet, serveCopies } from './copies-net.ts'
+import type { EngineHost } from './engine-host.ts'
+import { ownVolume } from './owned-volume.ts'
+import { RegistrySets } from './registry-sets.ts'
+
+export interface ReplicatedWorld {
+  readonly node: NodeId
+  readonly cluster: ClusterMember
+  readonly drives: readonly Drive[]
+  readonly engine: EngineHost
+  readonly registry: VolumeRegistry
+  readonly clock: Clock
+  readonly log: Log
+  /** A member asks for a volume: close it here, unless it is in use. @throws FsError EBUSY with who uses it */
+  release(volume: VolumeId): Promise<void>
+}
+
+/** What a volume is opened with, once its epoch is taken. */
+export interface Opening {
+  /** For each try a state of its own: what is shared with a try that failed says that it failed. */
+  opening(shared: SharedVolume): VolumeOpening
+  readonly root: RootAttributes
+  readonly checkView: boolean
+  /** The record as each change left it. */
+  changed(stored: StoredVolume): void
+  lost(words: string): void
+}
+
+const SERVICE = { drives: 'node.drives', create: 'copy.create', release: 'volume.release' } as const
+const CALL_MS = 3000
+/** A lease that nobody renews has run out by then, and the take-over behind it is done. */
+const LEAD_MS_MAX = designTimes.termMs + 3 * designTimes.promiseMs + 4000
+const LOOK_MS = 200
+
+const hex = z.string().regex(/^[0-9a-f]{32}$/)
+const driveList = z
+  .array(
+    z.strictObject({
+      id: hex,
+      class: z.union([z.literal(1), z.literal(2), z.literal(3)]),
+      freeBytes: z.number().min(0),
+    }),
+  )
+  .max(1024)
+const newCopy = z.strictObject({ volume: hex, copy: hex, drive: hex })
+const named = z.strictObject({ volume: hex })
+
+/** Volumes of several copies: this node's part in holding and owning them. */
+export class ReplicatedVolumes {
+  readonly copies: Copies
+  readonly #world: ReplicatedWorld
+  readonly #chunks: RawChunks
+  readonly #owners = new Map<VolumeId, Owner>()
+
+  static async open(world: ReplicatedWorld): Promise<ReplicatedVolumes> {
+    const chunks = new RawChunks(() => world.drives)
+    const { registry, engine, drives } = world
+    const copies = await Copies.open({
+      drives: () => drives,
+      chunks,
+      disk: systemDisk,
+      clock: world.clock,
+      termMs: designTimes.termMs,
+      isBuried: async (id) => (await registry.tombstone(id)) !== null,
+      destroy: async (volume, directories) => {
+        const driveDirectories = drives.map((drive) => drive.dir)
+        const traces = { driveDirectories, directories: [...directories] }
+        await engine.call('destroy', { volume, traces })
+      },
+      log: world.log,
+    })
+    return new ReplicatedVolumes(world, chunks, copies)
+  }
+
+  private constructor(world: ReplicatedWorld, chunks: RawChunks, copies: Copies) {
+    this.#world = world
+    this.#chunks = chunks
+    this.copies = copies
+    const { cluster } = world
+    cluster.offer((net) => {
+      serveCopies(net, copies, (peer) => cluster.nodeOf(peer))
+      const control = { lane: 'control' } as const
+      net.serve(SERVICE.drives, async () => jsonBytes(this.#ownDrives()), control)
+      net.serve(
+        SERVICE.create,
+        async ({ body }) => {
+          const { volume, copy, drive } = parsed(newCopy, body, SERVICE.create)
+          copies.create({
+            volume: volume as VolumeId,
+            copy: copy as CopyId,
+            drive: drive as DriveId,
+          })
+          return Buffer.alloc(0)
+        },
+        control,
+      )
+      net.serve(
+        SERVICE.release,
+        async ({ body }) => {
+          await world.release(parsed(named, body, SERVICE.release).volume as VolumeId)
+          return Buffer.alloc(0)
+        },
+        control,
+      )
+    })
+  }
+
+  /** Every drive of every member that answers, for placement; who does not is told in words. */
+  async candidates(): Promise<{ found: Candidate[]; silent: string[] }> {
+    const { cluster, node } = this.#world
+    const found: Candidate[] = []
+    const silent: string[] = []
+    const asked = cluster.membership.members().map(async (member) => {
+      try {
+        const body =
+          member.node === node
+            ? jsonBytes(this.#ownDrives())
+            : await this.#call(member.node, SERVICE.drives, Buffer.alloc(0))
+        for (const drive of parsed(driveList, body, SERVICE.drives)) {
+          found.push({
+            node: member.node,
+            nodeName: member.name,
+            drive: drive.id as DriveId,
+            class: drive.class,
+            freeBytes: drive.freeBytes,
+            domain: member.domain,
+          })
+        }
+      } catch (error) {
+        if (isBug(error)) throw error
+        silent.push(`${member.name}: ${messageOf(error)}`)
+      }
+    })
+    await Promise.all(asked)
+    return { found, silent }
+  }
+
+  /** The empty copies that a new volume begins with, durable on every node when it returns. */
+  async makeCopies({ id, copies }: VolumeRecord): Promise<void> {
+    for (const { node, id: copy, drive } of copies) {
+      const wanted = { volume: id, copy, drive }
+      if (node === this.#world.node) this.copies.create(wanted)
+      else await this.#call(node, SERVICE.create, jsonBytes(wanted))
+    }
+  }
+
+  /**
+   * Own a volume of which this node has a copy: waits until a lease that is not renewed has run out.
+   * @returns what its threads share, open and served
+   * @throws FsError EBUSY when its owner goes on, EIO when no copy answers; what the coordinator throws
+   */
+  async own(stored: StoredVolume, opening: Opening): Promise<SharedVolume> {
+    const { record } = stored
+    const copy = this.#copyOf(record)
+    const { clock } = this.#world
+    const untilMs = clock.monotonicMs() + LEAD_MS_MAX
+    for (;;) {
+      const shared = new SharedVolume()
+      shared.sizeBytes = record.spec.sizeBytes
+      const led = await this.#tryToOwn(record, copy, shared, opening)
+      if (!('why' in led)) {
+        this.#owners.set(record.id, led)
+        return shared
+      }
+      if (clock.monotonicMs() > untilMs) throw this.#refused(record, led)
+      const waitMs = Math.max(LOOK_MS, Math.min(led.waitMs, untilMs - clock.monotonicMs()))
+      await new Promise<void>((resolve) => clock.after(waitMs, resolve))
+    }
+  }
+
+  /** Ask the node that owns a volume to let go of it, if it can be reached. @throws FsError EBUSY when it is in use there */
+  async askRelease({ id, name, owner }: VolumeRecord): Promise<void> {
+    if (owner === null || owner === this.#world.node) return
+    try {
+      await this.#call(owner, SERVICE.release, jsonBytes({ volume: id }))
+    } catch (error) {
+      if (codeOf(error) !== 'EBUSY') return
+      const { cluster } = this.#world
+      throw new FsError('EBUSY', 'attach', {
+        volume: name,
+        message: `volume ${name} is in use on node ${cluster.nameOf(owner)}: ${messageOf(error)}`,
+        next: `detach it there, or wait until that node is gone`,
+      })
+    }
+  }
+
+  ownerOf(id: VolumeId): Owner | null {
+    return this.#owners.get(id) ?? null
+  }
+
+  /** This node is the owner no more, of its own will. */
+  giveUp(id: VolumeId, words: string): void {
+    this.#owners.get(id)?.stop(words)
+    this.#owners.delete(id)
+  }
+
+  /** Copies of volumes that the coordinator does not list any more go, if a tombstone says so. */
+  bury(listed: ReadonlySet<VolumeId>): void {
+    for (const { volume } of this.copies.list()) {
+      if (listed.has(volume)) continue
+      this.copies.remove(volume).catch((error: unknown) => {
+        // Without a tombstone it stays: absence is never an order to delete.
+        if (codeOf(error) !== 'EBUSY') background(this.#world.log, 'copies.bury')(error)
+      })
+    }
+  }
+
+  close(): void {
+    for (const id of [...this.#owners.keys()]) this.giveUp(id, 'the node stops')
+    this.copies.close()
+  }
+
+  async #tryToOwn(
+    record: VolumeRecord,
+    copy: Copy,
+    shared: SharedVolume,
+    opening: Opening,
+  ): Promise<Owner | Refused> {
+    const { node, engine, cluster, registry, clock, log } = this.#world
+    const ask = askOverNet(record.id, {
+      node,
+      copies: this.copies,
+      call: cluster.call,
+      peerOf: (id) => cluster.peerOf(id),
+    })
+    try {
+      return await ownVolume(
+        {
+          node,
+          engine,
+          ask,
+          store: new RegistrySets(registry, record.id, (stored) => opening.changed(stored)),
+          clock,
+          times: designTimes,
+          log,
+          number: record.number,
+          shared,
+          opening: () => opening.opening(shared),
+          root: opening.root,
+          checkView: opening.checkView,
+          readChunk: (chunk: ChunkId) => this.#chunks.read(chunk, record.id),
+          lost: (words) => {
+            this.#owners.delete(record.id)
+            opening.lost(words)
+          },
+        },
+        copy,
+      )
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN' && codeOf(error) !== 'EHOSTUNREACH') throw error
+      return { why: 'silent', waitMs: 0, words: messageOf(error) }
+    }
+  }
+
+  #copyOf(record: VolumeRecord): Copy {
+    const { node } = this.#world
+    const place = copyOn(record, node)
+    const copy = place ? this.copies.find(record.id, place.id) : null
+    if (copy) return copy
+    throw new FsError('ENODEV', 'volume.own', {
+      volume: record.name,
+      message: place
+        ? `volume ${record.name}: this node's copy of it is damaged or its drive is not here`
+        : `volume ${record.name} has no copy on this node`,
+      next: `weft volume inspect ${record.name} shows where its copies are`,
+    })
+  }
+
+  #refused({ name, owner }: VolumeRecord, { why, words }: Refused): FsError {
+    const { cluster } = this.#world
+    const holder = owner === null ? 'another node' : `node ${cluster.nameOf(owner)}`
+    return new FsError(why === 'leased' ? 'EBUSY' : 'EIO', 'volume.own', {
+      volume: name,
+      retry: 'later',
+      message:
+        why === 'leased'
+          ? `volume ${name} is owned by ${holder}, whose lease is renewed`
+          : `volume ${name} cannot be owned now: ${words}`,
+      next: 'weft cluster status shows which nodes are up',
+    })
+  }
+
+  #ownDrives(): z.infer<typeof driveList> {
+    return this.#world.drives
+      .filter((drive) => drive.state === 'ok')
+      .map((drive) => ({
+        id: drive.id,
+        class: drive.cos,
+        freeBytes: Math.max(0, drive.freeBytes()),
+      }))
+  }
+
+  async #call(node: NodeId, service: string, body: Buffer): Promise<Buffer> {
+    const { cluster } = this.#world
+    const peer: PeerKey | null = cluster.peerOf(node)
+    if (peer === null) {
+      throw new FsError('EHOSTUNREACH', service, { message: `node ${node} is no member` })
+    }
+    return await cluster.call(peer, service, body, { deadlineMs: CALL_MS })
+  }
+}
+
+function jsonBytes(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value))
+}
+
+/** @throws FsError EPROTO for what is not of the shape */
+function parsed<T extends z.ZodType>(shape: T, body: Buffer, service: string): z.infer<T> {
+  try {
+    return shape.parse(JSON.parse(body.toString()))
+  } catch (error) {
+    throw new FsError('EPROTO', service, {
+      cause: error,
+      message: `${service}: not what was agreed: ${messageOf(error).slice(0, 200)}`,
+    })
+  }
+}
