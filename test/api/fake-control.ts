@@ -319,6 +319,10 @@ export async function fakeNode(): Promise<FakeNode> {
         said('cluster.revoke', id)
         return { ...invite(), state: 'revoked' }
       },
+      async moveCoordinator(to) {
+        said('cluster.moveCoordinator', to)
+        return { place: to, generation: 2 }
+      },
       async nodes() {
         said('cluster.nodes')
         return clusterInfo().nodes
