@@ -163,20 +163,25 @@ export class ClusterMember {
 
   /** Where the coordinator is, and why it does not answer; '' when it does, as far as is known without asking. */
   coordinatorState(): { place: string; why: string } {
-    const { coordinator } = this.record
     if (this.membership.self === null) {
       return { place: 'no place that this node may ask', why: removedWords }
     }
-    if (coordinator.kind === 'etcd') {
-      const why = this.#staleness()
-      return { place: formatEtcd(coordinator), why }
-    }
-    const place = `node ${this.nameOf(coordinator.node)}`
-    if (this.hasCoordinator) return { place, why: this.#staleness() }
+    const { coordinator } = this.record
+    const place =
+      coordinator.kind === 'etcd'
+        ? formatEtcd(coordinator)
+        : `node ${this.nameOf(coordinator.node)}`
+    return { place, why: this.#unreachable() || this.#staleness() }
+  }
+
+  /** Why there is no channel to the node that has the coordinator; '' when there is, or none is needed. */
+  #unreachable(): string {
+    const { coordinator } = this.record
+    if (coordinator.kind === 'etcd' || this.hasCoordinator) return ''
     const status = this.peer(coordinator.node)
-    if (status?.connected) return { place, why: this.#staleness() }
-    const reason = this.#notListening || status?.lastError || 'no connection to it yet'
-    return { place, why: `${place} is not reachable: ${reason}` }
+    if (status?.connected) return ''
+    const reason = this.#notListening || status?.lastError || 'no answer yet'
+    return `node ${this.nameOf(coordinator.node)} is not reachable: ${reason}`
   }
 
   /** Why the members are as last known; '' when they are as the coordinator has them. */
@@ -358,8 +363,9 @@ export class ClusterMember {
   #explained(error: unknown): unknown {
     if (this.membership.self === null) return this.#removed()
     const isSilence = error instanceof FsError && ['ETIMEDOUT', 'EIO'].includes(error.code)
-    const { place, why } = this.coordinatorState()
-    if (!isSilence || this.hasCoordinator || why === '') return error
+    const why = this.#unreachable()
+    if (!isSilence || why === '') return error
+    const { place } = this.coordinatorState()
     return new FsError(error.code, error.op, {
       cause: error,
       retry: 'later',

@@ -92,6 +92,17 @@ test('node remove says who is gone, and a refusal comes with its words', () =>
     assert.match(refused.err, /^weft node remove: it does not answer\n {2}next: /)
   }))
 
+test('the coordinator is moved to where the words say, and half a command line is refused', () =>
+  inWorld(async (run, node) => {
+    const moved = await run('cluster', 'coordinator', 'migrate', 'etcd://h1:2379,h2:2379')
+    assert.is(moved.out, 'the coordinator is at etcd://h1:2379,h2:2379, generation 2\n')
+    assert.is(node.calls.at(-1), 'cluster.moveCoordinator "etcd://h1:2379,h2:2379"')
+    const half = await run('cluster', 'coordinator', 'migrate')
+    assert.is(half.exit, 2)
+    assert.match(half.err, /TO is missing\n {2}next: weft cluster coordinator migrate etcd:/)
+    assert.is((await run('cluster', 'coordinator', 'recall', 'x')).exit, 2)
+  }))
+
 test('a life of an invite is a whole number and a unit', () => {
   const given = { '30s': 30_000, '5m': 300_000, '1h': 3_600_000, '7d': 604_800_000 }
   for (const [text, ms] of Object.entries(given)) assert.is(lifetimeOf(text), ms)

@@ -202,4 +202,45 @@ test('used-up and revoked invites, strangers and removed nodes are refused in th
   }
 })
 
+test('a cluster in use moves its coordinator to etcd, a node that was down meanwhile finds it, and the old node is not needed', async () => {
+  const lab = await hosts(3, { size: SIZE })
+  try {
+    const [a, b, c] = [lab.host(1), lab.host(2), lab.host(3)]
+    await b.run('mkdir', '/mnt/weft/of-node2')
+    const url = `http://${c.ip}:2379`
+    const urls = ['--listen-client-urls', url, '--advertise-client-urls', url]
+    // It ends with its host.
+    c.spawn(['etcd', '--data-dir', '/run/etcd', ...urls], { stdio: 'ignore' })
+    const to = `etcd://${c.ip}:2379`
+    await eventually('etcd answers', async () => {
+      return (await c.tryRun('curl', '-sf', `${url}/health`)).code === 0
+    })
+    refused(await b.tryWeft('cluster', 'coordinator', 'migrate', to), REFUSED, /on node node1/)
+    await b.kill9()
+    const moved = await a.weft('cluster', 'coordinator', 'migrate', to)
+    assert.is(moved, `the coordinator is at ${to}, generation 2\n`)
+    const place = async (host: Host) =>
+      (await json<ClusterInfo>(host, 'cluster', 'status')).coordinatorState.place
+    for (const host of [a, c])
+      await eventually(`${host.name} knows`, async () => (await place(host)) === to)
+    await b.start()
+    await eventually('node2 knows', async () => (await place(b)) === to)
+
+    await a.kill9()
+    await b.weft('volume', 'create', 'new')
+    assert.equal(
+      (await volumesOf(c)).map(({ name, owner }) => [name, owner]),
+      [
+        ['of-node2', 'node2'],
+        ['new', 'node2'],
+      ],
+    )
+    await a.start()
+    assert.is((await volumesOf(a)).length, 2)
+    await whole(lab)
+  } finally {
+    await lab.close()
+  }
+})
+
 test.run()
