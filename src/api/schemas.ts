@@ -111,7 +111,7 @@ export const keyRecoverBody = z.strictObject({ shares: z.array(secret).min(1).ma
 export const keyUnlockBody = z.strictObject({ opener: openerSchema })
 export const keyDrillBody = z.strictObject({ backup: backupText.nullable(), opener: openerSchema })
 export const coordinatorBody = z.strictObject({
-  to: z.string().min(1).max(4096).describe('etcd://host:port,…; etcds:// over TLS'),
+  to: z.string().min(1).max(4096).describe('etcd://host:port,…'),
 })
 export const fsckBody = z.strictObject({
   volume: volumeRef.optional(),

@@ -6,7 +6,7 @@ import { fields } from '../render.ts'
 export const command: Command = {
   positionals: {
     action: { type: 'string', choices: ['migrate'], describe: 'Left out: show where it is' },
-    to: { type: 'string', describe: 'Of migrate: etcd://h1:2379,h2:2379,…, or etcds:// over TLS' },
+    to: { type: 'string', describe: 'Of migrate: etcd://h1:2379,h2:2379,…' },
   },
   examples: [
     ['weft cluster coordinator', 'Where it is, and whether it answers'],
