@@ -236,7 +236,9 @@ export class Node {
     await keeper.ready()
     node.#clusterVolumes?.follow()
     cluster?.onReached(() => node.#clusterVolumes?.wake())
-    cluster?.onMoved(() => node.restart(null).catch(background(log, 'cluster.moved')))
+    cluster?.onMoved(() => {
+      node.restart(null).catch(background(log, 'cluster.moved'))
+    })
     node.#sweep()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
