@@ -196,6 +196,11 @@ export interface ClusterEntered {
 /** @property line holds the invite's secret and is kept nowhere */
 export type InviteMade = InviteInfo & { readonly line: string }
 
+export interface CoordinatorMoved {
+  readonly place: string
+  readonly generation: number
+}
+
 /** @property keyEpoch of the keys after the removal; those before are known to the removed node */
 export interface NodeRemoved {
   readonly id: string
@@ -374,6 +379,8 @@ export interface ClusterControl {
   }): Promise<InviteMade>
   invites(): Promise<readonly InviteInfo[]>
   revoke(invite: string): Promise<InviteInfo>
+  /** To an etcd, while the cluster is used on. @param to etcd://h1:2379,h2:2379 */
+  moveCoordinator(to: string): Promise<CoordinatorMoved>
   /** Members by name, then the removed ones. */
   nodes(): Promise<readonly MemberInfo[]>
   /** @param node name or id */

@@ -305,6 +305,12 @@ export const ROUTES: readonly Route[] = [
     answer: inviteInfo,
     run: (control, { params }) => control.cluster.revoke(params.invite),
   }),
+  route('POST', '/v1/cluster/coordinator', 'cluster coordinator migrate', {
+    summary: 'Move the coordinator to an etcd; asked of the node that has it',
+    body: schema.coordinatorBody,
+    answer: schema.coordinatorMoved,
+    run: (control, { body }) => control.cluster.moveCoordinator(body.to),
+  }),
   route('GET', '/v1/nodes', 'node list', {
     summary: 'Members of the cluster and how they are reached, then the removed ones',
     answer: z.object({ nodes: z.array(schema.memberInfo) }),

@@ -3,6 +3,7 @@ import { clusterStatus, nodeInfo } from '../cluster/index.ts'
 import type {
   ClusterEntered,
   ClusterInfo,
+  CoordinatorMoved,
   DrillResult,
   DriveAdded,
   DriveInfo,
@@ -109,6 +110,9 @@ export const keySplitBody = z
 export const keyRecoverBody = z.strictObject({ shares: z.array(secret).min(1).max(255) })
 export const keyUnlockBody = z.strictObject({ opener: openerSchema })
 export const keyDrillBody = z.strictObject({ backup: backupText.nullable(), opener: openerSchema })
+export const coordinatorBody = z.strictObject({
+  to: z.string().min(1).max(4096).describe('etcd://host:port,…'),
+})
 export const fsckBody = z.strictObject({
   volume: volumeRef.optional(),
   repair: z.boolean(),
@@ -209,6 +213,11 @@ export const clusterEntered = z.object({
   node: z.string(),
   addresses: z.array(z.string()),
 }) satisfies z.ZodType<ClusterEntered>
+
+export const coordinatorMoved = z.object({
+  place: z.string(),
+  generation: whole,
+}) satisfies z.ZodType<CoordinatorMoved>
 
 export const statusAnswer = z.object({
   version: z.string(),

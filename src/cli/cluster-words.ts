@@ -63,13 +63,13 @@ export async function enterCluster(
   const { status: before } = await ensureNode(context)
   terminal.err(`${doing} …\n`)
   const entered = await node.post<ClusterEntered>(path, body)
-  if (before.cluster !== null) return { entered, cluster: before.cluster }
+  if (before.cluster) return { entered, cluster: before.cluster }
   const deadline = terminal.clock.monotonicMs() + RESTART_MS_MAX
   while (terminal.clock.monotonicMs() < deadline) {
     await sleep(terminal.clock, POLL_MS)
     if (!(await node.isUp())) continue
     const { cluster } = await node.get<NodeStatus>('/v1/status')
-    if (cluster !== null) return { entered, cluster }
+    if (cluster) return { entered, cluster }
   }
   throw new CliError({
     exit: EXIT.timeout,

@@ -103,8 +103,8 @@ export const COMMANDS: readonly CommandRow[] = [
   ),
   row(
     'cluster coordinator',
-    '',
-    'Show where the coordinator is, and whether it answers',
+    '[action] [to]',
+    'Show where the coordinator is, or move it to an etcd',
     () => import('./commands/cluster-coordinator.ts'),
   ),
   row('node list', '', 'List the nodes of the cluster', () => import('./commands/node-list.ts')),

@@ -40,7 +40,6 @@ const BY_CODE: Readonly<Record<string, ExitCode>> = {
   EROFS: EXIT.refused,
   EAGAIN: EXIT.refused,
   EADDRINUSE: EXIT.refused,
-  ENODEV: EXIT.refused,
   EPERM: EXIT.permission,
   EACCES: EXIT.permission,
   ENOKEY: EXIT.permission,

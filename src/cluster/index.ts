@@ -42,6 +42,7 @@ export {
 export { MEMBERS_SERVICE } from './member-list.ts'
 export { type Freshness, Membership, type MembershipWorld } from './membership.ts'
 export type { MembershipChange } from './merge-views.ts'
+export { recordMove } from './move-coordinator.ts'
 export type { ClusterId, ClusterRecord, CoordinatorPlace } from './record.ts'
 export { finishRotation, rotateClusterKeys } from './rotate-keys.ts'
 export {

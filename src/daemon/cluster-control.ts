@@ -4,6 +4,7 @@ import type {
   ClusterCreateRequest,
   ClusterEntered,
   ClusterInfo,
+  CoordinatorMoved,
   MemberInfo,
   Problem,
 } from '../api/index.ts'
@@ -19,6 +20,7 @@ import {
   parseAddress,
   parseDomain,
   parseInvite,
+  recordMove,
   removeMember,
   revokeInvite,
   rotateClusterKeys,
@@ -26,7 +28,12 @@ import {
   toInviteInfo,
   toNodeList,
 } from '../cluster/index.ts'
-import { beginGeneration, generationGuarded } from '../coordinator/index.ts'
+import {
+  beginGeneration,
+  generationGuarded,
+  migrate,
+  openEtcdCoordinator,
+} from '../coordinator/index.ts'
 import { wipe } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import { copyOn } from '../volumes/index.ts'
@@ -39,6 +46,7 @@ import {
   parseNetwork,
   writeNetwork,
 } from './cluster-network.ts'
+import { formatEtcd, parseEtcd } from './cluster-place.ts'
 import type { Node } from './node.ts'
 
 /** Of the first coordinator of a cluster. */
@@ -83,6 +91,7 @@ export function clusterControl(node: Node): ClusterControl {
       const invite = await revokeInvite(member().authority, id)
       return toInviteInfo(invite, wallMs(node.clock))
     },
+    moveCoordinator: (to) => moveCoordinator(node, member(), to),
     nodes: async () => nodes(node, member()),
     remove: async (nameOrId, { reason = '', rotate = true }) => {
       const cluster = member()
@@ -142,6 +151,43 @@ async function enter(node: Node, { view }: CachedCluster): Promise<ClusterEntere
     name: view.record.name,
     node: me?.name ?? '',
     addresses: me?.addresses.map(formatAddress) ?? [],
+  }
+}
+
+/** Safe to end at any point, and to do again: whoever asks the old coordinator is told where the new one is. */
+async function moveCoordinator(
+  node: Node,
+  cluster: ClusterMember,
+  given: string,
+): Promise<CoordinatorMoved> {
+  const place = parseEtcd(given)
+  const to = formatEtcd(place)
+  const { coordinator: from, generation } = cluster.record
+  if (from.kind === 'etcd') {
+    if (formatEtcd(from) === to) return { place: to, generation }
+    throw new FsError('EBUSY', 'coordinator.migrate', {
+      message: `the coordinator is at ${formatEtcd(from)} already, and moves from a node only`,
+      next: "move it with etcd's own tools: add members, remove the old ones",
+    })
+  }
+  const { embedded } = cluster
+  if (embedded === null) {
+    const name = cluster.nameOf(from.node)
+    throw new FsError('EBUSY', 'coordinator.migrate', {
+      message: `the coordinator is on node ${name}, and is moved from there`,
+      next: `on ${name}: weft cluster coordinator migrate ${to}`,
+    })
+  }
+  const target = await openEtcdCoordinator(cluster.etcdOptions(place))
+  try {
+    const moved = await migrate(embedded, target, { to, random: systemRandom })
+    const coordinator = await generationGuarded(target, { generationMin: moved })
+    await recordMove({ ...cluster.authority, coordinator }, place, moved)
+    // It hears of the record as every node does, and starts anew.
+    await cluster.membership.refresh().catch(() => cluster.membership.refresh())
+    return { place: to, generation: moved }
+  } finally {
+    await target.close()
   }
 }
 

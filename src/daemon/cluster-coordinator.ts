@@ -7,6 +7,7 @@ import type {
   Step,
   TransactionResult,
 } from '../coordinator/index.ts'
+import { movedTo } from './cluster-place.ts'
 
 /**
  * The coordinator of a cluster, wherever it is, also while it is away: a call opens it if nobody has yet, and fails in its
@@ -67,6 +68,8 @@ export class ClusterCoordinator implements Coordinator {
     try {
       return await call(await this.#opening)
     } catch (error) {
+      // The next call opens the new one. This one is not closed: its node serves it for those who do not know yet.
+      if (movedTo(error)) this.#opening = null
       throw this.#explain(error)
     }
   }

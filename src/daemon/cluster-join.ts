@@ -1,4 +1,11 @@
-import { type Clock, type Log, type PeerKey, type Random, silentLog } from '../base/index.ts'
+import {
+  type Clock,
+  FsError,
+  type Log,
+  type PeerKey,
+  type Random,
+  silentLog,
+} from '../base/index.ts'
 import {
   type CachedCluster,
   type Call,
@@ -19,6 +26,12 @@ export interface JoinWorld {
   readonly random: Random
   readonly log: Log
 }
+
+/**
+ * Who has not let us in by then and gave a reason is not waited for: an invite that is used up is refused again and again.
+ * Longer than a daemon takes to start anew.
+ */
+const PATIENCE_MS = 3000
 
 /**
  * Asks the nodes of an invite to let this one in, over channels that last as long as that: first with the invite's key, as a
@@ -65,10 +78,23 @@ class Channels {
     this.#keyPair = keyPair
   }
 
-  readonly call: Call = async (peer, service, body, options) => {
+  readonly call: Call = async (peer, service, body, { deadlineMs }) => {
     this.#net ??= this.#open()
     const net = await this.#net
-    return await net.call(peer as PeerKey, service, body, options)
+    const over = new AbortController()
+    const cancel = this.#world.clock.after(PATIENCE_MS, () => {
+      const status = net.peers().find(({ key }) => key === peer)
+      if (status && !status.connected && status.lastError) over.abort(status.lastError)
+    })
+    try {
+      return await net.call(peer as PeerKey, service, body, { deadlineMs, signal: over.signal })
+    } catch (error) {
+      if (!over.signal.aborted) throw error
+      const message = String(over.signal.reason)
+      throw new FsError('EHOSTUNREACH', 'cluster.join', { cause: error, retry: 'later', message })
+    } finally {
+      cancel()
+    }
   }
 
   async close(): Promise<void> {

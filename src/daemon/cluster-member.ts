@@ -15,6 +15,7 @@ import {
   type Authority,
   answerJoin,
   type ClusterRecord,
+  type CoordinatorPlace,
   formatAddress,
   JOIN_SERVICE,
   MEMBERS_SERVICE,
@@ -28,6 +29,7 @@ import {
 } from '../cluster/index.ts'
 import {
   type Coordinator,
+  type EtcdOptions,
   generationGuarded,
   openEmbeddedCoordinator,
   openEtcdCoordinator,
@@ -39,6 +41,7 @@ import { systemDisk } from '../disk/index.ts'
 import type { CallOptions, Net, PeerStatus } from '../net/index.ts'
 import { ClusterCoordinator } from './cluster-coordinator.ts'
 import { addressesOf, type Network, readNetwork } from './cluster-network.ts'
+import { formatEtcd, movedTo } from './cluster-place.ts'
 
 export interface ClusterWorld {
   readonly home: string
@@ -77,6 +80,9 @@ export class ClusterMember {
   /** Removed a moment ago, and not yet told so. */
   readonly #parting = new Set<string>()
   readonly #reached = new Set<() => void>()
+  /** Where the coordinator was when this life began. */
+  readonly #place: string
+  #onMoved: () => void = () => {}
   readonly #offers: ((net: Net) => void)[] = []
   /** Nobody is asked before this node is whole; rejected when it will not be. */
   readonly #whole: Promise<void>
@@ -129,6 +135,7 @@ export class ClusterMember {
     })
     if (membership === null) throw new FsError('ENOENT', 'cluster.open', { home })
     this.membership = membership
+    this.#place = JSON.stringify(this.record.coordinator)
   }
 
   get record(): ClusterRecord {
@@ -156,20 +163,25 @@ export class ClusterMember {
 
   /** Where the coordinator is, and why it does not answer; '' when it does, as far as is known without asking. */
   coordinatorState(): { place: string; why: string } {
-    const { coordinator } = this.record
     if (this.membership.self === null) {
       return { place: 'no place that this node may ask', why: removedWords }
     }
-    if (coordinator.kind === 'etcd') {
-      const why = this.#staleness()
-      return { place: `etcd at ${coordinator.endpoints.join(', ')}`, why }
-    }
-    const place = `node ${this.nameOf(coordinator.node)}`
-    if (this.hasCoordinator) return { place, why: this.#staleness() }
+    const { coordinator } = this.record
+    const place =
+      coordinator.kind === 'etcd'
+        ? formatEtcd(coordinator)
+        : `node ${this.nameOf(coordinator.node)}`
+    return { place, why: this.#unreachable() || this.#staleness() }
+  }
+
+  /** Why there is no channel to the node that has the coordinator; '' when there is, or none is needed. */
+  #unreachable(): string {
+    const { coordinator } = this.record
+    if (coordinator.kind === 'etcd' || this.hasCoordinator) return ''
     const status = this.peer(coordinator.node)
-    if (status?.connected) return { place, why: this.#staleness() }
-    const reason = this.#notListening || status?.lastError || 'no connection to it yet'
-    return { place, why: `${place} is not reachable: ${reason}` }
+    if (status?.connected) return ''
+    const reason = this.#notListening || status?.lastError || 'no answer yet'
+    return `node ${this.nameOf(coordinator.node)} is not reachable: ${reason}`
   }
 
   /** Why the members are as last known; '' when they are as the coordinator has them. */
@@ -236,6 +248,16 @@ export class ClusterMember {
     return () => this.#reached.delete(listener)
   }
 
+  /** The record says that the coordinator is elsewhere than when this life began: another life begins with it there. */
+  onMoved(listener: () => void): void {
+    this.#onMoved = listener
+  }
+
+  /** The coordinator in this home, as it is moved: neither guarded nor served. Null when it is not here. */
+  get embedded(): Coordinator | null {
+    return this.hasCoordinator ? this.#embedded : null
+  }
+
   /**
    * A removal, told to the removed node before its channel ends: from then on nobody lets it in, and it could not ask why.
    * @param remove makes the removal
@@ -271,10 +293,11 @@ export class ClusterMember {
 
   async #start({ coordinator }: ClusterRecord): Promise<void> {
     const { home, self, clock, random, log } = this.#world
-    if (coordinator.kind === 'embedded' && coordinator.node === self.id) {
-      this.#embedded = await openEmbeddedCoordinator(join(home, 'coordinator'))
-      this.#served = await serveCoordinator(this.#embedded, { clock, random })
-    }
+    const directory = join(home, 'coordinator')
+    const isHere = coordinator.kind === 'embedded' && coordinator.node === self.id
+    if (isHere) this.#embedded = await openEmbeddedCoordinator(directory)
+    else if (coordinator.kind === 'etcd') this.#embedded = await openMoved(directory)
+    if (this.#embedded) this.#served = await serveCoordinator(this.#embedded, { clock, random })
     this.membership.onChange((change) => this.#changed(change))
     if (this.membership.self === null) {
       log.error({ op: 'cluster.open' }, 'this node was removed from its cluster')
@@ -287,11 +310,23 @@ export class ClusterMember {
   /** The cluster's coordinator, guarded. Ends within a few seconds. */
   async #openCoordinator(): Promise<Coordinator> {
     await this.#whole
-    const { generation } = this.record
     if (this.membership.self === null) throw this.#removed()
-    const guard = { generationMin: generation }
-    if (this.#embedded !== null) return generationGuarded(this.#embedded, guard)
-    const inner = await this.#openInner()
+    const { coordinator } = this.record
+    try {
+      return await this.#guarded(coordinator)
+    } catch (error) {
+      const next = movedTo(error)
+      if (next === null) throw error
+      return await this.#guarded(next)
+    }
+  }
+
+  async #guarded(place: CoordinatorPlace): Promise<Coordinator> {
+    const guard = { generationMin: this.record.generation }
+    if (place.kind === 'embedded' && this.#embedded !== null) {
+      return await generationGuarded(this.#embedded, guard)
+    }
+    const inner = await this.#openInner(place)
     this.#inner = inner
     try {
       return await generationGuarded(inner, guard)
@@ -299,6 +334,22 @@ export class ClusterMember {
       await inner.close()
       throw error
     }
+  }
+
+  async #openInner(place: CoordinatorPlace): Promise<Coordinator> {
+    const { clock } = this.#world
+    if (place.kind === 'etcd') return await openEtcdCoordinator(this.etcdOptions(place))
+    const key = this.membership.member(place.node)?.signKey
+    return new RemoteCoordinator({
+      name: this.nameOf(place.node),
+      clock,
+      call: (body, options) => this.#call(key, COORDINATOR_SERVICE, body, options),
+    })
+  }
+
+  /** Clusters that share an etcd have keys of their own there. */
+  etcdOptions({ endpoints }: Extract<CoordinatorPlace, { kind: 'etcd' }>): EtcdOptions {
+    return { endpoints, prefix: `weft/${this.record.name}/`, clock: this.#world.clock }
   }
 
   #removed(): FsError {
@@ -312,28 +363,14 @@ export class ClusterMember {
   #explained(error: unknown): unknown {
     if (this.membership.self === null) return this.#removed()
     const isSilence = error instanceof FsError && ['ETIMEDOUT', 'EIO'].includes(error.code)
-    const { place, why } = this.coordinatorState()
-    if (!isSilence || this.#embedded !== null || why === '') return error
+    const why = this.#unreachable()
+    if (!isSilence || why === '') return error
+    const { place } = this.coordinatorState()
     return new FsError(error.code, error.op, {
       cause: error,
       retry: 'later',
       message: `the coordinator (${place}) does not answer: ${why}`,
       next: 'weft cluster status shows it; try again when it is back, and look first whether it was done',
-    })
-  }
-
-  async #openInner(): Promise<Coordinator> {
-    const { clock } = this.#world
-    const { coordinator: place, name } = this.record
-    if (place.kind === 'etcd') {
-      const { endpoints } = place
-      return await openEtcdCoordinator({ endpoints, prefix: `weft/${name}/`, clock })
-    }
-    const key = this.membership.member(place.node)?.signKey
-    return new RemoteCoordinator({
-      name: this.nameOf(place.node),
-      clock,
-      call: (body, options) => this.#call(key, COORDINATOR_SERVICE, body, options),
     })
   }
 
@@ -424,7 +461,8 @@ export class ClusterMember {
     this.#net?.addresses(signKey as PeerKey, addresses.map(formatAddress))
   }
 
-  #changed({ joined, removed, restated }: MembershipChange): void {
+  #changed({ joined, removed, restated, record }: MembershipChange): void {
+    if (record && JSON.stringify(this.record.coordinator) !== this.#place) this.#onMoved()
     if (removed.includes(this.#world.self.id)) {
       this.#world.log.error({ op: 'cluster.removed' }, 'this node was removed from its cluster')
       // Not before the answer to whoever told us is out.
@@ -477,4 +515,20 @@ export class ClusterMember {
     if (isBug(error)) throw error
     this.#world.log.warn({ op, error: messageOf(error) }, 'not done')
   }
+}
+
+/**
+ * The coordinator that was in this home until it moved: a node that was away meanwhile asks here, and is told where to.
+ * Null when none was here.
+ */
+async function openMoved(directory: string): Promise<Coordinator | null> {
+  if (!systemDisk.exists(directory)) return null
+  const old = await openEmbeddedCoordinator(directory)
+  try {
+    await generationGuarded(old, { generationMin: 0 })
+  } catch (error) {
+    if (movedTo(error)) return old
+  }
+  await old.close()
+  return null
 }

@@ -188,7 +188,8 @@ export class Mounts {
   }
 
   list(): MountInfo[] {
-    const rows = this.#mounts.map(({ slot, kept, target }): MountInfo => {
+    const waiting = this.#waiting.map((one) => ({ ...one, target: one.kept.target }))
+    const rows = [...this.#mounts, ...waiting].map(({ slot, kept, target }): MountInfo => {
       const volume = kept.volume ? this.#world.volumes.find(kept.volume).stored.record.name : null
       return {
         id: String(slot.slot),
@@ -296,6 +297,11 @@ export class Mounts {
       await native.unmount(force ?? false)
       return
     }
+    const waits = this.#waiting.findIndex(({ kept }) => kept.target === path)
+    if (waits >= 0) {
+      await this.#endWaiting(waits, force)
+      return
+    }
     const mount = this.#mounts.find((one) => one.target === path)
     if (!mount) {
       throw new FsError('ENOENT', 'umount', {
@@ -306,6 +312,21 @@ export class Mounts {
     const { ended, target: now } = await this.#world.keeper.unmount(mount.slot.slot, force)
     if (ended) await mount.ended
     else if (now !== null) this.#moved(mount, now)
+  }
+
+  /** Nobody serves it, so nothing is given up. */
+  async #endWaiting(at: number, force: boolean | undefined): Promise<void> {
+    const { keeper, volumes } = this.#world
+    const [found] = this.#waiting.splice(at, 1)
+    if (!found) return
+    try {
+      await keeper.unmount(found.slot.slot, force)
+    } catch (error) {
+      this.#waiting.push(found)
+      throw error
+    }
+    if (found.kept.volume) volumes.find(found.kept.volume).attached = null
+    await keeper.ended(found.slot.slot)
   }
 
   /** A bind mount has taken the place of a mount's first one. */

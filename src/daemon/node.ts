@@ -236,6 +236,9 @@ export class Node {
     await keeper.ready()
     node.#clusterVolumes?.follow()
     cluster?.onReached(() => node.#clusterVolumes?.wake())
+    cluster?.onMoved(() => {
+      node.restart(null).catch(background(log, 'cluster.moved'))
+    })
     node.#sweep()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
@@ -339,11 +342,11 @@ export class Node {
       })
     }
     const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
-    if (one) this.volumes.mustBeHere(one, 'fsck')
     if (one?.closed?.state === 'locked') this.volumes.usable(one)
-    const volumes = one
-      ? [one]
-      : this.volumes.all().filter((volume) => !this.volumes.isElsewhere(volume))
+    const ours = this.volumes.all().filter((volume) => !this.volumes.isElsewhere(volume))
+    const volumes = one ? [one] : ours
+    // A check that passes one over in silence would say that all is whole.
+    for (const volume of volumes) this.volumes.mustBeHere(volume, 'fsck')
     const busy = this.jobs.running('fsck', null)
     if (busy && repair) {
       throw new FsError('EBUSY', 'fsck', {

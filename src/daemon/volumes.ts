@@ -197,11 +197,11 @@ export class Volumes {
     return nameOf === null || owner === null ? null : nameOf(owner)
   }
 
-  /** @throws FsError ENODEV for a volume of another node, naming it; EAGAIN while the coordinator is away */
+  /** @throws FsError EBUSY for a volume of another node, naming it; EAGAIN while the coordinator is away */
   mustBeHere(volume: NodeVolume, op: string): void {
     const { name } = volume.stored.record
     if (volume.closed?.state === 'elsewhere') {
-      throw new FsError('ENODEV', op, {
+      throw new FsError('EBUSY', op, {
         volume: name,
         message: `volume ${name} is on another node: ${volume.closed.why}`,
         next: `do it on that node, ${this.ownerOf(volume)}`,

@@ -53,6 +53,8 @@ export async function fakeNode(): Promise<FakeNode> {
   const mounts: MountInfo[] = []
   const slots: KeySlotInfo[] = [slot('1', 'node', 'this node')]
   let locked = false
+  /** It is in a cluster. */
+  let entered = false
   let keyEpoch = 1
   let job: JobInfo | null = null
   const registry = new Registry()
@@ -114,7 +116,7 @@ export async function fakeNode(): Promise<FakeNode> {
           program: '/opt/weft/dist/main.js',
         },
         node: { id: NODE_ID },
-        cluster: null,
+        cluster: entered ? clusterInfo() : null,
         mounts,
         volumes: [...volumes.values()],
         drives: await drives(),
@@ -297,10 +299,12 @@ export async function fakeNode(): Promise<FakeNode> {
       },
       async create(request) {
         said('cluster.create', request)
+        entered = true
         return { id: CLUSTER_ID, name: request.name, node: 'node1', addresses: ['10.0.0.1:9338'] }
       },
       async join(request) {
         said('cluster.join', request)
+        entered = true
         return { id: CLUSTER_ID, name: 'lab', node: 'node1', addresses: ['10.0.0.1:9338'] }
       },
       async invite(asked) {
@@ -314,6 +318,10 @@ export async function fakeNode(): Promise<FakeNode> {
       async revoke(id) {
         said('cluster.revoke', id)
         return { ...invite(), state: 'revoked' }
+      },
+      async moveCoordinator(to) {
+        said('cluster.moveCoordinator', to)
+        return { place: to, generation: 2 }
       },
       async nodes() {
         said('cluster.nodes')

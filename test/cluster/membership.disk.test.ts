@@ -13,6 +13,7 @@ import {
   type MembershipChange,
   nodeList,
   readCache,
+  recordMove,
   removeMember,
   restateMember,
   rotateClusterKeys,
@@ -61,6 +62,27 @@ test('a change reaches every member by the watch, and listeners are told what it
     const told = changes.length
     await world.member('node-c')
     assert.is(changes.length, told)
+  }))
+
+test('a move of the coordinator is recorded once, reaches every member, and an older generation is not obeyed again', () =>
+  inWorld(async (world) => {
+    const { a } = world
+    const b = await world.member('node-b')
+    const before = a.membership?.record.coordinator
+    const etcd = { kind: 'etcd', endpoints: ['http://h1:2379'] } as const
+    await recordMove(a.authority, etcd, 2)
+    await eventually('told', () => b.membership?.record.coordinator.kind === 'etcd')
+    assert.equal(b.membership?.record.coordinator, etcd)
+    assert.is(b.membership?.record.generation, 2)
+    const [entry] = await world.coordinator.list(RECORD_KEY)
+    await recordMove(b.authority, etcd, 2)
+    assert.is((await world.coordinator.get(RECORD_KEY))?.version, entry?.version, 'no change')
+
+    const record = decodeRecord((entry as NonNullable<typeof entry>).value)
+    const old = encodeRecord({ ...record, coordinator: before ?? etcd, generation: 1 })
+    await world.coordinator.compareAndSet(RECORD_KEY, entry?.version ?? 0, old)
+    await refusal('ESTALE', b.membership?.refresh() ?? Promise.resolve())
+    assert.equal(b.membership?.record.coordinator, etcd)
   }))
 
 test('with the coordinator away a node starts, knows its peers and refuses strangers', () =>

@@ -24,7 +24,8 @@ function statusText(status: NodeStatus): string {
   const parts = [
     `weft ${version} on ${home}, daemon pid ${daemon.pid}, up ${duration(daemon.uptimeSeconds)}\n`,
   ]
-  if (cluster !== null) parts.push(clusterText(cluster))
+  // A daemon of an older build says nothing of it.
+  if (cluster) parts.push(clusterText(cluster))
   parts.push(
     mounts.length === 0
       ? 'nothing is mounted: weft mount /mnt/weft\n'
