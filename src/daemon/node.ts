@@ -298,6 +298,12 @@ export class Node {
         next: 'wait for its end, or cancel it: it goes on later',
       })
     }
+    if (reseal && volume.stored.record.copies.length > 1) {
+      throw new FsError('ENOTSUP', 'rotate', {
+        message: `volume ${name} has several copies: what older keys sealed cannot be rewritten on all of them yet`,
+        next: 'rotate without --reseal: new data is sealed with the new key',
+      })
+    }
     const goesOn = reseal && resealBegun(this, volume) === volume.stored.record.keys.newest
     if (!goesOn) {
       const holder = volume.opened
@@ -343,6 +349,12 @@ export class Node {
     }
     const one = nameOrId === undefined ? null : this.volumes.find(nameOrId)
     if (one?.closed?.state === 'locked') this.volumes.usable(one)
+    if (acceptLoss && one && one.stored.record.copies.length > 1) {
+      throw new FsError('ENOTSUP', 'fsck', {
+        message: `volume ${one.stored.record.name} has several copies: a loss in one of them is not accepted, it is mended from another`,
+        next: 'weft volume inspect shows its copies; detach it here, and attach it on the node of a good one',
+      })
+    }
     const ours = this.volumes.all().filter((volume) => !this.volumes.isElsewhere(volume))
     const volumes = one ? [one] : ours
     // A check that passes one over in silence would say that all is whole.

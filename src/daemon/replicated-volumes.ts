@@ -276,9 +276,9 @@ export class ReplicatedVolumes {
           root: opening.root,
           checkView: opening.checkView,
           readChunk: (chunk: ChunkId) => this.#chunks.read(chunk, record.id),
+          // What was given up is known to whoever did.
           lost: (words) => {
-            this.#owners.delete(record.id)
-            opening.lost(words)
+            if (this.#owners.delete(record.id)) opening.lost(words)
           },
         },
         copy,

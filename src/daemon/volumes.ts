@@ -480,6 +480,7 @@ export class Volumes {
     if (volume.shared) {
       // Before its state says so: what is not settled yet could not be any more, and closing waits for that.
       await this.#world.engine.call('close', { number, clean: false })
+      await this.#world.replicated()?.giveUp(id, 'it is deleted')
       volume.shared.state = VOLUME_STATE.deleting
     }
     if (volume.opened) wipeOpened(volume.opened)
@@ -500,6 +501,7 @@ export class Volumes {
     if (!volume.shared) return volume
     await this.#world.announce({ absent: { number, name, code: 'ENOKEY' } })
     await this.#world.engine.call('close', { number, clean: true })
+    await this.#world.replicated()?.giveUp(volume.stored.record.id, 'it is locked')
     volume.shared.state = VOLUME_STATE.locked
     if (volume.opened) wipeOpened(volume.opened)
     volume.opened = null

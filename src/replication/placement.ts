@@ -111,7 +111,9 @@ function tooFew(
     [...new Set(list.map((one) => one.nodeName))].join(', ')
   const drives = wanted === null ? 'drives' : `drives of class ${wanted}`
   const where =
-    fit.length === 0 ? 'no node has one' : `there are ${domains.length}: on ${names(fit)}`
+    fit.length === 0
+      ? 'no node has one'
+      : `${domains.length === 1 ? 'there is 1' : `there are ${domains.length}`}: on ${names(fit)}`
   const passed = all.filter((one) => !fit.includes(one))
   const left = passed.length > 0 ? `; passed over, by class or room: ${names(passed)}` : ''
   return new FsError('ENOSPC', 'volume.place', {
