@@ -98,7 +98,17 @@ export interface VolumeDetail extends VolumeInfo {
   readonly journalBytes: number
   /** Ids of the drives that hold any of it. */
   readonly drives: readonly string[]
+  readonly copies: readonly VolumeCopy[]
   readonly problems: readonly Problem[]
+}
+
+/** One place that holds a volume. */
+export interface VolumeCopy {
+  readonly id: string
+  /** Name of its node, or its id in no cluster. */
+  readonly node: string
+  /** It has every acknowledged change. */
+  readonly inSync: boolean
 }
 
 /** A volume as asked for: raw text (`size=100G,repl=1,name=x`), single fields, or both; a field given twice must agree. */

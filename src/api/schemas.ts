@@ -172,6 +172,13 @@ export const volumeDetail = volumeInfo.extend({
   liveBytes: whole,
   journalBytes: whole,
   drives: z.array(z.string()),
+  copies: z.array(
+    z.object({
+      id: z.string(),
+      node: z.string(),
+      inSync: z.boolean().describe('it has every acknowledged change'),
+    }),
+  ),
   problems: z.array(problem),
 }) satisfies z.ZodType<VolumeDetail>
 

@@ -198,6 +198,11 @@ function volumeInfo(node: Node, volume: NodeVolume): VolumeInfo {
 
 async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetail> {
   const { record } = volume.stored
+  const copies = record.copies.map((copy) => ({
+    id: copy.id,
+    node: node.cluster?.nameOf(copy.node) ?? copy.node,
+    inSync: record.inSync.includes(copy.id),
+  }))
   const figures = volume.shared
     ? await node.engine.call('figures', { number: record.number })
     : { records: 0, chunks: 0, storedBytes: 0, liveBytes: 0, journalBytes: 0, drives: [] }
@@ -208,6 +213,7 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     epoch: record.epoch,
     keyEpoch: record.keys.newest,
     keySlots: record.keys.slots.length,
+    copies,
     problems: volumeProblems(node, volume),
   }
 }

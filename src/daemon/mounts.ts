@@ -124,9 +124,13 @@ export class Mounts {
         if (slot.dev !== null) await this.#world.keeper.unmount(slot.slot, true)
         continue
       }
-      if (kept.volume && this.#world.volumes.find(kept.volume).closed?.state === 'waiting') {
+      const closed = kept.volume ? this.#world.volumes.find(kept.volume).closed : null
+      if (closed === null) await this.#resume(slot, kept)
+      else {
+        // Its callers wait for it to be opened, or for somebody to unmount it.
         this.#waiting.push({ slot, kept })
-      } else await this.#resume(slot, kept)
+        if (closed.state === 'elsewhere' && slot.dev !== null) await abortConnection(slot.dev)
+      }
     }
     this.#world.keeper.onSlot((slot) => {
       this.#made(slot).catch(background(this.#world.log, 'mount.restore'))
@@ -342,9 +346,12 @@ export class Mounts {
    * ever acknowledged or written. The mount point stays, dead, until it is unmounted.
    */
   async abandon(volume: NodeVolume): Promise<void> {
-    const mount = this.#mounts.find(({ kept }) => kept.volume === volume.stored.record.id)
-    if (!mount) return
-    const entry = mountTable().find((one) => one.mountPoint === mount.target && isWeftMount(one))
+    const { id } = volume.stored.record
+    const waits = this.#waiting.find(({ kept }) => kept.volume === id)
+    if (waits?.slot.dev) await abortConnection(waits.slot.dev)
+    const mount = this.#mounts.find(({ kept }) => kept.volume === id)
+    const entry =
+      mount && mountTable().find((one) => one.mountPoint === mount.target && isWeftMount(one))
     if (entry) await abortConnection(entry.dev)
   }
 

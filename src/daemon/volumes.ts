@@ -109,6 +109,8 @@ export class Volumes {
   readonly #volumes = new Map<VolumeId, NodeVolume>()
   /** Being made here, and not yet among the others. */
   readonly #making = new Set<VolumeId>()
+  /** Their copies are being asked. */
+  readonly #owning = new Set<VolumeId>()
   /** Deleted here in this life of the daemon: a list that was asked for before may still have them. */
   readonly #deleted = new Set<VolumeId>()
   /** Records of the coordinator that this build cannot read: their volumes are not shown and not touched. */
@@ -659,6 +661,7 @@ export class Volumes {
   /** What this node does not have open is as the coordinator says; what it has open, it says itself. */
   async #renew(volume: NodeVolume, stored: StoredVolume): Promise<void> {
     const isReady = stored.record.state === 'ready'
+    if (this.#owning.has(stored.record.id)) return
     if (volume.closed?.state === 'waiting' && this.#isOurs(stored.record)) {
       if (isReady) await this.#openLate(volume, stored)
       else await this.#destroy(stored)
@@ -676,6 +679,7 @@ export class Volumes {
     } catch (error) {
       volume.closed = { state: 'locked', why: messageOf(error) }
     }
+    if (opened && stored.record.copies.length > 1) return this.#ownLater(volume, opened)
     if (opened) await this.#openWith(volume, opened)
     if (volume.shared) await this.#world.opened(volume)
     else await this.#announceAbsent(volume)
@@ -703,7 +707,29 @@ export class Volumes {
       volume.closed = { state: 'locked', why: messageOf(error) }
       return
     }
-    await this.#openWith(volume, opened)
+    if (stored.record.copies.length > 1) this.#ownLater(volume, opened)
+    else await this.#openWith(volume, opened)
+  }
+
+  /** A volume of several copies: nobody waits for them, the node is up before they answer. */
+  #ownLater(volume: NodeVolume, opened: OpenedKeys): void {
+    const { id } = volume.stored.record
+    volume.closed = { state: 'waiting', why: 'its copies are being asked' }
+    this.#owning.add(id)
+    this.#own(volume, opened, defaultRoot)
+      .finally(() => this.#owning.delete(id))
+      .then(
+        () => this.#world.opened(volume),
+        async (error: unknown) => {
+          wipeOpened(opened)
+          // By its next look at the coordinator it is tried again; what another node has is that one's.
+          const state = codeOf(error) === 'EBUSY' ? 'elsewhere' : 'waiting'
+          volume.closed = { state, why: messageOf(error) }
+          await this.#announceAbsent(volume)
+          if (state === 'elsewhere') await this.#world.abandon(volume)
+        },
+      )
+      .catch(background(this.#world.log, 'volume.own'))
   }
 
   async #openWith(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
@@ -711,10 +737,7 @@ export class Volumes {
     const { id, name, copies } = volume.stored.record
     let hasEpoch = false
     try {
-      if (copies.length > 1) {
-        await this.#own(volume, opened, defaultRoot)
-        return
-      }
+      if (copies.length > 1) return await this.#own(volume, opened, defaultRoot)
       volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       hasEpoch = true
       volume.opened = opened

@@ -92,6 +92,7 @@ export class RequestReader {
         case 'ENOENT': // interrupted before it was read
           return NOTHING
         case 'ENODEV':
+        case 'ECONNABORTED': // by hand, or because another node owns the volume
           return 0
         case 'EPERM': // not mounted yet: mount(2) comes right after this thread was started
           this.#from.sleep(MOUNT_MS)

@@ -497,6 +497,7 @@ function detail(name: string, number: number): VolumeDetail {
     storedBytes: 2 * 1024 * 1024,
     liveBytes: 1536 * 1024,
     journalBytes: 8192,
+    copies: [{ id: 'c'.repeat(32), node: 'node1', inSync: true }],
     drives: ['d'.repeat(32)],
     problems: [],
   }

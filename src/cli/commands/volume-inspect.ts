@@ -14,6 +14,11 @@ export const command: Command = {
   },
 }
 
+/** node1, node2, node3 (behind) */
+function copiesText({ copies }: VolumeDetail): string {
+  return copies.map(({ node, inSync }) => (inSync ? node : `${node} (behind)`)).join(', ')
+}
+
 function detailText(volume: VolumeDetail): string {
   const dead = volume.storedBytes - volume.liveBytes
   const rows: [string, string][] = [
@@ -23,7 +28,7 @@ function detailText(volume: VolumeDetail): string {
     ['spec', volume.spec],
     ['size', size(volume.sizeBytes)],
     ['used', `${size(volume.usedBytes)} in ${count(volume.files, 'file')}`],
-    ['copies', String(volume.repl)],
+    ['copies', copiesText(volume)],
     ['class', className(volume.cos)],
     ['attached', volume.attached ?? 'no'],
     ['epoch', String(volume.epoch)],
