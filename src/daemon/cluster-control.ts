@@ -39,13 +39,7 @@ import { systemDisk } from '../disk/index.ts'
 import { copyOn } from '../volumes/index.ts'
 import { joinOverNet } from './cluster-join.ts'
 import type { ClusterMember } from './cluster-member.ts'
-import {
-  addressesOf,
-  mustBeFree,
-  type Network,
-  parseNetwork,
-  writeNetwork,
-} from './cluster-network.ts'
+import { addressesOf, mustBeFree, parseNetwork, writeNetwork } from './cluster-network.ts'
 import { formatEtcd, parseEtcd } from './cluster-place.ts'
 import type { Node } from './node.ts'
 
@@ -68,11 +62,10 @@ export function clusterControl(node: Node): ClusterControl {
       const invite = parseInvite(line)
       try {
         mustHaveNoVolumes(node)
-        const network = await networkFor(node, request)
+        const words = await prepared(node, request)
         const { home, clock, log } = node
         const world = { home, self: selfOf(node), clock, random: systemRandom, log }
-        const joined = await joinOverNet(world, invite, wordsOf(request, network))
-        return await enter(node, joined)
+        return await enter(node, await joinOverNet(world, invite, words))
       } finally {
         wipe(invite.seed)
       }
@@ -113,7 +106,7 @@ export function clusterControl(node: Node): ClusterControl {
 }
 
 async function create(node: Node, request: ClusterCreateRequest): Promise<ClusterEntered> {
-  const network = await networkFor(node, request)
+  const words = await prepared(node, request)
   const { coordinator, identity, clock, log, home } = node
   const self = selfOf(node)
   // A home that is in a cluster is told so; its coordinator has begun.
@@ -136,7 +129,7 @@ async function create(node: Node, request: ClusterCreateRequest): Promise<Cluste
     {
       name: request.name,
       coordinator: { kind: 'embedded', node: identity.id },
-      node: wordsOf(request, network),
+      node: words,
     },
   )
   return await enter(node, made)
@@ -195,24 +188,24 @@ function selfOf({ identity }: Node): Authority['self'] {
   return { id: identity.id, keys: identity.keys }
 }
 
-/** Kept before anything else: a member without it would listen where nobody asked it to. */
-async function networkFor(
+/**
+ * What this node will say of itself. How it meets its peers is kept from here on: a member without that would listen where
+ * nobody asked it to.
+ */
+async function prepared(
   node: Node,
   request: Omit<ClusterCreateRequest, 'name'>,
-): Promise<Network> {
+): Promise<MemberWords> {
   const network = parseNetwork(request)
-  if (node.cluster) return network
-  await mustBeFree(network)
-  writeNetwork(node.home, systemDisk, network)
-  return network
-}
-
-function wordsOf(request: Omit<ClusterCreateRequest, 'name'>, network: Network): MemberWords {
-  return {
+  const words = {
     name: request.node ?? hostname(),
     domain: parseDomain(request.domain ?? ''),
     addresses: addressesOf(network).map(parseAddress),
   }
+  if (node.cluster) return words
+  await mustBeFree(network)
+  writeNetwork(node.home, systemDisk, network)
+  return words
 }
 
 /** Two clusters have each numbered their volumes: they cannot become one namespace. */
