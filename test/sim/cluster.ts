@@ -278,6 +278,13 @@ class SimNode implements Host<Question, Answer> {
     return last && still ? { ...last, recorded } : null
   }
 
+  /** Let go of the volume, whatever is under way. */
+  resign(): void {
+    const { serving } = this
+    if (!serving || this.#now?.clock.paused) return
+    serving.owner.resign('asked to').catch((error: unknown) => this.#cluster.mayFail(error))
+  }
+
   /** A caller at the owner: a change, perhaps with a chunk, and fsync behind it, or a read. */
   work(): void {
     const serving = this.serving
@@ -340,6 +347,7 @@ const HAPPENINGS = {
   kill: 15,
   powerCut: 15,
   wipe: 4,
+  resign: 15,
   cut: 60,
   heal: 60,
   network: 20,
@@ -458,6 +466,9 @@ export class SimCluster {
         break
       case 'wipe':
         if (node.up && this.#mayWipe(node)) node.stop('wipe')
+        break
+      case 'resign':
+        node.resign()
         break
       case 'cut':
         this.#cutSome(node)

@@ -1,3 +1,4 @@
+// deadline: 300 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SimCluster, type SimOptions } from './cluster.ts'
@@ -54,18 +55,18 @@ async function ran(cluster: SimCluster): Promise<SimCluster> {
 
 /** Where each was caught last; a change of the code moves that, so the search goes on for a while. */
 const CAUGHT: Record<keyof typeof plants, { readonly seed: number; readonly leases: boolean }> = {
-  acceptsOldEpoch: { seed: 368, leases: false },
-  appendsAfterPromise: { seed: 76, leases: false },
-  countsNewMemberLate: { seed: 189, leases: false },
-  cutsByLength: { seed: 16, leases: false },
-  keepsEpochOverRestart: { seed: 13, leases: false },
-  namesChunkOfOldSet: { seed: 35, leases: false },
+  acceptsOldEpoch: { seed: 195, leases: false },
+  appendsAfterPromise: { seed: 17, leases: false },
+  countsNewMemberLate: { seed: 516, leases: false },
+  cutsByLength: { seed: 2, leases: false },
+  keepsEpochOverRestart: { seed: 133, leases: false },
+  namesChunkOfOldSet: { seed: 12, leases: false },
   recordsSetBelowMinimum: { seed: 1, leases: false },
-  servesBeforeSetIsRecorded: { seed: 5, leases: false },
-  skipsLeaseCheck: { seed: 38, leases: true },
+  servesBeforeSetIsRecorded: { seed: 1, leases: false },
+  skipsLeaseCheck: { seed: 12, leases: true },
   skipsSync: { seed: 1, leases: false },
-  takesLostAnswerForRefusal: { seed: 533, leases: false },
-  wipedCopyVotes: { seed: 2, leases: false },
+  takesLostAnswerForRefusal: { seed: 1623, leases: false },
+  wipedCopyVotes: { seed: 3, leases: false },
 }
 const SEARCHED = 1500
 
