@@ -5,7 +5,6 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
   type CopyId,
-  type DriveId,
   type Epoch,
   FsError,
   hexId,

@@ -1,13 +1,7 @@
-import type { CopyId, Epoch, RecordSeq } from '../../src/base/index.ts'
+import type { CopyId, RecordSeq } from '../../src/base/index.ts'
 import type { Disk } from '../../src/disk/index.ts'
 import { splitRecords } from '../../src/journal/index.ts'
-import {
-  type Copy,
-  InSyncSet,
-  Owner,
-  type RecordedSet,
-  type SetStore,
-} from '../../src/replication/index.ts'
+import { InSyncSet, Owner, type RecordedSet, type SetStore } from '../../src/replication/index.ts'
 import type { Plants } from './cluster.ts'
 
 /** Each breaks one rule of design §6; a simulation that does not notice is of no use. */
