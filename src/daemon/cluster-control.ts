@@ -84,7 +84,7 @@ export function clusterControl(node: Node): ClusterControl {
       const invite = await revokeInvite(member().authority, id)
       return toInviteInfo(invite, wallMs(node.clock))
     },
-    moveCoordinator: (to) => moveCoordinator(node, member(), to),
+    moveCoordinator: (to) => moveCoordinator(member(), to),
     nodes: async () => nodes(node, member()),
     remove: async (nameOrId, { reason = '', rotate = true }) => {
       const cluster = member()
@@ -148,11 +148,7 @@ async function enter(node: Node, { view }: CachedCluster): Promise<ClusterEntere
 }
 
 /** Safe to end at any point, and to do again: whoever asks the old coordinator is told where the new one is. */
-async function moveCoordinator(
-  node: Node,
-  cluster: ClusterMember,
-  given: string,
-): Promise<CoordinatorMoved> {
+async function moveCoordinator(cluster: ClusterMember, given: string): Promise<CoordinatorMoved> {
   const place = parseEtcd(given)
   const to = formatEtcd(place)
   const { coordinator: from, generation } = cluster.record
