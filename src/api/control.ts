@@ -118,6 +118,7 @@ export interface VolumeCreateRequest {
   readonly size?: string | undefined
   readonly repl?: string | undefined
   readonly cos?: string | undefined
+  readonly spread?: string | undefined
   /** Key slots made along with the node's own. */
   readonly passphrase?: Buffer | undefined
   readonly recipients?: readonly string[] | undefined

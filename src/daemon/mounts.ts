@@ -529,6 +529,11 @@ export class Mounts {
     }
   }
 
+  /** Before a volume moves to another node. @throws FsError EBUSY while a file of it is open for writing here */
+  async stopWriting(volume: NodeVolume): Promise<void> {
+    await this.#role(volume, false, false)
+  }
+
   async #takeBack(volume: NodeVolume): Promise<void> {
     volume.attached = null
     await this.#role(volume, true, true)

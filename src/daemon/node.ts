@@ -150,6 +150,7 @@ export class Node {
         return members.map(({ node, boxKey }) => ({ id: node, boxKey: Buffer.from(boxKey, 'hex') }))
       },
       replicated: () => this.#replicated,
+      stopWriting: (volume) => this.mounts.stopWriting(volume),
       abandon: (volume) => this.mounts.abandon(volume),
       nameOf: cluster && ((node) => cluster.nameOf(node)),
       opened: (volume) => this.mounts.opened(volume),

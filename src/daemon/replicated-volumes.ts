@@ -196,12 +196,18 @@ export class ReplicatedVolumes {
       const led = await this.#tryToOwn(record, copy, shared, opening)
       if (!('why' in led)) {
         this.#owners.set(record.id, led)
+        // Lost in the moment between; told once the caller has the volume open.
+        if (led.end !== null) clock.after(0, () => this.#lostAtOnce(record.id, led, opening))
         return shared
       }
       if (clock.monotonicMs() > untilMs) throw this.#refused(record, led)
       const waitMs = Math.max(LOOK_MS, Math.min(led.waitMs, untilMs - clock.monotonicMs()))
       await new Promise<void>((resolve) => clock.after(waitMs, resolve))
     }
+  }
+
+  #lostAtOnce(id: VolumeId, { end }: Owner, opening: Opening): void {
+    if (this.#owners.delete(id)) opening.lost(end ?? '')
   }
 
   /** Ask the node that owns a volume to let go of it, if it can be reached. @throws FsError EBUSY when it is in use there */

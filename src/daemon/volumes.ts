@@ -77,6 +77,8 @@ export interface VolumesWorld {
   nameOf: ((node: NodeId) => string) | null
   /** What this node has to do with volumes of several copies; null on a node that is in no cluster. */
   replicated(): ReplicatedVolumes | null
+  /** The namespace mount only reads it from now on. @throws FsError EBUSY while a file of it is open for writing there */
+  stopWriting(volume: NodeVolume): Promise<void>
   /** An exclusive mount of a volume that another node owns now: its kernel must never write again. */
   abandon(volume: NodeVolume): Promise<void>
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
@@ -413,6 +415,7 @@ export class Volumes {
     if (volume.attached) {
       throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
     }
+    await this.#world.stopWriting(volume)
     await this.#announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
     await this.#letGo(volume, 'another node asked for it')
   }

@@ -35,6 +35,7 @@ export interface VolumeSpecRequest {
   readonly size?: string | undefined
   readonly repl?: string | undefined
   readonly cos?: string | undefined
+  readonly spread?: string | undefined
 }
 
 /** What a spec is checked against. */
@@ -113,7 +114,7 @@ const NAME_NEXT = 'use letters, digits, ".", "_" and "-", as in name=mysql_vol'
 
 function fieldsOf(request: VolumeSpecRequest): Map<Key, string> {
   const fields = request.spec === undefined ? new Map<Key, string>() : splitText(request.spec)
-  for (const key of ['name', 'size', 'repl', 'cos'] as const) {
+  for (const key of ['name', 'size', 'repl', 'cos', 'spread'] as const) {
     const given = request[key]
     if (given === undefined) continue
     const inText = fields.get(key)

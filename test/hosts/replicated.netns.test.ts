@@ -113,6 +113,13 @@ test('a volume that nobody uses moves to where it is attached, without waiting f
     const refused = await b.tryWeft('attach', 'db', point)
     assert.match(refused.stderr, /in use on node node2/)
     await a.weft('detach', point)
+    const writer = a.spawn(['bash', '-c', 'exec 3>>/mnt/weft/db/log; echo open; sleep 4321'])
+    await new Promise((resolve) => writer.stdout?.once('data', resolve))
+    const busy = await b.tryWeft('attach', 'db', point)
+    assert.match(busy.stderr, /in use on node node2: .*open for writing/)
+    const closed = new Promise((resolve) => writer.once('exit', resolve))
+    await a.run('pkill', '-f', 'sleep 4321')
+    await closed
     const sinceMs = performance.now()
     await b.weft('attach', 'db', point)
     assert.ok(performance.now() - sinceMs < LEASE_MS / 2)

@@ -19,6 +19,11 @@ export const command: Command = {
       requiresArg: true,
       describe: 'Class of service: 1 low, 2 medium, 3 high',
     },
+    spread: {
+      type: 'string',
+      requiresArg: true,
+      describe: 'No two copies in one: region, zone, rack, enclosure or node',
+    },
     recipient: {
       type: 'string',
       array: true,
@@ -31,6 +36,10 @@ export const command: Command = {
   examples: [
     ['weft volume create mysql_vol --size 100G', 'A volume of 100 GiB'],
     ['weft volume create size=100G,repl=1,cos=3,name=mysql_vol', 'The same as containers write it'],
+    [
+      'weft volume create db --size 100G --repl 3 --spread rack',
+      'Three copies, each in a rack of its own',
+    ],
     [
       'weft volume create notes --passphrase',
       'One that a passphrase opens too, when the node is lost',
@@ -45,6 +54,7 @@ export const command: Command = {
         ...pick(args.text('size'), 'size'),
         ...pick(args.text('repl'), 'repl'),
         ...pick(args.text('cos'), 'cos'),
+        ...pick(args.text('spread'), 'spread'),
         ...(args.list('recipient').length > 0 ? { recipients: args.list('recipient') } : {}),
         ...(passphrase === null ? {} : { passphrase: passphrase.toString('base64') }),
       }
