@@ -18,6 +18,7 @@ import {
   type AbsentVolume,
   abortConnection,
   type FromWorker,
+  haveConnectionControl,
   isWeftMount,
   type KeeperClient,
   type KeeperState,
@@ -73,6 +74,8 @@ export interface MountsWorld {
   random: Random
   log: Log
   ownLocks: boolean
+  /** Volumes may be taken over by other nodes: their exclusive mounts are ended then. */
+  mayLose: boolean
   now(): string
   /** mkdir and rmdir at the root, damage found by a read. */
   onMessage(
@@ -111,6 +114,7 @@ export class Mounts {
   /** Serve again what an earlier life of the daemon served, or had only asked for when it died. */
   async restore(state: KeeperState): Promise<void> {
     const slots = state.slots.filter((slot) => slot.used)
+    if (this.#world.mayLose) await haveConnectionControl()
     const keptOf = (slot: SlotState) => slot.info as KeptMount | null
     for (const slot of slots) {
       const kept = keptOf(slot)
@@ -129,7 +133,7 @@ export class Mounts {
       else {
         // Its callers wait for it to be opened, or for somebody to unmount it.
         this.#waiting.push({ slot, kept })
-        if (closed.state === 'elsewhere' && slot.dev !== null) await abortConnection(slot.dev)
+        if (closed.state === 'elsewhere' && slot.dev !== null) abortConnection(slot.dev)
       }
     }
     this.#world.keeper.onSlot((slot) => {
@@ -271,6 +275,7 @@ export class Mounts {
     const { name } = volume.stored.record
     await volumes.bringHere(volume)
     volumes.usable(volume)
+    if (volume.stored.record.copies.length > 1) await haveConnectionControl()
     if (volume.attached) {
       throw new FsError('EBUSY', 'attach', {
         message: `volume ${name} is attached already, at ${volume.attached}`,
@@ -343,16 +348,16 @@ export class Mounts {
 
   /**
    * Another node owns a volume now: its exclusive mount here is ended for good, so that nothing its kernel still holds is
-   * ever acknowledged or written. The mount point stays, dead, until it is unmounted.
+   * ever acknowledged or written; done when this returns. The mount point stays, dead, until it is unmounted.
    */
-  async abandon(volume: NodeVolume): Promise<void> {
+  abandon(volume: NodeVolume): void {
     const { id } = volume.stored.record
     const waits = this.#waiting.find(({ kept }) => kept.volume === id)
-    if (waits?.slot.dev) await abortConnection(waits.slot.dev)
+    if (waits?.slot.dev) abortConnection(waits.slot.dev)
     const mount = this.#mounts.find(({ kept }) => kept.volume === id)
     const entry =
       mount && mountTable().find((one) => one.mountPoint === mount.target && isWeftMount(one))
-    if (entry) await abortConnection(entry.dev)
+    if (entry) abortConnection(entry.dev)
   }
 
   /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */

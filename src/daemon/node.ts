@@ -186,6 +186,7 @@ export class Node {
       log,
       // A node that is alone has one kernel for every user of a file: that kernel's own locks are enough.
       ownLocks: false,
+      mayLose: cluster !== null,
       now: () => isoTime(clock),
       onMessage: (message, fd, mount) => this.#heard(message, fd, mount),
       onDeath: options.onDeath,

@@ -33,6 +33,8 @@ export interface OwnedVolumeWorld {
   readonly root: RootAttributes
   readonly checkView: boolean
   readChunk(chunk: ChunkId): Promise<Buffer | null>
+  /** The moment before anything of the volume is answered with an error. */
+  fencing(): void
   /** Another node has the volume, or may have: its engine is to be closed. Told once, if it was served at all. */
   lost(words: string): void
 }
@@ -68,6 +70,7 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
       disk: systemDisk,
       volume: opening.id,
       directory: opening.journalDirectory,
+      fencing: () => world.fencing(),
       shared,
       epoch,
       syncHere: async () => {

@@ -59,6 +59,8 @@ export interface Opening {
   readonly checkView: boolean
   /** The record as each change left it. */
   changed(stored: StoredVolume): void
+  /** Another node has the volume, or may have: before anybody is told so by an error. */
+  fencing(): void
   lost(words: string): void
 }
 
@@ -282,6 +284,7 @@ export class ReplicatedVolumes {
           root: opening.root,
           checkView: opening.checkView,
           readChunk: (chunk: ChunkId) => this.#chunks.read(chunk, record.id),
+          fencing: () => opening.fencing(),
           // What was given up is known to whoever did.
           lost: (words) => {
             if (this.#owners.delete(record.id)) opening.lost(words)

@@ -80,7 +80,7 @@ export interface VolumesWorld {
   /** The namespace mount only reads it from now on. @throws FsError EBUSY while a file of it is open for writing there */
   stopWriting(volume: NodeVolume): Promise<void>
   /** An exclusive mount of a volume that another node owns now: its kernel must never write again. */
-  abandon(volume: NodeVolume): Promise<void>
+  abandon(volume: NodeVolume): void
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
   opened(volume: NodeVolume): Promise<void>
   /** Let the namespace mount know. */
@@ -371,6 +371,7 @@ export class Volumes {
       changed: (stored) => {
         volume.stored = stored
       },
+      fencing: () => this.#world.abandon(volume),
       lost: (words) => {
         log.error({ op: 'own', volume: id, why: words }, `volume ${name} is this node's no more`)
         this.#lost(volume, words).catch(background(log, 'volume.lost'))
@@ -384,9 +385,7 @@ export class Volumes {
   async #lost(volume: NodeVolume, words: string): Promise<void> {
     const { id } = volume.stored.record
     await this.#closeHere(volume, words)
-    if (this.#volumes.get(id) !== volume) return
-    await this.#announceAbsent(volume)
-    await this.#world.abandon(volume)
+    if (this.#volumes.get(id) === volume) await this.#announceAbsent(volume)
   }
 
   /** Give a volume of several copies up; who asked for it, or the next candidate, takes it over. */
@@ -731,7 +730,7 @@ export class Volumes {
           const state = codeOf(error) === 'EBUSY' ? 'elsewhere' : 'waiting'
           volume.closed = { state, why: messageOf(error) }
           await this.#announceAbsent(volume)
-          if (state === 'elsewhere') await this.#world.abandon(volume)
+          if (state === 'elsewhere') this.#world.abandon(volume)
         },
       )
       .catch(background(this.#world.log, 'volume.own'))

@@ -350,25 +350,30 @@ function mountError(done: CommandResult, point: string): FsError {
 
 const FUSECTL = '/sys/fs/fuse/connections'
 
+/** Have the control filesystem, without which no connection can be ended. @throws FsError EIO */
+export async function haveConnectionControl(): Promise<void> {
+  const isMounted = () => mountTable().some((entry) => entry.mountPoint === FUSECTL)
+  if (!isMounted()) await runCommand('mount', ['-t', 'fusectl', 'fusectl', FUSECTL])
+  if (isMounted()) return
+  throw new FsError('EIO', 'fusectl', {
+    message: `the control filesystem of FUSE cannot be mounted on ${FUSECTL}`,
+    next: `mount -t fusectl fusectl ${FUSECTL}`,
+  })
+}
+
 /**
- * End a connection for good: every request that waits and every later one fails, fsync of what its kernel still holds too
- * (measured: after a WRITE that was only answered with an error, the second fsync says 0).
+ * End a connection for good, before this returns: every request that waits and every later one fails, fsync of what its
+ * kernel still holds too (measured: after a WRITE that was only answered with an error, the second fsync says 0).
+ * Behind `haveConnectionControl`.
  * @param dev major:minor of the mount, as mountinfo has it
- * @throws FsError EIO when the control filesystem cannot be had
  * Source: Documentation/filesystems/fuse.rst, control filesystem; fs/fuse/control.c, fuse_conn_abort_write
  */
-export async function abortConnection(dev: string): Promise<void> {
-  const path = `${FUSECTL}/${dev.split(':')[1]}/abort`
-  if (!existsSync(path)) await runCommand('mount', ['-t', 'fusectl', 'fusectl', FUSECTL])
+export function abortConnection(dev: string): void {
   try {
-    writeFileSync(path, '1')
+    writeFileSync(`${FUSECTL}/${dev.split(':')[1]}/abort`, '1')
   } catch (error) {
-    // Gone already: unmounted meanwhile.
-    if (codeOf(error) === 'ENOENT' && existsSync(FUSECTL)) return
-    throw new FsError('EIO', 'abort', {
-      cause: error,
-      message: `the connection of mount ${dev} cannot be ended through ${FUSECTL}`,
-    })
+    // Unmounted meanwhile.
+    if (codeOf(error) !== 'ENOENT') throw error
   }
 }
 

@@ -7,7 +7,7 @@
  * record if it was executed; a mount is served by another thread than any that could touch it.
  */
 export { answer, answerBare } from './answer.ts'
-export { abortConnection, notOfOnePlace, setReadAhead } from './device.ts'
+export { abortConnection, haveConnectionControl, notOfOnePlace, setReadAhead } from './device.ts'
 export { fusermount, isNativeMount, NATIVE_LIMITS, NativeMount } from './driver-fuse-native.ts'
 export { Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'

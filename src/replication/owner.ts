@@ -221,8 +221,9 @@ export class Owner {
     this.#end = words
     this.#cancelTick?.()
     for (const follower of this.#followers.values()) follower.stop()
-    for (const { done } of this.#waiters.splice(0)) done(this.#past('sync'))
+    // The volume is fenced by this, and only then is anybody told.
     this.#world.lost(words)
+    for (const { done } of this.#waiters.splice(0)) done(this.#past('sync'))
   }
 
   /** Members, and copies that are being taken in. */

@@ -14,6 +14,8 @@ export interface VolumeLogWorld {
   /** Of the volume that is open at `epoch`. */
   readonly shared: SharedVolume
   readonly epoch: Epoch
+  /** Called once, before the threads of the volume begin to answer with errors. */
+  fencing(): void
   /** Have the engine make all that is appended durable here. @throws FsError EIO when the drive failed */
   syncHere(): Promise<void>
 }
@@ -51,7 +53,8 @@ export class VolumeLog implements LedLog, OwnLog {
   }
 
   fence(): JournalHead {
-    const { shared } = this.#world
+    const { shared, fencing } = this.#world
+    if (!this.#ended) fencing()
     shared.lock()
     shared.state = VOLUME_STATE.fenced
     const { head } = shared

@@ -190,6 +190,7 @@ class VolumeOnMembers {
         directory: member.journalDirectory,
         shared,
         epoch,
+        fencing: () => {},
         syncHere: () => own.syncHere(),
       })
       return {
