@@ -1,12 +1,4 @@
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  openSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
