@@ -348,7 +348,7 @@ export class Mounts {
 
   /**
    * Another node owns a volume now: its exclusive mount here is ended for good, so that nothing its kernel still holds is
-   * ever acknowledged or written; done when this returns. The mount point stays, dead, until it is unmounted.
+   * ever acknowledged or written; done when this returns.
    */
   abandon(volume: NodeVolume): void {
     const { id } = volume.stored.record
