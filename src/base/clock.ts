@@ -16,6 +16,11 @@ export interface Clock {
   after(ms: number, call: () => void): () => void
 }
 
+/** Fulfilled after `ms`. */
+export async function sleep(clock: Clock, ms: number): Promise<void> {
+  await new Promise<void>((resolve) => clock.after(ms, resolve))
+}
+
 /**
  * The machine's clock. Date alone has milliseconds, so the fraction comes from performance.now; a step of the wall
  * clock of over two milliseconds is followed within a second.

@@ -2,8 +2,17 @@
  * base: what every room stands on. Errors, ids, limits, bytes, log, and the Clock and Random interfaces.
  * Imports no other room; knows nothing of files, keys, peers or the kernel.
  */
+export { Alarm } from './alarm.ts'
 export { ByteReader, ByteWriter } from './bytes.ts'
-export { type Clock, isoTime, suspendProof, systemClock, type Timespec, wallMs } from './clock.ts'
+export {
+  type Clock,
+  isoTime,
+  sleep,
+  suspendProof,
+  systemClock,
+  type Timespec,
+  wallMs,
+} from './clock.ts'
 export {
   AssertionError,
   assert,
@@ -17,6 +26,13 @@ export {
   ProtocolError,
   type Subject,
 } from './errors.ts'
+export {
+  DOMAIN_LEVELS,
+  type DomainLevel,
+  type FailureDomain,
+  SPREAD_LEVELS,
+  type SpreadLevel,
+} from './failure-domain.ts'
 export {
   type ChunkId,
   type CopyId,

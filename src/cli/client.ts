@@ -1,11 +1,11 @@
 import { request } from 'node:http'
 import { join } from 'node:path'
 import type { ApiError } from '../api/index.ts'
-import { codeOf, messageOf } from '../base/index.ts'
+import { codeOf, messageOf, sleep } from '../base/index.ts'
 import { CliError, fromApi } from './cli-error.ts'
 import { EXIT } from './exit-codes.ts'
 import { keeperPid } from './keeper-lock.ts'
-import { sleep, type Terminal } from './terminal.ts'
+import type { Terminal } from './terminal.ts'
 
 /** No request takes longer than this to be answered; what is longer is a job. Attach may wait a minute for flushes. */
 const ANSWER_MS_MAX = 120_000

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs'
 import type { Options } from 'yargs'
 import type { ClusterEntered, ClusterInfo, MemberInfo, NodeStatus } from '../api/index.ts'
+import { sleep } from '../base/index.ts'
 import { CliError, fileError, usageError } from './cli-error.ts'
 import { type Args, absolute, type Context } from './command.ts'
 import { EXIT } from './exit-codes.ts'
 import { count, printable, table } from './render.ts'
 import { ensureNode } from './start-node.ts'
-import { sleep } from './terminal.ts'
 
 const RESTART_MS_MAX = 60_000
 const POLL_MS = 100

@@ -1,9 +1,9 @@
 import type { JobInfo } from '../api/index.ts'
+import { sleep } from '../base/index.ts'
 import { CliError } from './cli-error.ts'
 import type { Context } from './command.ts'
 import { EXIT, exitCodeOf } from './exit-codes.ts'
 import { printable, size } from './render.ts'
-import { sleep } from './terminal.ts'
 
 const POLL_MS_MIN = 50
 const POLL_MS_MAX = 500

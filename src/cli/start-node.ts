@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeStatus } from '../api/index.ts'
+import { sleep } from '../base/index.ts'
 import { CliError, fileError } from './cli-error.ts'
 import type { Context } from './command.ts'
 import { EXIT, type ExitCode } from './exit-codes.ts'
 import { keeperPid } from './keeper-lock.ts'
 import { makeDirectory } from './make-directory.ts'
-import { sleep } from './terminal.ts'
 
 /** A start replays the journal of the last second at most; longer means that something is wrong, or very large. */
 const START_MS_MAX = 20_000

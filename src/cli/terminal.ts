@@ -72,12 +72,6 @@ function workingDirectory(): string {
   }
 }
 
-export function sleep(clock: Clock, ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.after(ms, resolve)
-  })
-}
-
 const SECRET_BYTES_MAX = 1024
 
 /** Reads from /dev/tty and not from standard input, which may be a pipe with other things in it. */

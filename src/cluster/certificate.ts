@@ -1,8 +1,8 @@
 import { z } from 'zod'
-import { assert, CorruptError, limits, type NodeId } from '../base/index.ts'
+import { assert, CorruptError, type FailureDomain, limits, type NodeId } from '../base/index.ts'
 import { nodeIdOf, type StatementKind, signStatement, verifyStatement } from '../crypto/index.ts'
 import { type Address, addressShape } from './address.ts'
-import { domainShape, type FailureDomain } from './domain.ts'
+import { domainShape } from './domain.ts'
 import {
   count,
   decodeStored,

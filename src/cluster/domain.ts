@@ -1,12 +1,11 @@
 import { z } from 'zod'
-import { FsError, limits } from '../base/index.ts'
-
-/** From the widest down; machines that share a value of one level may fail together. */
-export const DOMAIN_LEVELS = ['region', 'zone', 'rack', 'enclosure'] as const
-export type DomainLevel = (typeof DOMAIN_LEVELS)[number]
-
-/** Where a node stands (design §2, failure domain); null where nothing was said. */
-export type FailureDomain = Readonly<Record<DomainLevel, string | null>>
+import {
+  DOMAIN_LEVELS,
+  type DomainLevel,
+  type FailureDomain,
+  FsError,
+  limits,
+} from '../base/index.ts'
 
 export const nowhere: FailureDomain = { region: null, zone: null, rack: null, enclosure: null }
 

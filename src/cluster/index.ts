@@ -16,9 +16,6 @@ export type { Member, Removal } from './certificate.ts'
 export { removeMember, restateMember } from './change-members.ts'
 export { createCluster, type NewCluster } from './create-cluster.ts'
 export {
-  DOMAIN_LEVELS,
-  type DomainLevel,
-  type FailureDomain,
   formatDomain,
   nowhere,
   parseDomain,

@@ -1,8 +1,10 @@
 import {
+  Alarm,
   assert,
   background,
   type Clock,
   CorruptError,
+  type FailureDomain,
   FsError,
   isBug,
   type Log,
@@ -18,7 +20,6 @@ import type { Disk } from '../disk/index.ts'
 import { openWrapped, type Self } from './authority.ts'
 import { readCache, writeCache } from './cache.ts'
 import type { Member, Removal } from './certificate.ts'
-import type { FailureDomain } from './domain.ts'
 import type { Contact } from './invite-line.ts'
 import { endOf, type InviteRecord, invitesIn } from './invites.ts'
 import { type Life, newLife } from './lives.ts'
@@ -69,8 +70,7 @@ export class Membership {
   #stamp = ''
   /** The disk has not taken the view as it stands. */
   #unwritten = false
-  #woken = false
-  #wake: () => void = () => undefined
+  readonly #alarm: Alarm
   #closed = false
 
   /**
@@ -92,6 +92,7 @@ export class Membership {
     this.#world = world
     this.#view = view
     this.life = life
+    this.#alarm = new Alarm(world.clock)
     this.#ownKey = world.self.keys.sign.publicKey.toString('hex')
     this.#index()
   }
@@ -215,7 +216,7 @@ export class Membership {
   /** Ends when the question that is on its way has been answered. */
   async close(): Promise<void> {
     this.#closed = true
-    this.#wake()
+    this.#alarm.ring()
     for (const cancel of this.#cancels.splice(0)) cancel()
     await this.#following
   }
@@ -235,7 +236,7 @@ export class Membership {
         }
         this.#freshness = { state: 'cached', reason }
       }
-      await this.#nap()
+      await this.#alarm.sleep(pollMs)
     }
   }
 
@@ -243,10 +244,7 @@ export class Membership {
   async #watch(): Promise<void> {
     if (this.#cancels.length > 0) return
     const cancels: (() => void)[] = []
-    const wake = () => {
-      this.#woken = true
-      this.#wake()
-    }
+    const wake = () => this.#alarm.ring()
     try {
       for (const prefix of [CLUSTER, MEMBERS, REMOVED, INVITES]) {
         cancels.push(await this.#world.coordinator.watch(prefix, wake))
@@ -257,20 +255,6 @@ export class Membership {
     }
     if (this.#closed) for (const cancel of cancels) cancel()
     else this.#cancels = cancels
-  }
-
-  /** Until woken or `pollMs` later. */
-  async #nap(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      if (this.#woken || this.#closed) return resolve()
-      const cancel = this.#world.clock.after(pollMs, resolve)
-      this.#wake = () => {
-        cancel()
-        resolve()
-      }
-    })
-    this.#woken = false
-    this.#wake = () => undefined
   }
 
   async #refresh(): Promise<void> {

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { z } from 'zod'
 import {
+  Alarm,
   background,
   type Clock,
   CorruptError,
@@ -49,13 +50,13 @@ export class ClusterVolumes {
   readonly #world: ClusterVolumesWorld
   #cancel: (() => void) | null = null
   #turn: Promise<void> = Promise.resolve()
-  #wake: () => void = () => {}
-  #woken = false
+  readonly #alarm: Alarm
   #closed = false
   #kept = ''
 
   constructor(world: ClusterVolumesWorld) {
     this.#world = world
+    this.#alarm = new Alarm(world.clock)
   }
 
   /** Before the start: the coordinator's list, or null when it does not answer in time. */
@@ -87,8 +88,7 @@ export class ClusterVolumes {
   }
 
   wake(): void {
-    this.#woken = true
-    this.#wake()
+    this.#alarm.ring()
   }
 
   /** As the coordinator has it now, if it answers soon. */
@@ -99,7 +99,7 @@ export class ClusterVolumes {
   async close(): Promise<void> {
     this.#closed = true
     this.#cancel?.()
-    this.#wake()
+    this.#alarm.ring()
     await this.#turn.catch(() => {})
   }
 
@@ -112,7 +112,7 @@ export class ClusterVolumes {
         if (!(error instanceof FsError || error instanceof CorruptError)) throw error
         // Why the coordinator does not answer, the membership says.
       }
-      await this.#nap()
+      await this.#alarm.sleep(POLL_MS)
     }
     this.#cancel?.()
   }
@@ -141,19 +141,5 @@ export class ClusterVolumes {
       if (!(error instanceof FsError)) throw error
       log.error({ op: 'volumes.keep', error: messageOf(error) }, 'volumes not written down')
     }
-  }
-
-  /** Until woken or `POLL_MS` later. */
-  async #nap(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      if (this.#woken || this.#closed) return resolve()
-      const cancel = this.#world.clock.after(POLL_MS, resolve)
-      this.#wake = () => {
-        cancel()
-        resolve()
-      }
-    })
-    this.#woken = false
-    this.#wake = () => {}
   }
 }

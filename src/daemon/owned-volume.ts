@@ -82,14 +82,6 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
       first: log.head,
       chunksInUse: () => engine.call('chunksInUse', { number }),
       readChunk: (chunk) => world.readChunk(chunk),
-      grew: () => {
-        shared.lock()
-        shared.setNumber++
-        shared.unlock()
-      },
-      advanced: (committed) => {
-        shared.committed = committed
-      },
     }
   }
   const leave = async (why: unknown) => {

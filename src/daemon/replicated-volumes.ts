@@ -12,6 +12,7 @@ import {
   messageOf,
   type NodeId,
   type PeerKey,
+  sleep,
   suspendProof,
   type VolumeId,
 } from '../base/index.ts'
@@ -204,7 +205,7 @@ export class ReplicatedVolumes {
       }
       if (clock.monotonicMs() > untilMs) throw this.#refused(record, led)
       const waitMs = Math.max(LOOK_MS, Math.min(led.waitMs, untilMs - clock.monotonicMs()))
-      await new Promise<void>((resolve) => clock.after(waitMs, resolve))
+      await sleep(clock, waitMs)
     }
   }
 
@@ -226,10 +227,6 @@ export class ReplicatedVolumes {
         next: `detach it there, or wait until that node is gone`,
       })
     }
-  }
-
-  ownerOf(id: VolumeId): Owner | null {
-    return this.#owners.get(id) ?? null
   }
 
   /** This node is the owner no more, of its own will: the next one need not wait for its lease to end. */

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import type { Clock } from '../base/clock.ts'
+import { type Clock, sleep } from '../base/clock.ts'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import { bootId, isAlive, markOf, type ProcessMark, readKeeperFile, runDirOf } from './run-dir.ts'
 
@@ -66,7 +66,7 @@ export class HomeLock {
         killOrphan(home)
       }
       if (waitedMs > ORPHAN_MS + KILLED_MS) throw heldByUnknown(path, holder)
-      await new Promise<void>((resolve) => clock.after(POLL_MS, resolve))
+      await sleep(clock, POLL_MS)
     }
   }
 

@@ -78,6 +78,7 @@ export class Copy {
   #durable: RecordSeq
   #damaged: string | null
   #led: LedLog | null = null
+  #fenced: () => void = () => {}
   #queue: Promise<unknown> = Promise.resolve()
 
   private constructor(
@@ -141,19 +142,27 @@ export class Copy {
     return this.#damaged
   }
 
-  /** The node of this copy owns the volume now, and appends to the journal itself until it is fenced or gives it up. */
-  lead(led: LedLog): void {
+  /**
+   * The node of this copy owns the volume now, and appends to the journal itself until it is fenced or gives it up.
+   * @param fenced told behind that; by then another owner may have been promised the copy
+   */
+  lead(led: LedLog, fenced: () => void): void {
     assert(
       led.epoch === this.#promised.epoch,
       'an owner leads at the epoch that its own copy promised',
     )
     this.#led = led
+    this.#fenced = fenced
   }
 
   /** The owner has given the volume up by itself. */
   unlead(): void {
-    if (!this.#led) return
-    this.#takeBack(this.#led)
+    const led = this.#led
+    if (!led) return
+    this.#led = null
+    this.#head = led.fence()
+    this.#durable = led.durable
+    this.#fenced()
   }
 
   /**
@@ -267,19 +276,13 @@ export class Copy {
   }
 
   #promise(epoch: Epoch, owner: NodeId): void {
-    if (this.#led) this.#takeBack(this.#led)
+    this.unlead()
     const promised = { copy: this.#promised.copy, epoch, owner }
     writePromise(this.#world.disk, this.identity.directory, promised)
     this.#promised = promised
     // The end that is reported counts towards the longest log: what is behind the last sync must be worth it.
     this.#journal.sync(this.#head)
     this.#durable = this.#head.seq
-  }
-
-  #takeBack(led: LedLog): void {
-    this.#led = null
-    this.#head = led.fence()
-    this.#durable = led.durable
   }
 
   #refusal(why: Refusal, waitMs: number, words: string): Answer {

@@ -29,6 +29,10 @@ export interface OwnLog {
   readonly durable: RecordSeq
   /** All that is appended now on stable storage. @throws FsError EIO, and then always: the owner's copy has failed */
   sync(): Promise<void>
+  /** Another copy takes chunks from now on: a record appended behind this names none that was confirmed before. */
+  grew(): void
+  /** Records up to here are on stable storage on every member. */
+  advanced(committed: RecordSeq): void
 }
 
 export interface FollowerWorld {

@@ -28,8 +28,6 @@ export {
   choosePlaces,
   type DrivePlace,
   type PlacementWish,
-  SPREAD_LEVELS,
-  type SpreadLevel,
 } from './placement.ts'
 export type { RecordedSet, SetStore } from './sets.ts'
 export {

@@ -21,8 +21,6 @@ export interface OpenedLog {
   readonly first: Place
   chunksInUse(committed: RecordSeq): Promise<Iterable<ChunkId>>
   readChunk(chunk: ChunkId): Promise<Buffer | null>
-  grew(): void
-  advanced(committed: RecordSeq): void
 }
 
 export interface LeadWorld extends CandidateWorld {
@@ -46,7 +44,6 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
   const { epoch, recorded } = claimed
   const head = await adopt(world, claimed, own)
   const opened = await world.open(claimed, head)
-  const { log } = opened
   const set = new InSyncSet(store, { node, epoch }, recorded)
   const owner = new Owner(
     {
@@ -66,20 +63,7 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
     },
     set,
   )
-  own.lead({
-    epoch,
-    get head() {
-      return log.head
-    },
-    get durable() {
-      return log.durable
-    },
-    fence() {
-      const end = log.fence()
-      owner.stop('another node was promised the volume')
-      return end
-    },
-  })
+  own.lead(opened.log, () => owner.stop('another node was promised the volume'))
   try {
     const refused = await establish(owner, opened.first, claimed.promised, world)
     if (!refused) return owner

@@ -10,6 +10,7 @@ import {
   messageOf,
   type NodeId,
   type RecordSeq,
+  sleep,
   type VolumeId,
 } from '../base/index.ts'
 import { OwnerLease } from '../lease/index.ts'
@@ -36,10 +37,6 @@ export interface OwnerWorld {
   readonly clock: Clock
   readonly times: Times
   readonly report: Log
-  /** Another copy takes chunks from now on: a record appended behind this names none that was confirmed before. */
-  grew(): void
-  /** Records up to here are on stable storage on every member. */
-  advanced(committed: RecordSeq): void
   /** Told once: nothing is acknowledged any more. */
   lost(words: string): void
 }
@@ -125,9 +122,9 @@ export class Owner {
 
   /** Copies, members or not, that have the log up to `seq` on stable storage and every chunk of it. */
   holding(seq: RecordSeq): CopyId[] {
-    return [...this.#followers.keys(), this.#world.own]
-      .filter((id, index, all) => all.indexOf(id) === index)
-      .filter((id) => this.#isCopy(id) && this.#whole.has(id) && this.#durableAt(id) >= seq)
+    return this.#set.recorded.copies
+      .map((copy) => copy.id)
+      .filter((id) => this.#whole.has(id) && this.#durableAt(id) >= seq)
   }
 
   /** Something was appended: it goes out, nobody waits for it. */
@@ -248,7 +245,7 @@ export class Owner {
     }
     if (!confirmed.has(id) && this.#end === null && this.members.has(id)) {
       // Until it answers, or is dropped for its silence.
-      await new Promise<void>((resolve) => clock.after(times.dropMs / 10, resolve))
+      await sleep(clock, times.dropMs / 10)
     }
   }
 
@@ -267,10 +264,6 @@ export class Owner {
   #durableAt(id: CopyId): number {
     const { own, log } = this.#world
     return id === own ? log.durable : (this.#followers.get(id)?.durable ?? 0)
-  }
-
-  #isCopy(id: CopyId): boolean {
-    return this.#set.recorded.copies.some((copy) => copy.id === id)
   }
 
   #placeOf(id: CopyId): CopyPlace {
@@ -306,7 +299,7 @@ export class Owner {
   #advance(): void {
     if (this.#end !== null) return
     const { committed } = this
-    this.#world.advanced(committed)
+    this.#world.log.advanced(committed)
     for (let i = 0; i < this.#waiters.length; ) {
       const waiter = this.#waiters[i] as Waiter
       if (waiter.seq <= committed) {
@@ -419,7 +412,7 @@ export class Owner {
       if (this.#whole.has(id) || this.#durableAt(id) === 0) continue
       // From here on it gets every new chunk, so that what it lacks only shrinks.
       this.#taking.add(id)
-      this.#world.grew()
+      log.grew()
       if (!(await this.#fillUp(copy))) this.#leaveBehind(id)
       else if (this.#taking.has(id)) {
         this.#whole.add(id)

@@ -1,9 +1,13 @@
 import { createHash } from 'node:crypto'
-import { type DriveId, FsError, type NodeId, type VolumeId } from '../base/index.ts'
-
-/** From the widest down to what never holds two copies. Machines with the same value of one level may fail together. */
-export const SPREAD_LEVELS = ['region', 'zone', 'rack', 'enclosure', 'node'] as const
-export type SpreadLevel = (typeof SPREAD_LEVELS)[number]
+import {
+  type DriveId,
+  type FailureDomain,
+  FsError,
+  type NodeId,
+  SPREAD_LEVELS,
+  type SpreadLevel,
+  type VolumeId,
+} from '../base/index.ts'
 
 /** A drive that could hold a copy. */
 export interface Candidate {
@@ -15,7 +19,7 @@ export interface Candidate {
   readonly class: 1 | 2 | 3
   /** That a writer may still take. */
   readonly freeBytes: number
-  readonly domain: Readonly<Record<Exclude<SpreadLevel, 'node'>, string | null>>
+  readonly domain: FailureDomain
 }
 
 export interface PlacementWish {

@@ -1,4 +1,4 @@
-import { type Clock, codeOf, type Epoch, FsError, type NodeId } from '../base/index.ts'
+import { type Clock, codeOf, type Epoch, FsError, type NodeId, sleep } from '../base/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import { commonPlace } from './common-place.ts'
 import type { Copy } from './copy.ts'
@@ -81,7 +81,7 @@ export async function claim(world: CandidateWorld): Promise<Claim | Refused> {
 }
 
 /** By last epoch, then by sequence: the log of the newest owner has all that any owner acknowledged. */
-export function isLonger(a: Place, b: Place): boolean {
+function isLonger(a: Place, b: Place): boolean {
   return a.epoch > b.epoch || (a.epoch === b.epoch && a.seq > b.seq)
 }
 
@@ -127,8 +127,8 @@ function lost(answer: Answer): FsError {
 
 /**
  * The second half: `owner` has the longest log and a first record of its epoch behind it, and ships it. Those that
- * promised are waited for a while. Once at least the
- * minimum of copies has that durably they become the set, and only when the lease then holds may the owner serve.
+ * promised are waited for a while; once at least the minimum of copies has that record durably they become the set, and
+ * only when the lease then holds may the owner serve.
  * @throws FsError of the coordinator, all being open then; the caller stops the owner
  */
 export async function establish(
@@ -150,11 +150,11 @@ export async function establish(
     if (holding.length >= minimum && (all || clock.monotonicMs() >= untilMs)) {
       if (await recordOnce(owner, holding)) break
     }
-    await pause(clock, LOOK_MS)
+    await sleep(clock, LOOK_MS)
   }
   while (owner.leaseUntilMs <= clock.monotonicMs()) {
     if (owner.end !== null) return refused('outbid', owner.end)
-    await pause(clock, LOOK_MS)
+    await sleep(clock, LOOK_MS)
   }
   owner.serve()
   return null
@@ -214,8 +214,4 @@ async function askMembers(
 
 function refused(why: Refused['why'], words: string): Refused {
   return { why, waitMs: 0, words }
-}
-
-async function pause(clock: Clock, ms: number): Promise<void> {
-  await new Promise<void>((resolve) => clock.after(ms, resolve))
 }

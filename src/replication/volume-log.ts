@@ -63,6 +63,14 @@ export class VolumeLog implements LedLog, OwnLog {
     return head
   }
 
+  grew(): void {
+    this.#world.shared.growSet()
+  }
+
+  advanced(committed: RecordSeq): void {
+    this.#world.shared.committed = committed
+  }
+
   placeBehind(seq: RecordSeq): JournalHead | null {
     const { disk, directory, volume } = this.#world
     const { head } = this

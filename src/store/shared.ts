@@ -230,8 +230,11 @@ export class SharedVolume {
   get setNumber(): number {
     return this.#floats[SET_NUMBER] as number
   }
-  set setNumber(number: number) {
-    this.#floats[SET_NUMBER] = number
+  /** Another copy begins to count. */
+  growSet(): void {
+    this.lock()
+    this.#floats[SET_NUMBER] = this.setNumber + 1
+    this.unlock()
   }
   /** Records up to here are on stable storage on every copy that counts. */
   get committed(): number {

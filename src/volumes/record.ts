@@ -7,11 +7,12 @@ import {
   FsError,
   limits,
   type NodeId,
+  SPREAD_LEVELS,
   type VolumeId,
   type VolumeNumber,
 } from '../base/index.ts'
 import { type KeyBundle, parseBundle } from '../crypto/index.ts'
-import { SPREADS, type VolumeSpec } from './spec.ts'
+import type { VolumeSpec } from './spec.ts'
 
 /** One place that holds a volume, journal included (design §2). */
 export interface Copy {
@@ -70,7 +71,7 @@ const specShape = z.strictObject({
   repl: count,
   minimum: count,
   cos: z.union([z.literal(1), z.literal(2), z.literal(3), z.null()]),
-  spread: z.enum(SPREADS),
+  spread: z.enum(SPREAD_LEVELS),
   nodes: z.array(hex).nullable(),
   onLoss: z.enum(['wait', 'error']),
 })

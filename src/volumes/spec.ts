@@ -1,12 +1,8 @@
-import { FsError, limits, type NodeId } from '../base/index.ts'
+import { FsError, limits, type NodeId, SPREAD_LEVELS, type SpreadLevel } from '../base/index.ts'
 import { formatSize, parseSize } from './size.ts'
 
 /** Class of service: 1 low (HDD), 2 medium (SATA or SAS SSD), 3 high (NVMe). */
 export type ClassOfService = 1 | 2 | 3
-
-/** Failure domains, from the widest down (design §2). */
-export const SPREADS = ['region', 'zone', 'rack', 'enclosure', 'node'] as const
-export type Spread = (typeof SPREADS)[number]
 
 /** What a volume shall be, complete and checked. */
 export interface VolumeSpec {
@@ -20,7 +16,7 @@ export interface VolumeSpec {
   /** Null takes what there is. */
   readonly cos: ClassOfService | null
   /** Failure domain that no two copies share. */
-  readonly spread: Spread
+  readonly spread: SpreadLevel
   /** Nodes the copies must be on, sorted; null leaves the choice to placement. */
   readonly nodes: readonly NodeId[] | null
   /** What a caller meets while the volume has no owner: waits, or an error. */
@@ -226,9 +222,9 @@ function checkAggr(text: string | undefined): void {
   }
 }
 
-function spreadOf(text: string | undefined, repl: number): Spread {
+function spreadOf(text: string | undefined, repl: number): SpreadLevel {
   if (text === undefined) return 'node'
-  const spread = SPREADS.find((level) => level === text)
+  const spread = SPREAD_LEVELS.find((level) => level === text)
   if (spread === undefined) {
     refuse('spread', text, `spread ${quoted(text)}: no failure domain; use spread=node`)
   }

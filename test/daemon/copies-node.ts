@@ -28,19 +28,18 @@ import { Copies } from '../../src/daemon/copies.ts'
 import { askOverNet, serveCopies } from '../../src/daemon/copies-net.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { initDrive, openDrive } from '../../src/drives/index.ts'
+import { scan } from '../../src/journal/index.ts'
 import { Net } from '../../src/net/index.ts'
 import {
-  adopt,
-  claim,
-  establish,
-  InSyncSet,
-  Owner,
+  type LeadWorld,
+  lead,
+  type Owner,
   type RecordedSet,
   type SetStore,
   type Times,
 } from '../../src/replication/index.ts'
+import { JournalLog } from '../replication/journal-log.ts'
 import { seeded } from '../support/seeded.ts'
-import { OwnerLog, tagsIn } from './copies-log.ts'
 
 export interface NodeConfig {
   readonly node: NodeId
@@ -99,7 +98,7 @@ const clock = suspendProof(systemClock())
 const key = Buffer.alloc(32, 7)
 const seal = { volume, keyEpoch: 1 as KeyEpoch, epoch: 1 as Epoch, key }
 const reader = { volume, keyOf: () => key }
-const none = Buffer.alloc(0)
+const none = { begins: [], ends: [] }
 const RECORD_BYTES = 4096
 const CHUNK_EVERY = 3
 
@@ -161,49 +160,43 @@ const setStore: SetStore = {
   setInSync: (...args) => askRecord('setInSync', args),
 }
 
-let leads: { owner: Owner; log: OwnerLog } | null = null
+let leads: { owner: Owner; log: JournalLog } | null = null
 
 async function tryToLead(own: CopyId): Promise<boolean> {
   const copy = copies.find(volume, own)
   if (!copy) throw new FsError('EIO', 'lead', { message: 'the own copy is damaged' })
-  const world = { node, ask, store: setStore, clock, times }
-  const claimed = await claim(world)
-  if ('why' in claimed) return false
-  const { epoch, recorded } = claimed
-  const end = await adopt(world, claimed, copy)
-  const log = new OwnerLog(copy.identity, epoch, end, () => owner.stop('fenced'))
-  const first = log.append(Buffer.from(`first of ${epoch}`), [], 0 as RecordSeq)
-  const owner: Owner = new Owner(
+  let log: JournalLog | null = null
+  const open: LeadWorld['open'] = async ({ epoch }, head) => {
+    const opened = new JournalLog({ disk: systemDisk, ...copy.identity }, epoch, head)
+    const first = opened.append(Buffer.from(`first of ${epoch}`), none, 0 as RecordSeq)
+    log = opened
+    return {
+      log: opened,
+      first,
+      chunksInUse: async (committed) => opened.chunksInUse(committed),
+      readChunk: (chunk) => raw.read(chunk, volume),
+    }
+  }
+  const owner = await lead(
     {
       volume,
       node,
-      epoch,
-      own,
       ask,
-      log,
-      chunksInUse: async () => log.chunksInUse(),
-      grew: () => {},
-      advanced: () => {},
-      readChunk: (chunk) => raw.read(chunk, volume),
+      store: setStore,
       clock,
       times,
       report: silentLog,
-      lost: () => {
-        if (copy.promised.epoch === epoch) copy.unlead()
-      },
+      open,
+      lost: () => {},
     },
-    new InSyncSet(setStore, { node, epoch }, recorded),
+    copy,
   )
-  copy.lead(log)
-  if (await establish(owner, first, claimed.promised, { clock, times })) {
-    owner.stop('not established')
-    return false
-  }
+  if ('why' in owner || log === null) return false
   leads = { owner, log }
   return true
 }
 
-function led(): { owner: Owner; log: OwnerLog } {
+function led(): { owner: Owner; log: JournalLog } {
   if (!leads) throw new FsError('EPERM', 'owner', { message: 'this node leads nothing' })
   return leads
 }
@@ -211,7 +204,7 @@ function led(): { owner: Owner; log: OwnerLog } {
 /** A new chunk on every member, which a record may name. */
 async function putChunk(owner: Owner, seed: number, bytes: number): Promise<ChunkMade> {
   const id = newId<ChunkId>(systemRandom)
-  const made = await store.put(id, seal, seeded(seed).bytes(bytes), bytes, none)
+  const made = await store.put(id, seal, seeded(seed).bytes(bytes), bytes, Buffer.alloc(0))
   const file = await raw.read(id, volume)
   if (!file) throw new FsError('EIO', 'putChunk', { message: 'the own chunk is not there' })
   do await owner.putChunk(id, file)
@@ -250,8 +243,8 @@ const commands: Commands = {
     const { owner, log } = led()
     for (let count = 1; ; count++) {
       const chunk = count % CHUNK_EVERY === 0 ? await putChunk(owner, count, chunkBytes) : null
-      const begins = chunk ? [chunk.id] : []
-      const { seq, chain } = log.append(Buffer.alloc(RECORD_BYTES, count), begins, owner.committed)
+      const chunks = { begins: chunk ? [chunk.id] : [], ends: [] }
+      const { seq, chain } = log.append(Buffer.alloc(RECORD_BYTES, count), chunks, owner.committed)
       owner.appended()
       await owner.sync(seq)
       say({ acknowledged: { seq, tag: chain.toString('hex'), chunk } satisfies Acknowledged })
@@ -268,7 +261,12 @@ const commands: Commands = {
   },
 
   async tags() {
-    return tagsIn(`${config.directory}/volumes/${volume}`, volume)
+    const tags: Record<number, string> = {}
+    const directory = `${config.directory}/volumes/${volume}`
+    for (const { head } of scan(systemDisk, directory, volume, null, null)) {
+      tags[head.seq] = head.chain.toString('hex')
+    }
+    return tags
   },
 
   async whole({ chunks, chunkBytes }) {
@@ -292,7 +290,7 @@ const commands: Commands = {
     let done = 0
     const work = async () => {
       while (clock.monotonicMs() < endMs) {
-        await owner.sync(log.append(body, [], owner.committed).seq)
+        await owner.sync(log.append(body, none, owner.committed).seq)
         done++
       }
     }
@@ -306,8 +304,8 @@ const commands: Commands = {
     const files = new Map<ChunkId, Buffer>()
     for (let index = 0; index < count; index++) {
       const id = newId<ChunkId>(systemRandom)
-      await store.put(id, seal, Buffer.alloc(bytes, index), bytes, none)
-      files.set(id, (await raw.read(id, volume)) ?? none)
+      await store.put(id, seal, Buffer.alloc(bytes, index), bytes, Buffer.alloc(0))
+      files.set(id, (await raw.read(id, volume)) ?? Buffer.alloc(0))
     }
     const left = [...files]
     const beganMs = clock.monotonicMs()

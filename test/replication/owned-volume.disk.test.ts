@@ -198,15 +198,6 @@ class VolumeOnMembers {
         first: log.head,
         chunksInUse: async () => own.chunksInUse(),
         readChunk: (chunk) => member.raw.read(chunk, this.id),
-        grew: () => {
-          shared.lock()
-          shared.setNumber++
-          shared.unlock()
-        },
-        advanced: (committed) => {
-          shared.committed = committed
-          own.wake()
-        },
       }
     }
     const owner = await lead(

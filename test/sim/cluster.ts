@@ -26,6 +26,7 @@ import {
   type SetStore,
   type Times,
 } from '../../src/replication/index.ts'
+import { JournalLog } from '../replication/journal-log.ts'
 import { type Seeded, seeded } from '../support/seeded.ts'
 import { Checks, PromiseBroken } from './checks.ts'
 import { SimCoordinator, SimSetStore } from './coordinator.ts'
@@ -37,7 +38,6 @@ import {
   MachineChunks,
   nodeId,
   readLog,
-  SimLog,
   VOLUME,
 } from './machine.ts'
 import { type Host, Network } from './network.ts'
@@ -101,7 +101,7 @@ interface Life {
 
 interface Leads {
   readonly owner: Owner
-  readonly log: SimLog
+  readonly log: JournalLog
 }
 
 /** One node: a machine, a copy on its drive, and while it lives perhaps the owner of the volume. */
@@ -226,10 +226,11 @@ class SimNode implements Host<Question, Answer> {
     if ('why' in claimed) return
     const { epoch, recorded } = claimed
     const end = old ? copy.head : await adopt(world, claimed, copy)
-    const log = new SimLog(disk, epoch, end, () => owner.stop('fenced'))
+    const place = { disk, volume: VOLUME, directory: DIRECTORY, aheadBytes: AHEAD_BYTES }
+    const log = new JournalLog(place, epoch, end)
     const first = old
       ? end
-      : log.append(`first of ${epoch}`, { begins: [], ends: [] }, 0 as RecordSeq)
+      : log.append(Buffer.from(`first of ${epoch}`), { begins: [], ends: [] }, 0 as RecordSeq)
     const SetClass = plants.set ?? InSyncSet
     const OwnerClass = plants.owner ?? Owner
     const set = new SetClass(store, { node: this.id, epoch }, recorded)
@@ -246,16 +247,13 @@ class SimNode implements Host<Question, Answer> {
         clock,
         times,
         report: silentLog,
-        // Here the log is appended to in the thread of its owner, which asks mayName.
-        grew: () => {},
-        advanced: () => {},
         lost: () => {
           if (copy.promised.epoch === epoch) copy.unlead()
         },
       } satisfies OwnerWorld,
       set,
     )
-    copy.lead(log)
+    copy.lead(log, () => owner.stop('fenced'))
     this.#leads = { owner, log }
     this.#lastEpoch = claimed
     if (old) {
@@ -320,7 +318,11 @@ class SimNode implements Host<Question, Answer> {
       } while (!owner.mayName([chunk]))
       begins.push(chunk)
     }
-    const { seq } = log.append(`${this.#cluster.nextBody()}`, { begins, ends: [] }, owner.committed)
+    const { seq } = log.append(
+      Buffer.from(`${this.#cluster.nextBody()}`),
+      { begins, ends: [] },
+      owner.committed,
+    )
     owner.appended()
     if (dice.below(3) === 0) return
     await owner.sync(seq)
@@ -330,7 +332,7 @@ class SimNode implements Host<Question, Answer> {
   async #drop({ owner, log }: Leads, now: Life): Promise<void> {
     const [chunk] = log.chunksInUse(log.head.seq)
     if (!chunk) return
-    const { seq } = log.append('drop', { begins: [], ends: [chunk] }, owner.committed)
+    const { seq } = log.append(Buffer.from('drop'), { begins: [], ends: [chunk] }, owner.committed)
     await owner.sync(seq)
     this.#cluster.checks.acknowledge(this.name, seq, readLog(now.disk).tags)
     await owner.deleteChunks([chunk], seq)

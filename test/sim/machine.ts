@@ -1,23 +1,13 @@
 import {
   type ChunkId,
   type CopyId,
-  type Epoch,
   FsError,
-  type KeyEpoch,
   type NodeId,
-  type RecordSeq,
   type VolumeId,
 } from '../../src/base/index.ts'
 import { type Disk, SimulatedDisk } from '../../src/disk/index.ts'
-import { Journal, type JournalHead, placeBehind, scan } from '../../src/journal/index.ts'
-import {
-  type CopyChunks,
-  type LedLog,
-  type OwnLog,
-  type Place,
-  readRun,
-} from '../../src/replication/index.ts'
-import { plainSealer } from '../journal/world.ts'
+import { scan } from '../../src/journal/index.ts'
+import type { CopyChunks } from '../../src/replication/index.ts'
 import type { Seeded } from '../support/seeded.ts'
 import { NodeClock, type Timeline } from './timeline.ts'
 
@@ -120,96 +110,6 @@ export class MachineChunks implements CopyChunks {
     if (!this.has(chunk)) return
     this.#disk.unlink(`${CHUNKS}/${chunk}`)
     this.#disk.fsyncDirectory(CHUNKS)
-  }
-}
-
-/** The log of an owner: what a volume's engine does to its journal, and nothing else of it. */
-export class SimLog implements LedLog, OwnLog {
-  readonly epoch: Epoch
-  readonly #disk: Disk
-  readonly #journal: Journal
-  readonly #fenced: () => void
-  #head: JournalHead
-  #durable: RecordSeq
-  #over = false
-
-  /** @param fenced another owner was promised the copy */
-  constructor(disk: Disk, epoch: Epoch, head: JournalHead, fenced: () => void) {
-    this.epoch = epoch
-    this.#disk = disk
-    this.#head = head
-    this.#durable = head.seq
-    this.#fenced = fenced
-    this.#journal = new Journal({
-      disk,
-      directory: DIRECTORY,
-      volumeId: VOLUME,
-      sealer: plainSealer,
-      aheadBytes: AHEAD_BYTES,
-    })
-  }
-
-  get head(): JournalHead {
-    return this.#head
-  }
-
-  get durable(): RecordSeq {
-    return this.#durable
-  }
-
-  /** @param confirmed what every member had when it was asked · @throws FsError EIO when fenced */
-  append(
-    body: string,
-    chunks: { begins: ChunkId[]; ends: ChunkId[] },
-    confirmed: RecordSeq,
-  ): Place {
-    if (this.#over) throw new FsError('EIO', 'append', { message: 'fenced' })
-    const fields = {
-      epoch: this.epoch,
-      keyEpoch: 1 as KeyEpoch,
-      confirmed: { epoch: this.epoch, seq: Math.min(confirmed, this.#head.seq) as RecordSeq },
-      ...chunks,
-    }
-    this.#head = this.#journal.append(this.#head, fields, Buffer.from(body))
-    return this.#head
-  }
-
-  async sync(): Promise<void> {
-    if (this.#over) throw new FsError('EIO', 'sync', { message: 'fenced' })
-    const head = this.#head
-    await this.#journal.syncAsync(head)
-    // Of a fenced log nothing counts any more.
-    if (!this.#over && head.seq > this.#durable) this.#durable = head.seq
-  }
-
-  fence(): JournalHead {
-    this.#over = true
-    this.#journal.close()
-    this.#fenced()
-    return this.#head
-  }
-
-  placeBehind(seq: RecordSeq): Place | null {
-    if (seq >= this.#head.seq) return seq === this.#head.seq ? this.#head : null
-    return placeBehind(this.#disk, DIRECTORY, VOLUME, seq)
-  }
-
-  read(after: Place, bytesMax: number): Buffer {
-    const from = placeBehind(this.#disk, DIRECTORY, VOLUME, after.seq)
-    if (!from) throw new FsError('EIO', 'read', { message: 'no such record' })
-    return readRun(this.#disk, DIRECTORY, VOLUME, from, this.#head.seq, bytesMax)
-  }
-
-  /** Chunks that its records begin and none up to `committed` ends. */
-  chunksInUse(committed: RecordSeq): Set<ChunkId> {
-    const used = new Set<ChunkId>()
-    const upTo = { upTo: this.#head.seq }
-    for (const { header } of scan(this.#disk, DIRECTORY, VOLUME, null, null, upTo)) {
-      for (const chunk of header.begins) used.add(chunk)
-      if (header.seq > committed) continue
-      for (const chunk of header.ends) used.delete(chunk)
-    }
-    return used
   }
 }
 

@@ -15,11 +15,10 @@ import {
   writeSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { type Clock, codeOf } from '../../base/index.ts'
+import { type Clock, codeOf, sleep } from '../../base/index.ts'
 import { fileError, usageError } from '../cli-error.ts'
 import { absolute, type Command } from '../command.ts'
 import { table } from '../render.ts'
-import { sleep } from '../terminal.ts'
 
 const MIB = 1024 * 1024
 const BLOCK = 4096

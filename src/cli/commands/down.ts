@@ -1,8 +1,8 @@
+import { sleep } from '../../base/index.ts'
 import { CliError } from '../cli-error.ts'
 import type { Command, Context } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
 import { keeperPid } from '../keeper-lock.ts'
-import { sleep } from '../terminal.ts'
 
 /** The keeper itself gives dirty data 30 s to be written and busy mounts 80 s to go (fuse/keeper.ts). */
 const STOP_MS_MAX = 130_000

@@ -1,10 +1,10 @@
 import { realpathSync } from 'node:fs'
 import type { NodeStatus } from '../../api/index.ts'
+import { sleep } from '../../base/index.ts'
 import { checkProgram, type Program } from '../check-program.ts'
 import { CliError } from '../cli-error.ts'
 import { absolute, type Command } from '../command.ts'
 import { EXIT } from '../exit-codes.ts'
-import { sleep } from '../terminal.ts'
 
 const RESTART_MS_MAX = 60_000
 const POLL_MS = 100

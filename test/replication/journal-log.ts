@@ -6,42 +6,42 @@ import {
   type RecordSeq,
   type VolumeId,
 } from '../../src/base/index.ts'
-import { systemDisk } from '../../src/disk/index.ts'
+import type { Disk } from '../../src/disk/index.ts'
 import { Journal, type JournalHead, placeBehind, scan } from '../../src/journal/index.ts'
-import { type LedLog, type OwnLog, type Place, readRun } from '../../src/replication/index.ts'
+import { type LedLog, type OwnLog, readRun } from '../../src/replication/index.ts'
 import { plainSealer } from '../journal/world.ts'
 
-/** The log of an owner on a real drive: what a volume's engine does to its journal, and nothing else of it. */
-export class OwnerLog implements LedLog, OwnLog {
+export interface JournalPlace {
+  readonly disk: Disk
+  readonly volume: VolumeId
+  readonly directory: string
+  readonly aheadBytes?: number
+}
+
+/** The log of an owner: what a volume's engine does to its journal, and nothing else of it. */
+export class JournalLog implements LedLog, OwnLog {
   readonly epoch: Epoch
-  readonly #volume: VolumeId
-  readonly #directory: string
+  readonly #place: JournalPlace
   readonly #journal: Journal
-  readonly #fenced: () => void
   /** Places behind the records of this life: to look for one in the file reads all before it. */
   readonly #places = new Map<RecordSeq, JournalHead>()
   #head: JournalHead
   #durable: RecordSeq
   #over = false
 
-  /** @param fenced another owner was promised the copy */
-  constructor(
-    place: { readonly volume: VolumeId; readonly directory: string },
-    epoch: Epoch,
-    head: JournalHead,
-    fenced: () => void,
-  ) {
+  constructor(place: JournalPlace, epoch: Epoch, head: JournalHead) {
     this.epoch = epoch
-    this.#volume = place.volume
-    this.#directory = place.directory
+    this.#place = place
     this.#head = head
     this.#durable = head.seq
-    this.#fenced = fenced
+    const { disk, volume, directory, aheadBytes } = place
+    const ahead = aheadBytes === undefined ? {} : { aheadBytes }
     this.#journal = new Journal({
-      disk: systemDisk,
-      directory: place.directory,
-      volumeId: place.volume,
+      disk,
+      directory,
+      volumeId: volume,
       sealer: plainSealer,
+      ...ahead,
     })
   }
 
@@ -54,14 +54,17 @@ export class OwnerLog implements LedLog, OwnLog {
   }
 
   /** @param confirmed what every member had when it was asked · @throws FsError EIO when fenced */
-  append(body: Buffer, begins: ChunkId[], confirmed: RecordSeq): Place {
+  append(
+    body: Buffer,
+    chunks: { begins: ChunkId[]; ends: ChunkId[] },
+    confirmed: RecordSeq,
+  ): JournalHead {
     if (this.#over) throw new FsError('EIO', 'append', { message: 'fenced' })
     const fields = {
       epoch: this.epoch,
       keyEpoch: 1 as KeyEpoch,
       confirmed: { epoch: this.epoch, seq: Math.min(confirmed, this.#head.seq) as RecordSeq },
-      begins,
-      ends: [],
+      ...chunks,
     }
     this.#head = this.#journal.append(this.#head, fields, body)
     this.#places.set(this.#head.seq, this.#head)
@@ -76,40 +79,39 @@ export class OwnerLog implements LedLog, OwnLog {
     if (!this.#over && head.seq > this.#durable) this.#durable = head.seq
   }
 
+  /** Nothing to do: who appends here asks mayName in the thread of the owner. */
+  grew(): void {}
+
+  advanced(): void {}
+
   fence(): JournalHead {
     this.#over = true
     this.#journal.close()
-    this.#fenced()
     return this.#head
   }
 
   placeBehind(seq: RecordSeq): JournalHead | null {
     if (seq >= this.#head.seq) return seq === this.#head.seq ? this.#head : null
-    return this.#places.get(seq) ?? placeBehind(systemDisk, this.#directory, this.#volume, seq)
+    const { disk, directory, volume } = this.#place
+    return this.#places.get(seq) ?? placeBehind(disk, directory, volume, seq)
   }
 
-  read(after: Place, bytesMax: number): Buffer {
+  read(after: { readonly seq: RecordSeq }, bytesMax: number): Buffer {
     const from = this.placeBehind(after.seq)
     if (!from) throw new FsError('EIO', 'read', { message: 'no such record' })
-    return readRun(systemDisk, this.#directory, this.#volume, from, this.#head.seq, bytesMax)
+    const { disk, directory, volume } = this.#place
+    return readRun(disk, directory, volume, from, this.#head.seq, bytesMax)
   }
 
-  /** Chunks that its records begin; none of them ends one. */
-  chunksInUse(): Set<ChunkId> {
+  /** Chunks that its records begin and none up to `committed` ends. */
+  chunksInUse(committed: RecordSeq): Set<ChunkId> {
+    const { disk, directory, volume } = this.#place
     const used = new Set<ChunkId>()
-    const upTo = { upTo: this.#head.seq }
-    for (const { header } of scan(systemDisk, this.#directory, this.#volume, null, null, upTo)) {
+    for (const { header } of scan(disk, directory, volume, null, null, { upTo: this.#head.seq })) {
       for (const chunk of header.begins) used.add(chunk)
+      if (header.seq > committed) continue
+      for (const chunk of header.ends) used.delete(chunk)
     }
     return used
   }
-}
-
-/** Seal tags of every record of a log, by sequence. */
-export function tagsIn(directory: string, volume: VolumeId): Record<number, string> {
-  const tags: Record<number, string> = {}
-  for (const { head } of scan(systemDisk, directory, volume, null, null)) {
-    tags[head.seq] = head.chain.toString('hex')
-  }
-  return tags
 }
