@@ -4,8 +4,9 @@
  */
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { base, daemonPid, inPlace, nodeUp, python, usedBytes, weft } from './bench-place.ts'
+import { base, daemonPid, inPlace, nodeUp, usedBytes, weft } from './bench-place.ts'
 import { cell, markdown, placeInDocs, ratio, sitting, whole, writeDocs } from './bench-text.ts'
+import { python } from './bench-work.ts'
 
 export interface GrowthOptions {
   /** In one directory; at least 20,000, because rates are of 10,000 each. */

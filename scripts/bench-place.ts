@@ -2,7 +2,7 @@
  * Where benchmarks work: drives (XFS on loop devices), a node of weft on one of them, and the end of it all. Everything stands under
  * one directory and one name prefix, and what is started has WEFT_BENCH in its environment, so that a run finds what a killed one left.
  */
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -19,11 +19,14 @@ export const base = '/tmp/weft-bench'
 /** Images of drives lie in memory, so that the programs are measured and not the one shared disk. */
 export const memoryStore = '/dev/shm'
 
+/** Name of the network namespace of programs that serve their drives over a network. */
+export const network = 'weft-bench'
+
 const program = join(root, 'dist/main.js')
 const imagePrefix = 'weft-bench-'
 const home = join(base, 'drive-weft/home')
 const pidFile = `${base}.pid`
-const environment = { ...process.env, WEFT_BENCH: '1' }
+export const environment = { ...process.env, WEFT_BENCH: '1' }
 /** Stopping a node that has much to write takes this long at most. */
 const runMsMax = 600_000
 
@@ -44,49 +47,27 @@ export function run(command: string, ...args: readonly string[]): string {
 export const weft = (...args: readonly string[]) =>
   run(process.execPath, program, '--home', home, ...args)
 
-/**
- * Runs a Python program that prints one line of JSON.
- * @param env beside our own environment
- * @throws when it ends with another code than 0; what it says goes to standard error
- */
-export function python(
-  script: string,
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Promise<unknown> {
-  const child = spawn('/usr/bin/python3', [join(root, 'scripts', script), ...args], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...environment, ...env },
-  })
-  return new Promise((done, fail) => {
-    let text = ''
-    child.stdout.setEncoding('utf8').on('data', (piece: string) => {
-      text += piece
-    })
-    child.on('error', fail)
-    child.on('close', (code) => {
-      if (code === 0) return done(JSON.parse(text))
-      fail(new Error(`${script} ${args.join(' ')} ended with ${code}`))
-    })
-  })
-}
-
 /** A path for a file of this run beside the images of drives, in memory. */
 export const inMemory = (name: string) => join(memoryStore, `${imagePrefix}${name}`)
 
 /**
  * Makes and mounts a drive.
  * @param store directory of its image, which takes room only for what is written
+ * @param options of mount(8); discard: what is deleted gives memory back
  */
-export function makeDrive(name: string, bytes: number, store = memoryStore): string {
+export function makeDrive(
+  name: string,
+  bytes: number,
+  store = memoryStore,
+  options = 'discard',
+): string {
   const image = join(store, `${imagePrefix}${name}`)
   const dir = join(base, `drive-${name}`)
   mkdirSync(dir, { recursive: true })
   run('truncate', '-s', String(bytes), image)
   const device = run('losetup', '-f', '--show', image).trim()
   run('mkfs.xfs', '-q', '-f', device)
-  // discard: what is deleted gives memory back.
-  run('mount', '-o', 'discard', device, dir)
+  run('mount', '-o', options, device, dir)
   return dir
 }
 
@@ -148,6 +129,7 @@ function tearDown(): void {
   }
   for (const name of readdirSync(memoryStore))
     if (name.startsWith(imagePrefix)) rmSync(join(memoryStore, name))
+  if (existsSync(`/run/netns/${network}`)) attempt(() => run('ip', 'netns', 'del', network))
   // A directory that could not be unmounted must not be emptied through its mount.
   if (ourMounts().length === 0) rmSync(base, { recursive: true, force: true })
   else console.log(`  still mounted: ${ourMounts().join(' ')}`)
@@ -169,28 +151,48 @@ function refuseSecondRun(): void {
 
 /**
  * Does `work` in a clean place, and cleans up behind it, on Ctrl-C too.
+ * @param clear takes away, before and behind the work, what stands elsewhere
  * @throws UsageError without root, or beside another run
  */
-export async function inPlace(work: () => Promise<void>): Promise<void> {
+export async function inPlace(
+  work: () => Promise<void>,
+  clear: () => Promise<unknown> = async () => {},
+): Promise<void> {
   if (process.getuid?.() !== 0)
     throw new UsageError('bench needs root: it makes drives, mounts them and drops caches')
   refuseSecondRun()
+  await clear()
   tearDown()
   mkdirSync(base, { recursive: true })
   writeFileSync(pidFile, String(process.pid))
+  let ending: Promise<void> | null = null
+  const cleanUp = async () => {
+    try {
+      await clear()
+    } finally {
+      tearDown()
+      rmSync(pidFile, { force: true })
+    }
+  }
+  // A signal often ends the work as well: both wait for the same end.
   const end = () => {
-    tearDown()
-    rmSync(pidFile, { force: true })
+    ending ??= cleanUp()
+    return ending
   }
   const stop = () => {
-    end()
-    process.exit(130)
+    end().then(
+      () => process.exit(130),
+      (error: unknown) => {
+        console.error(error)
+        process.exit(1)
+      },
+    )
   }
   process.on('SIGINT', stop)
   process.on('SIGTERM', stop)
   try {
     await work()
   } finally {
-    end()
+    await end()
   }
 }

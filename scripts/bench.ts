@@ -5,9 +5,10 @@
  * With --growth other work: see bench-growth.ts. weft is driven through its CLI alone.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join, relative, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
+import { cluster } from './bench-cluster.ts'
 import { growth } from './bench-growth.ts'
 import {
   base,
@@ -18,19 +19,30 @@ import {
   memoryStore,
   nodeUp,
   ourMounts,
-  python,
   root,
   run,
   UsageError,
   weft,
 } from './bench-place.ts'
 import { cell, markdown, placeInDocs, printed, ratio, sitting, writeDocs } from './bench-text.ts'
+import {
+  chosen,
+  type Figures,
+  fsbench,
+  makeTar,
+  roundsLine,
+  WORK,
+  type WorkKey,
+} from './bench-work.ts'
 
 const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
+       bench --cluster [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
        bench --growth [--files N] [--scattered SIZE] [--store DIR] [--no-write]
   --rounds N        rounds of which the median counts (default 3), after one to warm up that does not
   --quick           one round of less work, none to warm up; to see that it runs, not to compare
-  --only            of plain, gocryptfs, weft (both mounts), namespace, exclusive
+  --only            of plain, gocryptfs, weft (all its mounts), namespace, exclusive
+  --cluster         weft on three hosts beside GlusterFS and MooseFS; then --only is of gluster, moosefs, weft,
+                    namespace, exclusive, other
   --no-write        leave docs/bench.md alone; --quick, --only, --files and --scattered do so too
   --growth          a directory of many files, memory, and a file after random writes: weft beside itself
   --files N         in that directory (default 1,000,000; at least 20,000)
@@ -39,99 +51,38 @@ const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-wr
 
 const MARKER = 'scripts/bench'
 const driveBytes = 4 * 1024 * 1024 * 1024
-/** About what a source release has; shared/bench was measured with 2,365. */
-const tarEntriesMax = 2300
-const tarFileBytesMax = 64 * 1024
 const filesMin = 20_000
 
-/** One row: fsbench's key, its name for people, unit, and the ratio to gocryptfs that issue 2 asks of each mount. */
-interface Row {
-  readonly key: string
-  readonly work: string
-  readonly unit: string
-  readonly namespace?: number
-  readonly exclusive?: number
+/** Ratios to gocryptfs that issue 2 asks of each mount. */
+const TARGETS: Readonly<Partial<Record<WorkKey, { namespace: number; exclusive: number }>>> = {
+  seq_write_fsync_MiBps: { namespace: 1, exclusive: 1 },
+  seq_read_cold_MiBps: { namespace: 1.5, exclusive: 1.5 },
+  seq_read_warm_MiBps: { namespace: 5, exclusive: 5 },
+  rand_read4k_cold_iops: { namespace: 0.9, exclusive: 0.9 },
+  rand_write4k_buffered_iops: { namespace: 1.8, exclusive: 6 },
+  rand_write4k_fdatasync_iops: { namespace: 0.7, exclusive: 0.7 },
+  create4k_per_s: { namespace: 2.2, exclusive: 2.2 },
+  stat_cold_per_s: { namespace: 1.1, exclusive: 1.1 },
+  ls_l_cold_entries_per_s: { namespace: 1.5, exclusive: 1.5 },
+  untar_entries_per_s: { namespace: 1.8, exclusive: 2 },
+  rename_per_s: { namespace: 1, exclusive: 1 },
+  unlink_per_s: { namespace: 1.3, exclusive: 1.3 },
+  rm_rf_entries_per_s: { namespace: 1, exclusive: 1 },
 }
-
-const ROWS: readonly Row[] = [
-  {
-    key: 'seq_write_fsync_MiBps',
-    work: 'sequential write + fsync',
-    unit: 'MiB/s',
-    namespace: 1,
-    exclusive: 1,
-  },
-  {
-    key: 'seq_read_cold_MiBps',
-    work: 'sequential read, cold',
-    unit: 'MiB/s',
-    namespace: 1.5,
-    exclusive: 1.5,
-  },
-  {
-    key: 'seq_read_warm_MiBps',
-    work: 'sequential read, warm',
-    unit: 'MiB/s',
-    namespace: 5,
-    exclusive: 5,
-  },
-  {
-    key: 'rand_read4k_cold_iops',
-    work: 'random 4-KiB read, cold',
-    unit: '/s',
-    namespace: 0.9,
-    exclusive: 0.9,
-  },
-  {
-    key: 'rand_write4k_buffered_iops',
-    work: 'random 4-KiB write, buffered',
-    unit: '/s',
-    namespace: 1.8,
-    exclusive: 6,
-  },
-  {
-    key: 'rand_write4k_fdatasync_iops',
-    work: 'random 4-KiB write, each fdatasync’d',
-    unit: '/s',
-    namespace: 0.7,
-    exclusive: 0.7,
-  },
-  { key: 'create4k_per_s', work: 'create 4-KiB files', unit: '/s', namespace: 2.2, exclusive: 2.2 },
-  { key: 'create4k_8threads_per_s', work: 'create 4-KiB files, 8 threads', unit: '/s' },
-  { key: 'stat_cold_per_s', work: 'stat, cold', unit: '/s', namespace: 1.1, exclusive: 1.1 },
-  { key: 'stat_warm_per_s', work: 'stat, warm', unit: '/s' },
-  { key: 'read4k_cold_per_s', work: 'open + read 4-KiB files, cold', unit: '/s' },
-  {
-    key: 'ls_l_cold_entries_per_s',
-    work: 'ls -l, cold',
-    unit: 'entries/s',
-    namespace: 1.5,
-    exclusive: 1.5,
-  },
-  {
-    key: 'untar_entries_per_s',
-    work: 'untar a source tree',
-    unit: 'entries/s',
-    namespace: 1.8,
-    exclusive: 2,
-  },
-  { key: 'rename_per_s', work: 'rename', unit: '/s', namespace: 1, exclusive: 1 },
-  { key: 'unlink_per_s', work: 'unlink', unit: '/s', namespace: 1.3, exclusive: 1.3 },
-  { key: 'rm_rf_entries_per_s', work: 'rm -rf', unit: 'entries/s', namespace: 1, exclusive: 1 },
-]
 
 /** weft's lookup of a missing name against the C loop. */
 const FLOOR_TARGET = 0.85
 
 const CONTENDERS = ['plain', 'gocryptfs', 'namespace', 'exclusive'] as const
 type Contender = (typeof CONTENDERS)[number]
-const isContender = (name: string): name is Contender => CONTENDERS.some((one) => one === name)
 
 interface Options {
   rounds: number
   quick: boolean
   write: boolean
-  contenders: readonly Contender[]
+  /** Of --only; empty for all. */
+  names: readonly string[]
+  cluster: boolean
   growth: boolean
   files: number
   scatteredBytes: number
@@ -147,7 +98,8 @@ function parse(args: readonly string[]): Options {
     rounds: 3,
     quick: false,
     write: true,
-    contenders: CONTENDERS,
+    names: [],
+    cluster: args.includes('--cluster'),
     growth: args.includes('--growth'),
     files: 1_000_000,
     scatteredBytes: 2 ** 30,
@@ -165,12 +117,7 @@ function parse(args: readonly string[]): Options {
       options.write = false
     } else if (arg === '--no-write') options.write = false
     else if (arg === '--only') {
-      const names = (args[++i] ?? '')
-        .split(',')
-        .flatMap((name) => (name === 'weft' ? ['namespace', 'exclusive'] : [name]))
-      options.contenders = CONTENDERS.filter((name) => names.includes(name))
-      if (names.length === 0 || !names.every(isContender))
-        throw new UsageError(`--only knows ${CONTENDERS.join(', ')} and weft`)
+      options.names = (args[++i] ?? '').split(',')
       options.write = false
     } else if (arg === '--files') {
       options.files = wholeNumber(arg, args[++i], filesMin)
@@ -183,8 +130,10 @@ function parse(args: readonly string[]): Options {
       if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
         throw new UsageError(`--store needs a directory: ${dir}`)
       options.store = resolve(dir)
-    } else if (arg !== '--growth') throw new UsageError(`unknown option ${arg}`)
+    } else if (arg !== '--growth' && arg !== '--cluster')
+      throw new UsageError(`unknown option ${arg}`)
   }
+  if (options.growth && options.cluster) throw new UsageError('--growth or --cluster, not both')
   return options
 }
 
@@ -234,43 +183,6 @@ function bringUp(name: Contender): string {
     default:
       return name satisfies never
   }
-}
-
-/** A tar of small source files of our own packages: the same for everybody who has the same lockfile. */
-function makeTar(): string {
-  const from = join(root, 'node_modules')
-  const entries: string[] = []
-  const walk = (dir: string) => {
-    for (const entry of readdirSync(dir, { withFileTypes: true }).sort((a, b) =>
-      a.name < b.name ? -1 : 1,
-    )) {
-      if (entries.length >= tarEntriesMax || entry.name.startsWith('.')) continue
-      const path = join(dir, entry.name)
-      if (entry.isDirectory()) {
-        entries.push(relative(from, path))
-        walk(path)
-      } else if (
-        /\.(js|ts|json|md|c|h)$/.test(entry.name) &&
-        statSync(path).size <= tarFileBytesMax
-      )
-        entries.push(relative(from, path))
-    }
-  }
-  walk(from)
-  const list = inMemory('list')
-  const tar = inMemory('tree.tar')
-  writeFileSync(list, entries.join('\n'))
-  run('tar', 'cf', tar, '-C', from, '--no-recursion', '-T', list)
-  return tar
-}
-
-type Figures = Record<string, number>
-
-async function fsbench(dir: string, name: Contender, tar: string, quick: boolean) {
-  const sizes = quick ? { SIZE_MB: '64', FILES: '800' } : {}
-  const answer = await python('fsbench.py', [dir, name], { ...sizes, TAR: tar })
-  const { label: _, ...figures } = answer as Figures & { label: unknown }
-  return figures as Figures
 }
 
 interface Floor {
@@ -334,13 +246,13 @@ function table(series: Series): string[][] {
       'exclusive ÷ gocryptfs',
     ],
   ]
-  for (const { key, work, unit, namespace, exclusive } of ROWS) {
+  for (const { key, work, unit } of WORK) {
     const of = (name: Contender) => valuesOf(series, name, key)
     lines.push([
       `${work}, ${unit}`,
       ...CONTENDERS.map((name) => cell(of(name))),
-      ratio(of('namespace'), of('gocryptfs'), namespace),
-      ratio(of('exclusive'), of('gocryptfs'), exclusive),
+      ratio(of('namespace'), of('gocryptfs'), TARGETS[key]?.namespace),
+      ratio(of('exclusive'), of('gocryptfs'), TARGETS[key]?.exclusive),
     ])
   }
   return lines
@@ -354,8 +266,9 @@ function floorLine(series: Series): string {
 }
 
 async function rounds(options: Options): Promise<void> {
-  const tar = makeTar()
-  const dirs = new Map(options.contenders.map((name) => [name, bringUp(name)]))
+  const contenders = chosen(options.names, CONTENDERS, ['namespace', 'exclusive'])
+  const tar = makeTar(inMemory('tree.tar'))
+  const dirs = new Map(contenders.map((name) => [name, bringUp(name)]))
   const series: Series = {}
   const floor = dirs.has('namespace') ? await raiseFloor() : undefined
   const keep = (name: Contender | 'floor', figures: Figures) => {
@@ -368,7 +281,7 @@ async function rounds(options: Options): Promise<void> {
     for (const [name, dir] of dirs) {
       const which = round === 0 ? 'to warm up' : `${round} of ${options.rounds}`
       console.log(`round ${which}: ${name}`)
-      const figures = await fsbench(dir, name, tar, options.quick)
+      const figures = await fsbench(dir, name, { tar, quick: options.quick })
       if (floor && name === 'namespace') {
         const count = options.quick ? 5000 : 30_000
         figures[KEY_MISSING] = statMissing(floor.program, dir, daemonPid(), count)
@@ -386,16 +299,10 @@ async function rounds(options: Options): Promise<void> {
   writeDocs(MARKER, [sitting(gocryptfs), markdown(lines), ...foot])
 }
 
-function roundsLine({ rounds, quick }: Options): string {
-  const counted = rounds === 1 ? 'One round' : `Median of ${rounds} rounds (min–max)`
-  return quick
-    ? `${counted}, none before to warm up.`
-    : `${counted}, after one round of every system to warm up, which is not counted.`
-}
-
 async function main(): Promise<void> {
   const options = parse(process.argv.slice(2))
   if (options.growth) return growth(options)
+  if (options.cluster) return cluster(options)
   if (options.write) placeInDocs(MARKER)
   await inPlace(() => rounds(options))
 }

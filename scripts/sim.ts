@@ -35,7 +35,7 @@ const options = {
 }
 const untilMs = performance.now() + 1000 * Number(values.seconds)
 const first = values.seed === undefined ? Math.floor(Math.random() * 1e9) : Number(values.seed)
-let [runs, acknowledgements] = [0, 0]
+let [runs, acknowledgements, cuts, begun, swept] = [0, 0, 0, 0, 0]
 for (let seed = first; ; seed++) {
   const cluster = new SimCluster(seed, options)
   try {
@@ -46,8 +46,11 @@ for (let seed = first; ; seed++) {
   }
   runs++
   acknowledgements += cluster.checks.acknowledgements
+  cuts += cluster.cuts
+  begun += cluster.begun
+  swept += cluster.swept
   if (values.seed !== undefined || performance.now() > untilMs) break
 }
 console.log(
-  `seeds ${first} to ${first + runs - 1}: ${acknowledgements} acknowledgements, no promise broken`,
+  `seeds ${first} to ${first + runs - 1}: ${acknowledgements} acknowledgements, ${cuts} checkpoints on every member, ${begun} copies begun at one, ${swept} chunks swept; no promise broken`,
 )

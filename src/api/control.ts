@@ -1,6 +1,6 @@
-import type { ClusterStatus, InviteInfo, NodeInfo } from '../cluster/index.ts'
+import type { ClusterStatus, EtcdAccess, InviteInfo, NodeInfo } from '../cluster/index.ts'
 
-export type { InviteInfo } from '../cluster/index.ts'
+export type { EtcdAccess, InviteInfo } from '../cluster/index.ts'
 
 /**
  * What a node can be asked to do. The daemon implements it, the routes call it, the CLI knows its answers.
@@ -64,6 +64,11 @@ export interface UnmountRequest {
   readonly force?: boolean | undefined
 }
 
+export interface UnmountInfo {
+  /** Processes of other mount namespaces, containers mostly, that go on using it: it ends with them. */
+  readonly heldBy: readonly { readonly pid: number; readonly name: string }[]
+}
+
 export interface VolumeInfo {
   readonly id: string
   readonly name: string
@@ -76,6 +81,8 @@ export interface VolumeInfo {
   readonly usedBytes: number
   readonly files: number
   readonly repl: number
+  /** Of its copies those that have every acknowledged change, as last known. */
+  readonly inSync: number
   /** Class of service: 1 low, 2 medium, 3 high; null takes what there is. */
   readonly cos: 1 | 2 | 3 | null
   /** Target of its exclusive mount. */
@@ -99,6 +106,12 @@ export interface VolumeDetail extends VolumeInfo {
   /** Ids of the drives that hold any of it. */
   readonly drives: readonly string[]
   readonly copies: readonly VolumeCopy[]
+  /** What its owner does about its copies; null when it has one, or its owner does not answer. */
+  readonly repair: VolumeRepair | null
+  /** Name of the node that a person wants to own it; null when it is there. */
+  readonly movingTo: string | null
+  /** Nodes that could own it now: up, with a copy and a key. Empty in no cluster. */
+  readonly ownersNow: readonly string[]
   readonly problems: readonly Problem[]
 }
 
@@ -109,6 +122,84 @@ export interface VolumeCopy {
   readonly node: string
   /** It has every acknowledged change. */
   readonly inSync: boolean
+  /** 'behind': as much as the record says, its owner not answering. 'leaving': it is given up. */
+  readonly state: 'in sync' | 'joining' | 'silent' | 'damaged' | 'leaving' | 'behind'
+  /** Why it is not in sync; '' when it is. */
+  readonly why: string
+  readonly silentSeconds: number
+  readonly doneBytes: number
+  readonly totalBytes: number
+}
+
+/** @property doing '' when there is nothing to do · @property trouble why that does not go on; '' when it does */
+export interface VolumeRepair {
+  readonly doing: string
+  readonly trouble: string
+  readonly next: string
+  readonly doneBytes: number
+  readonly totalBytes: number
+  readonly secondsLeft: number | null
+}
+
+/** What a change does to one volume. */
+export interface PlanStep {
+  readonly volume: string
+  readonly what: string
+  /** That have to be copied. */
+  readonly bytes: number
+  /** Copies in sync at every moment of it, if none fails, and how many there must be. */
+  readonly inSyncMeanwhile: number
+  readonly minimum: number
+}
+
+/** A change of where copies lie. @property accepted false when it was only planned */
+export interface ChangePlan {
+  readonly accepted: boolean
+  readonly what: string
+  readonly steps: readonly PlanStep[]
+  readonly bytes: number
+  /** At the rate of repair, with nobody at the volumes, and with callers all the time. */
+  readonly secondsMin: number
+  readonly secondsMax: number
+}
+
+export interface RepairSettings {
+  readonly graceMs: number
+  readonly bytesPerSecond: number
+}
+
+export interface DrainStatus {
+  readonly node: string
+  /** Null when it is not being emptied. */
+  readonly since: string | null
+  /** What it still holds. */
+  readonly left: readonly {
+    readonly volume: string
+    readonly doing: string
+    readonly trouble: string
+    readonly next: string
+    readonly doneBytes: number
+    readonly totalBytes: number
+  }[]
+}
+
+/** Each throws FsError ENOENT when this node is in no cluster. */
+export interface RepairControl {
+  /** @param request.copies how many there shall be */
+  repl(volume: string, request: { copies: number; plan: boolean }): Promise<ChangePlan>
+  /** @param request.copy make a copy there first, if there is none */
+  move(volume: string, request: { node: string; plan: boolean; copy: boolean }): Promise<ChangePlan>
+  /** It does not move after all. */
+  stay(volume: string): Promise<void>
+  /** @param request.stop it keeps what it has */
+  drain(node: string, request: { plan: boolean; stop: boolean }): Promise<ChangePlan>
+  drainStatus(node: string): Promise<DrainStatus>
+  settings(): Promise<RepairSettings>
+  /** @param change.rate as typed, a second: 64M */
+  set(change: {
+    readonly graceMs?: number | undefined
+    readonly rate?: string | undefined
+  }): Promise<RepairSettings>
 }
 
 /** A volume as asked for: raw text (`size=100G,repl=1,name=x`), single fields, or both; a field given twice must agree. */
@@ -178,7 +269,13 @@ export type MemberInfo = NodeInfo & MemberStatus
 /** What is known without asking anybody. */
 export interface ClusterInfo extends ClusterStatus {
   /** @property why it does not answer; '' when it does */
-  readonly coordinatorState: { readonly place: string; readonly why: string }
+  readonly coordinatorState: {
+    readonly place: string
+    /** '' when it answers. */
+    readonly why: string
+    /** ISO time from which on it has not answered; null when it does. */
+    readonly since: string | null
+  }
   readonly nodes: readonly MemberInfo[]
 }
 
@@ -191,10 +288,15 @@ export interface ClusterCreateRequest {
   readonly listen?: string | undefined
   /** host:port each; the addresses of this machine when not given. */
   readonly advertise?: readonly string[] | undefined
+  /** etcd://h1:2379,h2:2379; on this node when not given. */
+  readonly coordinator?: string | undefined
+  readonly access?: EtcdAccess | undefined
 }
 
 /** @property invite a secret until its uses are gone */
-export type ClusterJoinRequest = Omit<ClusterCreateRequest, 'name'> & { readonly invite: string }
+export type ClusterJoinRequest = Omit<ClusterCreateRequest, 'name' | 'coordinator' | 'access'> & {
+  readonly invite: string
+}
 
 /** The daemon starts anew as a member, under its mounts. */
 export interface ClusterEntered {
@@ -206,6 +308,48 @@ export interface ClusterEntered {
 
 /** @property line holds the invite's secret and is kept nowhere */
 export type InviteMade = InviteInfo & { readonly line: string }
+
+/** What a coordinator that is lost is, or would be, rebuilt from. */
+export interface RecoverPlan {
+  /** On which it is. */
+  readonly node: string
+  readonly generation: number
+  /** Members that answer, this node too. */
+  readonly from: readonly string[]
+  readonly silent: readonly { readonly node: string; readonly why: string }[]
+  readonly volumes: readonly {
+    readonly id: string
+    readonly name: string
+    readonly copies: number
+    /** Nodes whose copies answer. */
+    readonly answering: readonly string[]
+    readonly epoch: number
+  }[]
+  readonly refused: readonly {
+    readonly id: string
+    readonly name: string
+    readonly copies: number
+    readonly answering: number
+    readonly needed: number
+    /** Nodes of the copies that are missing. */
+    readonly lacking: readonly string[]
+    readonly why: string
+  }[]
+}
+
+export interface RecoverState {
+  readonly state: 'none' | 'rebuilding' | 'done'
+  readonly waitsFor: readonly string[]
+  /** Of the one that was done in this life of the daemon. */
+  readonly plan: RecoverPlan | null
+}
+
+/** @property begun false: the coordinator answered, and volumes were added to it; `plan` says which */
+export interface Recovered {
+  readonly begun: boolean
+  readonly generation: number
+  readonly plan: RecoverPlan | null
+}
 
 export interface CoordinatorMoved {
   readonly place: string
@@ -327,6 +471,25 @@ export interface FsckReport {
   readonly findings: readonly FsckFinding[]
 }
 
+export interface ScrubReport {
+  readonly volumes: readonly string[]
+  /** Of all copies together. */
+  readonly chunks: number
+  readonly bytes: number
+  readonly findings: readonly {
+    readonly volume: string
+    readonly node: string
+    /** Null: its log. */
+    readonly chunk: string | null
+    readonly what: string
+    /** From another copy. */
+    readonly mended: boolean
+    readonly at: string
+  }[]
+  /** Copies that did not answer to the end of it. */
+  readonly unfinished: readonly string[]
+}
+
 export interface VolumeControl {
   list(): Promise<readonly VolumeInfo[]>
   create(request: VolumeCreateRequest): Promise<VolumeDetail>
@@ -391,7 +554,15 @@ export interface ClusterControl {
   invites(): Promise<readonly InviteInfo[]>
   revoke(invite: string): Promise<InviteInfo>
   /** To an etcd, while the cluster is used on. @param to etcd://h1:2379,h2:2379 */
-  moveCoordinator(to: string): Promise<CoordinatorMoved>
+  moveCoordinator(to: string, access: EtcdAccess): Promise<CoordinatorMoved>
+  /** What `recover` would do; nothing is changed. */
+  recoverPlan(): Promise<RecoverPlan>
+  /**
+   * Where the coordinator answers: add volumes that it lacks. Else, when `begin`, rebuild it on this node; the daemon starts
+   * anew.
+   */
+  recover(begin: boolean): Promise<Recovered>
+  recoverState(): Promise<RecoverState>
   /** Members by name, then the removed ones. */
   nodes(): Promise<readonly MemberInfo[]>
   /** @param node name or id */
@@ -407,26 +578,55 @@ export interface JobControl {
   cancel(id: string): Promise<JobInfo>
 }
 
+/** Why calls on a volume, or on the root of the namespace, failed in this life of the daemon. */
+export interface Why {
+  /** Name; null at the root of the namespace. */
+  readonly volume: string | null
+  /** What is wrong with it now. */
+  readonly problems: readonly Problem[]
+  /** Those of the file that was asked about first, then the newest first. */
+  readonly reasons: readonly {
+    /** ISO time of the last one, and of the first. */
+    readonly at: string
+    readonly since: string
+    /** The kernel's request: write, lookup … */
+    readonly op: string
+    /** Name of what it was answered. */
+    readonly errno: string
+    readonly why: string
+    readonly next: string
+    readonly isOfFile: boolean
+  }[]
+}
+
 export interface NodeControl {
   status(): Promise<NodeStatus>
+  /** @param request.inode st_ino of a file · @throws FsError ENOENT for a volume that is not there */
+  why(request: {
+    readonly volume?: string | undefined
+    readonly inode?: string | undefined
+  }): Promise<Why>
   /** Resolves when the shutdown has begun; unmounting and the end of the process follow. */
   shutdown(): Promise<void>
   /** Restarts the daemon under its mounts. @param request.program path of another build's main.js; absent restarts this one */
   upgrade(request: { readonly program?: string | undefined }): Promise<{ readonly program: string }>
   mounts(): Promise<readonly MountInfo[]>
   mount(request: MountRequest): Promise<MountInfo>
-  umount(request: UnmountRequest): Promise<void>
+  umount(request: UnmountRequest): Promise<UnmountInfo>
   attach(request: AttachRequest): Promise<MountInfo>
-  detach(request: UnmountRequest): Promise<void>
+  detach(request: UnmountRequest): Promise<UnmountInfo>
   fsck(request: {
     readonly volume?: string | undefined
     readonly repair: boolean
     /** Only with a volume and repair: records that are needed and damaged are given up. */
     readonly acceptLoss?: boolean | undefined
   }): Promise<JobInfo>
+  /** Reads all copies through, as a job; all volumes of several copies when none is named. */
+  scrub(request: { readonly volume?: string | undefined }): Promise<JobInfo>
   readonly volumes: VolumeControl
   readonly drives: DriveControl
   readonly keys: KeyControl
   readonly cluster: ClusterControl
+  readonly repair: RepairControl
   readonly jobs: JobControl
 }

@@ -84,6 +84,13 @@ export const ROUTES: readonly Route[] = [
     answer: schema.statusAnswer,
     run: (control) => control.status(),
   }),
+  route('GET', '/v1/why', 'why', {
+    summary:
+      'Why calls on a volume failed: what is wrong with it, and what its callers were answered',
+    query: schema.whyQuery,
+    answer: schema.whyAnswer,
+    run: (control, { query }) => control.why(query),
+  }),
   route('POST', '/v1/shutdown', 'shutdown', {
     summary: 'Begin an orderly stop: flush, unmount, end',
     answer: DONE,
@@ -110,8 +117,8 @@ export const ROUTES: readonly Route[] = [
   route('POST', '/v1/umount', 'umount', {
     summary: 'Unmount the namespace',
     body: schema.unmountBody,
-    answer: DONE,
-    run: (control, { body }) => control.umount(body).then(done),
+    answer: schema.unmountAnswer,
+    run: (control, { body }) => control.umount(body),
   }),
   route('POST', '/v1/attach', 'attach', {
     summary: 'Mount one volume for this node alone, with the writeback cache on',
@@ -122,8 +129,8 @@ export const ROUTES: readonly Route[] = [
   route('POST', '/v1/detach', 'detach', {
     summary: 'End an exclusive mount',
     body: schema.unmountBody,
-    answer: DONE,
-    run: (control, { body }) => control.detach(body).then(done),
+    answer: schema.unmountAnswer,
+    run: (control, { body }) => control.detach(body),
   }),
 
   route('GET', '/v1/volumes', 'volume list', {
@@ -309,7 +316,24 @@ export const ROUTES: readonly Route[] = [
     summary: 'Move the coordinator to an etcd; asked of the node that has it',
     body: schema.coordinatorBody,
     answer: schema.coordinatorMoved,
-    run: (control, { body }) => control.cluster.moveCoordinator(body.to),
+    run: (control, { body }) => control.cluster.moveCoordinator(body.to, body.access ?? {}),
+  }),
+  route('GET', '/v1/cluster/coordinator/recover', 'cluster coordinator recover plan', {
+    summary: 'What a coordinator that is lost would be rebuilt from; nothing is changed',
+    answer: schema.recoverPlan,
+    run: (control) => control.cluster.recoverPlan(),
+  }),
+  route('POST', '/v1/cluster/coordinator/recover', 'cluster coordinator recover', {
+    summary:
+      'Rebuild a coordinator that is lost for good on this node, from what the members keep; the daemon starts anew under its mounts. Where it answers: add volumes that it lacks',
+    body: schema.recoverBody,
+    answer: schema.recovered,
+    run: (control, { body }) => control.cluster.recover(body.begin),
+  }),
+  route('GET', '/v1/cluster/coordinator/recovery', 'cluster coordinator recovery', {
+    summary: 'How far the rebuilding on this node is',
+    answer: schema.recoverState,
+    run: (control) => control.cluster.recoverState(),
   }),
   route('GET', '/v1/nodes', 'node list', {
     summary: 'Members of the cluster and how they are reached, then the removed ones',
@@ -324,6 +348,60 @@ export const ROUTES: readonly Route[] = [
     run: (control, { params, body }) => control.cluster.remove(params.node, body),
   }),
 
+  route('POST', '/v1/volumes/:volume/repl', 'volume repl', {
+    summary: 'More or fewer copies; the owner makes them, or gives some up',
+    params: schema.volumeParams,
+    body: schema.replBody,
+    answer: schema.changePlan,
+    run: (control, { params, body: { copies, plan = false } }) =>
+      control.repair.repl(params.volume, { copies, plan }),
+  }),
+  route('POST', '/v1/volumes/:volume/move', 'volume move', {
+    summary: 'Another node shall own it',
+    params: schema.volumeParams,
+    body: schema.moveBody,
+    answer: schema.changePlan,
+    run: (control, { params, body: { node, plan = false, copy = false } }) =>
+      control.repair.move(params.volume, { node, plan, copy }),
+  }),
+  route('POST', '/v1/volumes/:volume/stay', 'volume stay', {
+    summary: 'It does not move after all',
+    params: schema.volumeParams,
+    answer: DONE,
+    run: (control, { params }) => control.repair.stay(params.volume).then(done),
+  }),
+  route('POST', '/v1/nodes/:node/drain', 'node drain', {
+    summary: 'Have all copies of a node made elsewhere, and its volumes owned there; or no more',
+    params: nodeParams,
+    body: schema.drainBody,
+    answer: schema.changePlan,
+    run: (control, { params, body: { plan = false, stop = false } }) =>
+      control.repair.drain(params.node, { plan, stop }),
+  }),
+  route('GET', '/v1/nodes/:node/drain', 'node drain status', {
+    summary: 'What a node still holds',
+    params: nodeParams,
+    answer: schema.drainStatus,
+    run: (control, { params }) => control.repair.drainStatus(params.node),
+  }),
+  route('GET', '/v1/repair', 'cluster repair', {
+    summary: 'How the cluster mends itself',
+    answer: schema.repairSettings,
+    run: (control) => control.repair.settings(),
+  }),
+  route('POST', '/v1/repair', 'cluster repair set', {
+    summary: 'Change how the cluster mends itself',
+    body: schema.repairBody,
+    answer: schema.repairSettings,
+    run: (control, { body }) => control.repair.set(body),
+  }),
+
+  route('POST', '/v1/scrub', 'scrub', {
+    summary: 'Have every copy read through and mended, as a job',
+    body: schema.scrubBody,
+    answer: schema.jobInfo,
+    run: (control, { body }) => control.scrub(body),
+  }),
   route('POST', '/v1/fsck', 'fsck', {
     summary: 'Check metadata, journal and chunks, as a job',
     body: schema.fsckBody,

@@ -1,9 +1,11 @@
 import { z } from 'zod'
-import { clusterStatus, nodeInfo } from '../cluster/index.ts'
+import { clusterStatus, etcdAccess, nodeInfo } from '../cluster/index.ts'
 import type {
+  ChangePlan,
   ClusterEntered,
   ClusterInfo,
   CoordinatorMoved,
+  DrainStatus,
   DrillResult,
   DriveAdded,
   DriveInfo,
@@ -15,8 +17,13 @@ import type {
   MountInfo,
   NodeStatus,
   Problem,
+  Recovered,
+  RecoverPlan,
+  RecoverState,
+  RepairSettings,
   VolumeDetail,
   VolumeInfo,
+  Why,
 } from './control.ts'
 
 /** Shapes of requests, which are checked, and of answers, which are documented. Unknown fields are refused: a typo must not pass silently. */
@@ -70,6 +77,9 @@ export const attachBody = z.strictObject({
   flags: flags.optional(),
 })
 export const unmountBody = z.strictObject({ target: absolutePath, force: z.boolean().optional() })
+export const unmountAnswer = z.object({
+  heldBy: z.array(z.object({ pid: z.int(), name: z.string() })),
+})
 export const upgradeBody = z.strictObject({ program: absolutePath.optional() })
 export const volumeCreateBody = z.strictObject({
   spec: z.string().max(4096).optional(),
@@ -82,6 +92,14 @@ export const volumeCreateBody = z.strictObject({
   recipients: z.array(shortText).max(64).optional(),
 })
 export const volumeResizeBody = z.strictObject({ size: shortText })
+export const whyQuery = z.strictObject({
+  volume: volumeRef.optional().describe('absent: the root of the namespace'),
+  inode: z
+    .string()
+    .regex(/^\d{1,20}$/, 'must be an inode number')
+    .optional()
+    .describe('st_ino of a file'),
+})
 export const forceQuery = z.strictObject({ force: z.enum(['true', 'false']).optional() })
 export const driveAddBody = z.strictObject({
   dir: absolutePath,
@@ -113,6 +131,7 @@ export const keyUnlockBody = z.strictObject({ opener: openerSchema })
 export const keyDrillBody = z.strictObject({ backup: backupText.nullable(), opener: openerSchema })
 export const coordinatorBody = z.strictObject({
   to: z.string().min(1).max(4096).describe('etcd://host:port,…'),
+  access: etcdAccess.optional(),
 })
 export const fsckBody = z.strictObject({
   volume: volumeRef.optional(),
@@ -123,6 +142,8 @@ export const fsckBody = z.strictObject({
     .describe('with volume and repair: give up records that are needed and damaged'),
 })
 
+export const scrubBody = z.strictObject({ volume: volumeRef.optional() })
+
 const whole = z.number().int()
 const cos = z.union([z.literal(1), z.literal(2), z.literal(3)])
 
@@ -132,6 +153,22 @@ const problem = z.object({
   why: z.string(),
   next: z.string(),
 }) satisfies z.ZodType<Problem>
+
+export const whyAnswer = z.object({
+  volume: z.string().nullable(),
+  problems: z.array(problem),
+  reasons: z.array(
+    z.object({
+      at: z.string().describe('when it was answered last'),
+      since: z.string().describe('and first'),
+      op: z.string(),
+      errno: z.string(),
+      why: z.string(),
+      next: z.string(),
+      isOfFile: z.boolean().describe('of the file that was asked about'),
+    }),
+  ),
+}) satisfies z.ZodType<Why>
 
 export const mountInfo = z.object({
   id: z.string(),
@@ -157,6 +194,7 @@ export const volumeInfo = z.object({
   usedBytes: whole,
   files: whole,
   repl: whole,
+  inSync: whole.describe('copies that have every acknowledged change'),
   cos: cos.nullable(),
   attached: z.string().nullable(),
   createdAt: z.string(),
@@ -178,8 +216,27 @@ export const volumeDetail = volumeInfo.extend({
       id: z.string(),
       node: z.string(),
       inSync: z.boolean().describe('it has every acknowledged change'),
+      state: z
+        .enum(['in sync', 'joining', 'silent', 'damaged', 'leaving', 'behind'])
+        .describe('behind: as the record says, the owner not answering; leaving: it is given up'),
+      why: z.string(),
+      silentSeconds: z.number(),
+      doneBytes: z.number(),
+      totalBytes: z.number(),
     }),
   ),
+  repair: z
+    .object({
+      doing: z.string().describe('"" when there is nothing to do'),
+      trouble: z.string().describe('why that does not go on'),
+      next: z.string(),
+      doneBytes: z.number(),
+      totalBytes: z.number(),
+      secondsLeft: z.number().nullable(),
+    })
+    .nullable(),
+  movingTo: z.string().nullable().describe('node that shall own it'),
+  ownersNow: z.array(z.string()).describe('nodes that are up and have a copy and a key of it'),
   problems: z.array(problem),
 }) satisfies z.ZodType<VolumeDetail>
 
@@ -211,6 +268,7 @@ export const clusterInfo = clusterStatus.extend({
   coordinatorState: z.object({
     place: z.string(),
     why: z.string().describe('why it does not answer; "" when it does'),
+    since: z.string().nullable().describe('null when it answers'),
   }),
   nodes: z.array(memberInfo),
 }) satisfies z.ZodType<ClusterInfo>
@@ -221,6 +279,51 @@ export const clusterEntered = z.object({
   node: z.string(),
   addresses: z.array(z.string()),
 }) satisfies z.ZodType<ClusterEntered>
+
+export const recoverBody = z.strictObject({
+  begin: z.boolean().describe('true: the coordinator is lost for good, where it does not answer'),
+})
+
+export const recoverPlan = z.object({
+  node: z.string(),
+  generation: z.number(),
+  from: z.array(z.string()).describe('members that answer'),
+  silent: z.array(z.object({ node: z.string(), why: z.string() })),
+  volumes: z.array(
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      copies: z.number(),
+      answering: z.array(z.string()),
+      epoch: z.number(),
+    }),
+  ),
+  refused: z
+    .array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        copies: z.number(),
+        answering: z.number(),
+        needed: z.number(),
+        lacking: z.array(z.string()),
+        why: z.string(),
+      }),
+    )
+    .describe('too few of their copies answer; recover again when more do'),
+}) satisfies z.ZodType<RecoverPlan>
+
+export const recoverState = z.object({
+  state: z.enum(['none', 'rebuilding', 'done']),
+  waitsFor: z.array(z.string()),
+  plan: recoverPlan.nullable(),
+}) satisfies z.ZodType<RecoverState>
+
+export const recovered = z.object({
+  begun: z.boolean().describe('false: the coordinator answered, and volumes were added to it'),
+  generation: z.number(),
+  plan: recoverPlan.nullable(),
+}) satisfies z.ZodType<Recovered>
 
 export const coordinatorMoved = z.object({
   place: z.string(),
@@ -243,6 +346,58 @@ export const statusAnswer = z.object({
   drives: z.array(driveInfo),
   problems: z.array(problem),
 }) satisfies z.ZodType<NodeStatus>
+
+export const replBody = z.strictObject({
+  copies: whole.min(1).max(64),
+  plan: z.boolean().optional(),
+})
+export const moveBody = z.strictObject({
+  node: shortText,
+  plan: z.boolean().optional(),
+  copy: z.boolean().optional().describe('make a copy there first, if there is none'),
+})
+export const drainBody = z.strictObject({
+  plan: z.boolean().optional(),
+  stop: z.boolean().optional().describe('it keeps what it has'),
+})
+export const repairBody = z.strictObject({
+  graceMs: whole.min(0).optional(),
+  rate: shortText.optional().describe('a second: 64M'),
+})
+export const changePlan = z.object({
+  accepted: z.boolean(),
+  what: z.string(),
+  steps: z.array(
+    z.object({
+      volume: z.string(),
+      what: z.string(),
+      bytes: z.number(),
+      inSyncMeanwhile: whole,
+      minimum: whole,
+    }),
+  ),
+  bytes: z.number(),
+  secondsMin: z.number(),
+  secondsMax: z.number(),
+}) satisfies z.ZodType<ChangePlan>
+export const drainStatus = z.object({
+  node: z.string(),
+  since: z.string().nullable(),
+  left: z.array(
+    z.object({
+      volume: z.string(),
+      doing: z.string(),
+      trouble: z.string(),
+      next: z.string(),
+      doneBytes: z.number(),
+      totalBytes: z.number(),
+    }),
+  ),
+}) satisfies z.ZodType<DrainStatus>
+export const repairSettings = z.object({
+  graceMs: whole,
+  bytesPerSecond: z.number(),
+}) satisfies z.ZodType<RepairSettings>
 
 const slotKind = z.enum(['node', 'recipient', 'passphrase', 'shares'])
 

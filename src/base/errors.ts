@@ -18,6 +18,14 @@ export function errnoOf(code: string): number {
   return ERRNO[code] ?? 5
 }
 
+/** Name of what a system call failed with, also where libuv has none; '' for what no system call threw. */
+export function errnoNameOf(error: unknown): string {
+  const code = codeOf(error)
+  const { errno } = (error ?? {}) as { errno?: unknown }
+  const extra = Object.entries(EXTRA_ERRNO).find(([, number]) => number === -Number(errno))
+  return extra && code.startsWith('Unknown') ? extra[0] : code
+}
+
 export type Subject = Readonly<Record<string, unknown>>
 
 /**

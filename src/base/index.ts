@@ -19,6 +19,7 @@ export {
   CorruptError,
   codeOf,
   type ErrnoCode,
+  errnoNameOf,
   errnoOf,
   FsError,
   isBug,

@@ -9,7 +9,12 @@ import {
   limits,
 } from '../base/index.ts'
 import { openPage, tagBytes } from '../crypto/index.ts'
-import { alignedBuffer, type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
+import {
+  alignedBuffer,
+  type ChunkFiles,
+  sharedAlignedBuffer,
+  systemChunkFiles,
+} from '../disk/index.ts'
 import type { Drive, ServiceClass } from '../drives/index.ts'
 import {
   chunkDirectory,
@@ -31,6 +36,11 @@ export interface PutOptions extends ChunkSeal {
   readonly cos?: ServiceClass
   /** May take from the headroom: checkpoints, and what reclaim rewrites to win space. */
   readonly urgent?: boolean
+  /**
+   * Lent the file that is to be stored, in memory that threads share, as soon as it is sealed: whoever wants it elsewhere
+   * takes it from here and not from the drive. The put ends when this has settled too, and fails if it does.
+   */
+  readonly lend?: (file: Buffer) => Promise<void>
 }
 
 export interface PutResult {
@@ -57,7 +67,7 @@ const PAGES_KEPT = 64
 /** One read takes this much: a whole request of the kernel, because each trip to a drive is a wait. */
 const SCRATCH_BYTES = 1024 * 1024
 /** Images of finished puts kept for the next ones. */
-const IDLE_IMAGES_MOST = 2
+const IDLE_IMAGES_MOST = 3
 /** Page numbers below this make one number with the open chunk's serial (4-MiB chunk of 4-KiB pages). */
 const PAGES_PER_CHUNK_MAX = 1024
 const CHUNK_ID = /^[0-9a-f]{32}$/
@@ -120,23 +130,33 @@ export class ChunkStore {
     backPointer: Buffer,
   ): Promise<PutResult> {
     const put = this.#begin(id, options, plain, plainBytes, backPointer)
-    try {
-      for (;;) {
-        const drive = reserveDrive(this.#drives.values(), put)
-        let written = false
-        try {
-          this.#prepare(drive)
-          await this.#files.write(chunkDirectory(drive, id), id, put.image, put.fileBytes)
-          written = true
-          return { drive: drive.id, storedBytes: put.storedBytes }
-        } catch (error) {
-          passOver(put, drive, error)
-        } finally {
-          drive.release(put.storedBytes, written)
-        }
+    const lent = options.lend?.(put.image.subarray(0, put.fileBytes))
+    const [stored, taken] = await Promise.allSettled([this.#store(put), lent])
+    this.#giveBack(put.image)
+    if (stored.status === 'rejected') throw stored.reason
+    if (taken.status === 'rejected') {
+      // Nothing will name it. What stays is swept.
+      await this.delete(id, stored.value.drive).catch(() => {})
+      throw taken.reason
+    }
+    return stored.value
+  }
+
+  async #store(put: PutInFlight): Promise<PutResult> {
+    const { id } = put
+    for (;;) {
+      const drive = reserveDrive(this.#drives.values(), put)
+      let written = false
+      try {
+        this.#prepare(drive)
+        await this.#files.write(chunkDirectory(drive, id), id, put.image, put.fileBytes)
+        written = true
+        return { drive: drive.id, storedBytes: put.storedBytes }
+      } catch (error) {
+        passOver(put, drive, error)
+      } finally {
+        drive.release(put.storedBytes, written)
       }
-    } finally {
-      this.#giveBack(put.image)
     }
   }
 
@@ -201,7 +221,13 @@ export class ChunkStore {
     if (this.#copyKept(chunk, first, plainAt, end, out, outAt)) first++
     if (last > first && this.#copyKept(chunk, last, plainAt, end, out, outAt)) last--
     if (first > last) return
-    this.#readPages(chunk, key, first, last, plainAt, end, out, outAt)
+    try {
+      this.#readPages(chunk, key, first, last, plainAt, end, out, outAt)
+    } catch (error) {
+      // It may be put anew, from another copy: the next read opens what stands there then.
+      this.forget(id)
+      throw error
+    }
   }
 
   /** Epoch of the key that a chunk is sealed with. Hot when it is open. @throws as readSync */
@@ -546,7 +572,7 @@ interface PutInFlight extends Placing {
 }
 
 function newImage(): Buffer {
-  return alignedBuffer(chunkFileBytesMax)
+  return sharedAlignedBuffer(chunkFileBytesMax)
 }
 
 function openOne(

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { type ChunkId, CorruptError, codeOf, ProtocolError, type VolumeId } from '../base/index.ts'
-import { alignedBuffer, type ChunkFiles, systemChunkFiles } from '../disk/index.ts'
+import { alignedBuffer, type ChunkFiles, isAligned, systemChunkFiles } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
   ARRIVING_NAME,
@@ -23,6 +23,7 @@ import {
 import { driveFailed } from './open-chunks.ts'
 import { type Placing, passOver, prepareDrive, reserveDrive } from './place-chunk.ts'
 
+const CHUNK_ID = /^[0-9a-f]{32}$/
 /** Images that nobody uses, kept for what comes next. */
 const IDLE_IMAGES_MOST = 4
 
@@ -111,6 +112,45 @@ export class RawChunks {
   }
 
   /**
+   * Read all of it and look at its checksums, without a key. What is there and not whole is moved aside, so that `put` can
+   * store it anew. @returns null when it is not there, or its drive does not answer
+   */
+  async check(
+    id: ChunkId,
+    volume: VolumeId,
+  ): Promise<{ readonly isWhole: boolean; readonly bytes: number } | null> {
+    const drive = this.#find(id)
+    if (drive === null) return null
+    let bytes = 0
+    try {
+      await this.#withFile(drive, id, chunkFileBytesMax, (image, fileBytes) => {
+        bytes = fileBytes
+        checkBody(id, checkHead(id, volume, image), image)
+      })
+      return { isWhole: true, bytes }
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) {
+        if (codeOf(error) !== 'ENOENT') this.#silent(drive, error)
+        return null
+      }
+    }
+    this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
+    this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+    return { isWhole: false, bytes }
+  }
+
+  /** Whether these bytes are a whole file of this chunk and volume. */
+  isWhole(id: ChunkId, volume: VolumeId, bytes: Buffer): boolean {
+    try {
+      checkBody(id, checkHead(id, volume, bytes), bytes)
+      return true
+    } catch (error) {
+      if (error instanceof ProtocolError) return false
+      throw error
+    }
+  }
+
+  /**
    * Delete it wherever it lies. One that says it is of another volume stays, a damaged one too: a sweep decides.
    * @throws FsError EIO when the drive fails
    */
@@ -130,9 +170,59 @@ export class RawChunks {
     }
   }
 
+  /**
+   * Chunks of a volume whose ids begin with the byte `part`, by their headers and the time of their files. What cannot be
+   * read is left out: a scrub finds it. @throws FsError EIO when a drive fails
+   */
+  async list(
+    part: number,
+    volume: VolumeId,
+    wanted: (header: ChunkHeader, writtenMs: number) => boolean,
+    countMax: number,
+  ): Promise<ChunkId[]> {
+    const found: ChunkId[] = []
+    const prefix = PREFIXES[part]
+    for (const drive of this.#usable()) {
+      if (prefix === undefined || drive.state !== 'ok') continue
+      try {
+        for (const name of this.#files.names(`${chunksDirectory(drive)}/${prefix}`)) {
+          if (found.length >= countMax) return found
+          if (CHUNK_ID.test(name) && (await this.#isWanted(drive, name as ChunkId, volume, wanted)))
+            found.push(name as ChunkId)
+        }
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') continue
+        throw driveFailed(drive, '' as ChunkId, 'chunk.list', error)
+      }
+    }
+    return found
+  }
+
+  async #isWanted(
+    drive: Drive,
+    id: ChunkId,
+    volume: VolumeId,
+    wanted: (header: ChunkHeader, writtenMs: number) => boolean,
+  ): Promise<boolean> {
+    try {
+      const header = await this.#withFile(drive, id, BLOCK_BYTES, (block) =>
+        decodeHeader(block, block.length, id),
+      )
+      const writtenMs = this.#files.writtenMs(chunkPath(drive, id))
+      return header.volume === volume && writtenMs !== null && wanted(header, writtenMs)
+    } catch (error) {
+      if (error instanceof CorruptError || codeOf(error) === 'ENOENT') return false
+      throw error
+    }
+  }
+
   async #put(id: ChunkId, header: ChunkHeader, bytes: Buffer): Promise<void> {
     if (await this.#holds(id, bytes)) return
     checkBody(id, header, bytes)
+    if (isAligned(bytes, 0, bytes.length)) {
+      await this.#write(id, bytes, bytes.length)
+      return
+    }
     const image = this.#takeImage()
     try {
       bytes.copy(image)

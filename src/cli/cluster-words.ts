@@ -1,6 +1,12 @@
 import { readFileSync } from 'node:fs'
 import type { Options } from 'yargs'
-import type { ClusterEntered, ClusterInfo, MemberInfo, NodeStatus } from '../api/index.ts'
+import type {
+  ClusterEntered,
+  ClusterInfo,
+  EtcdAccess,
+  MemberInfo,
+  NodeStatus,
+} from '../api/index.ts'
 import { sleep } from '../base/index.ts'
 import { CliError, fileError, usageError } from './cli-error.ts'
 import { type Args, absolute, type Context } from './command.ts'
@@ -37,6 +43,45 @@ export const ENTRY_OPTIONS: Readonly<Record<string, Options>> = {
     requiresArg: true,
     describe: 'Name of this node in the cluster (default: the host name)',
   },
+}
+
+/** What an etcd asks for of who connects. Secrets are in files: others see a command line. */
+export const ETCD_OPTIONS: Readonly<Record<string, Options>> = {
+  ca: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Of etcd: FILE of the certificates to trust, PEM; it is spoken to over TLS then',
+  },
+  cert: { type: 'string', requiresArg: true, describe: 'Of etcd: FILE of the certificate to show' },
+  key: { type: 'string', requiresArg: true, describe: 'Of etcd: FILE of its key' },
+  user: { type: 'string', requiresArg: true, describe: 'Of etcd: NAME to log in with' },
+  'password-file': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Of etcd: FILE whose first line is the password',
+  },
+}
+
+/** Undefined when nothing of it was given. @throws CliError for a file that cannot be read */
+export function etcdAccess(context: Context, args: Args): EtcdAccess | undefined {
+  const file = (option: string): string | undefined => {
+    const path = args.text(option)
+    if (path === undefined) return undefined
+    try {
+      return readFileSync(absolute(context, path), 'utf8')
+    } catch (error) {
+      throw fileError(error, `read --${option} from`, path, 'name a file that can be read')
+    }
+  }
+  const given = {
+    ca: file('ca'),
+    cert: file('cert'),
+    key: file('key'),
+    user: args.text('user'),
+    password: file('password-file')?.split(/\r?\n/)[0],
+  }
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined)
+  return entries.length === 0 ? undefined : Object.fromEntries(entries)
 }
 
 export function entryOf(args: Args): Record<string, unknown> {
@@ -103,20 +148,21 @@ function readInvite(context: Context, given: string): string {
 
 const UNITS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
-/** 30m, 12h, 7d → milliseconds. @throws CliError */
-export function lifetimeOf(text: string): number {
+/** 30m, 12h, 7d → milliseconds. @param option that it was given for. @throws CliError */
+export function lifetimeOf(text: string, option = 'expires'): number {
   const [, number, unit = ''] = /^(\d{1,6})([smhd])$/.exec(text) ?? []
   const ms = Number(number) * (UNITS[unit] ?? 0)
   if (ms > 0) return ms
   throw usageError(
-    `--expires ${text} is no time`,
+    `--${option} ${text} is no time`,
     'give a whole number with s, m, h or d: 30m, 12h, 7d',
   )
 }
 
 export function clusterText(cluster: ClusterInfo, indent = ''): string {
   const { coordinatorState: coordinator, members } = cluster
-  const answers = coordinator.why === '' ? 'answers' : `does not answer: ${coordinator.why}`
+  const since = coordinator.since === null ? '' : ` since ${coordinator.since.slice(0, 19)}Z`
+  const answers = coordinator.why === '' ? 'answers' : `does not answer${since}: ${coordinator.why}`
   const stale = members.state === 'cached' ? ', as last known' : ''
   const lines = [
     `cluster ${cluster.name}, ${count(members.count, 'node')}${stale}`,

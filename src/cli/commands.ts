@@ -13,10 +13,10 @@ export interface CommandRow {
 
 /** Words that have commands below them. */
 export const GROUPS: Readonly<Record<string, string>> = {
-  volume: 'Volumes: create, list, inspect, resize, delete',
+  volume: 'Volumes: create, list, inspect, resize, repl, move, delete',
   drive: 'Drives of this node: list, add',
-  cluster: 'The cluster: create, invite, join, status, coordinator',
-  node: 'Nodes of the cluster: list, remove',
+  cluster: 'The cluster: create, invite, join, status, coordinator, repair',
+  node: 'Nodes of the cluster: list, drain, remove',
   key: 'Who can open a volume: list, add, remove, rotate, backup, split, lock',
   debug: 'Look inside a running node',
 }
@@ -29,6 +29,12 @@ export const COMMANDS: readonly CommandRow[] = [
     '',
     'Show the node, its mounts, volumes, drives and problems',
     () => import('./commands/status.ts'),
+  ),
+  row(
+    'why',
+    '<path>',
+    'Explain why calls on a file or volume failed, and what to do',
+    () => import('./commands/why.ts'),
   ),
   row(
     'mount',
@@ -63,6 +69,18 @@ export const COMMANDS: readonly CommandRow[] = [
     '<volume>',
     'Delete a volume and everything in it',
     () => import('./commands/volume-delete.ts'),
+  ),
+  row(
+    'volume repl',
+    '<volume> <copies>',
+    'Give a volume more or fewer copies',
+    () => import('./commands/volume-repl.ts'),
+  ),
+  row(
+    'volume move',
+    '<volume> <node>',
+    'Have another node own a volume',
+    () => import('./commands/volume-move.ts'),
   ),
   row('drive list', '', 'List the drives', () => import('./commands/drive-list.ts')),
   row(
@@ -108,6 +126,18 @@ export const COMMANDS: readonly CommandRow[] = [
     () => import('./commands/cluster-coordinator.ts'),
   ),
   row('node list', '', 'List the nodes of the cluster', () => import('./commands/node-list.ts')),
+  row(
+    'cluster repair',
+    '',
+    'Show or change how the cluster mends itself',
+    () => import('./commands/cluster-repair.ts'),
+  ),
+  row(
+    'node drain',
+    '<node>',
+    'Move everything that a node holds to others',
+    () => import('./commands/node-drain.ts'),
+  ),
   row(
     'node remove',
     '<node>',
@@ -170,6 +200,12 @@ export const COMMANDS: readonly CommandRow[] = [
     '<volume> [file]',
     'Prove that a backup opens the volume, changing nothing',
     () => import('./commands/key-drill.ts'),
+  ),
+  row(
+    'scrub',
+    '[volume]',
+    'Read every copy through, and mend what is damaged',
+    () => import('./commands/scrub.ts'),
   ),
   row('fsck', '[volume]', 'Check metadata, journal and chunks', () => import('./commands/fsck.ts')),
   row(

@@ -15,7 +15,7 @@ export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string
     { title: 'FILES', right: true },
     { title: 'STATE' },
     { title: 'ATTACHED' },
-    ...(inCluster ? [{ title: 'OWNER' }] : []),
+    ...(inCluster ? [{ title: 'COPIES' }, { title: 'OWNER' }] : []),
   ]
   const rows = volumes.map((volume) => [
     volume.name,
@@ -30,7 +30,7 @@ export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string
         ]),
     volume.state,
     volume.attached ?? '-',
-    ...(inCluster ? [volume.owner ?? '-'] : []),
+    ...(inCluster ? [copiesOf(volume), volume.owner ?? '-'] : []),
   ])
   return table(columns, rows, indent)
 }
@@ -104,6 +104,11 @@ export function keyTable(
 
 export function className(cos: 1 | 2 | 3 | null): string {
   return cos === null ? 'any' : CLASS[cos]
+}
+
+/** '3', or '2 of 3' while one is not in sync. */
+function copiesOf({ inSync, repl }: VolumeInfo): string {
+  return inSync === repl ? String(repl) : `${inSync} of ${repl}`
 }
 
 function percent(part: number, whole: number): string {

@@ -79,7 +79,8 @@ export const reasonShape = z
   .max(limits.reasonCharsMax)
   .regex(/^[^\p{C}]*$/u)
 
-const memberShape = z.strictObject({
+/** Who a node is and what it says of itself, in its certificate as in its request to join. */
+export const nodeFields = {
   cluster: hexId,
   node: hexId,
   signKey: key32,
@@ -87,6 +88,10 @@ const memberShape = z.strictObject({
   name: nameShape,
   domain: domainShape,
   addresses: addressesShape,
+}
+
+const memberShape = z.strictObject({
+  ...nodeFields,
   joinedAt: isoDate,
   serial: count,
 }) as unknown as z.ZodType<Member>

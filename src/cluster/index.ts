@@ -10,10 +10,19 @@
  */
 export { type Address, formatAddress, parseAddress } from './address.ts'
 export { answerJoin } from './admit-member.ts'
-export type { Authority, MemberWords, Self } from './authority.ts'
-export { type CachedCluster, readCache } from './cache.ts'
+export {
+  type Authority,
+  checkWords,
+  type MemberWords,
+  openWrapped,
+  readCluster,
+  type Self,
+  withClusterKeys,
+} from './authority.ts'
+export { type CachedCluster, readCache, writeCache } from './cache.ts'
 export type { Member, Removal } from './certificate.ts'
 export { removeMember, restateMember } from './change-members.ts'
+export { accessFor, type EtcdAccess, withAccess } from './coordinator-access.ts'
 export { createCluster, type NewCluster } from './create-cluster.ts'
 export {
   formatDomain,
@@ -36,11 +45,12 @@ export {
   type LifeVerdict,
   lifeShape,
 } from './lives.ts'
-export { MEMBERS_SERVICE } from './member-list.ts'
+export { MEMBERS_SERVICE, successorIn } from './member-list.ts'
 export { type Freshness, Membership, type MembershipWorld } from './membership.ts'
 export type { MembershipChange } from './merge-views.ts'
 export { recordMove } from './move-coordinator.ts'
-export type { ClusterId, ClusterRecord, CoordinatorPlace } from './record.ts'
+export { mustBeSigned, type NodeSigned, nodeSignedShape, signAsNode } from './node-signed.ts'
+export { type ClusterId, type ClusterRecord, type CoordinatorPlace, checkName } from './record.ts'
 export { finishRotation, rotateClusterKeys } from './rotate-keys.ts'
 export {
   type ClusterStatus,
@@ -48,6 +58,7 @@ export {
   clusterInviteBody,
   clusterJoinBody,
   clusterStatus,
+  etcdAccess,
   type InviteInfo,
   inviteAnswer,
   inviteInfo,

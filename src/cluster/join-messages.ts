@@ -2,10 +2,9 @@ import { z } from 'zod'
 import { type ErrnoCode, limits, type NodeId, ProtocolError } from '../base/index.ts'
 import { type KeyPair, nodeIdOf, signStatement, verifyStatement } from '../crypto/index.ts'
 import type { MemberWords } from './authority.ts'
-import { addressesShape } from './certificate.ts'
-import { domainShape } from './domain.ts'
-import { decodeSent, encodeJson, FORMAT, hexId, key32, signature, wallTimeMs } from './json.ts'
-import { type ClusterId, nameShape } from './record.ts'
+import { nodeFields } from './certificate.ts'
+import { decodeSent, encodeJson, FORMAT, key32, signature, wallTimeMs } from './json.ts'
+import type { ClusterId } from './record.ts'
 import { type ClosedView, closedViewShape } from './view.ts'
 
 /** RPC service that guests may call; one request, one answer. */
@@ -49,14 +48,8 @@ export type JoinAnswer =
   | { readonly result: 'refused'; readonly reason: string; readonly message: string }
 
 const requestShape = z.strictObject({
-  cluster: hexId,
+  ...nodeFields,
   inviteKey: key32,
-  node: hexId,
-  signKey: key32,
-  boxKey: key32,
-  name: nameShape,
-  domain: domainShape,
-  addresses: addressesShape,
   sentMs: wallTimeMs,
   to: key32,
 }) as unknown as z.ZodType<JoinRequest>

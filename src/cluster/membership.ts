@@ -7,6 +7,7 @@ import {
   type FailureDomain,
   FsError,
   isBug,
+  isoTime,
   type Log,
   messageOf,
   type NodeId,
@@ -20,12 +21,29 @@ import type { Disk } from '../disk/index.ts'
 import { openWrapped, type Self } from './authority.ts'
 import { readCache, writeCache } from './cache.ts'
 import type { Member, Removal } from './certificate.ts'
+import { accessFor, type EtcdAccess } from './coordinator-access.ts'
 import type { Contact } from './invite-line.ts'
 import { endOf, type InviteRecord, invitesIn } from './invites.ts'
 import { type Life, newLife } from './lives.ts'
 import { decodeMemberList, encodeMemberList } from './member-list.ts'
-import { changeBetween, learnFrom, type MembershipChange, mergeViews } from './merge-views.ts'
-import { CLUSTER, type ClusterRecord, INVITES, MEMBERS, REMOVED } from './record.ts'
+import {
+  changeBetween,
+  learnFrom,
+  type MembershipChange,
+  mergeViews,
+  withSuccession,
+} from './merge-views.ts'
+import type { NodeSigned } from './node-signed.ts'
+import { rebuiltCluster } from './rebuild-cluster.ts'
+import {
+  CLUSTER,
+  type ClusterRecord,
+  type CoordinatorPlace,
+  INVITES,
+  MEMBERS,
+  REMOVED,
+} from './record.ts'
+import { signSuccession } from './succession.ts'
 import { type ClusterEntries, type ClusterView, closeView, listEntries, viewOf } from './view.ts'
 
 export interface MembershipWorld {
@@ -41,7 +59,8 @@ export interface MembershipWorld {
 /** Whether what this node believes is what the coordinator has, and if not, why. */
 export type Freshness =
   | { readonly state: 'current' }
-  | { readonly state: 'cached'; readonly reason: string }
+  /** @property since ISO time of the first question that was not answered, or of the start */
+  | { readonly state: 'cached'; readonly reason: string; readonly since: string }
 
 /** A watch wakes at once; asking all the same finds what a watch that broke unnoticed has missed. */
 const pollMs = 5000
@@ -62,7 +81,7 @@ export class Membership {
   #removedByKey: ReadonlyMap<string, Removal> = new Map()
   #invitesByKey: ReadonlyMap<string, InviteRecord> = new Map()
   #topic: Buffer | null = null
-  #freshness: Freshness = { state: 'cached', reason: 'the coordinator was not asked yet' }
+  #freshness: Freshness
   #cancels: (() => void)[] = []
   #turn: Promise<void> = Promise.resolve()
   #following: Promise<void> = Promise.resolve()
@@ -92,6 +111,8 @@ export class Membership {
     this.#world = world
     this.#view = view
     this.life = life
+    const reason = 'the coordinator was not asked yet'
+    this.#freshness = { state: 'cached', reason, since: isoTime(world.clock) }
     this.#alarm = new Alarm(world.clock)
     this.#ownKey = world.self.keys.sign.publicKey.toString('hex')
     this.#index()
@@ -181,6 +202,34 @@ export class Membership {
     return encodeMemberList(closeView(this.#view))
   }
 
+  /** What an etcd asks for; nothing when it asks for nothing. @throws CorruptError when the keys here do not open it */
+  accessTo(place: Extract<CoordinatorPlace, { kind: 'etcd' }>): EtcdAccess {
+    return accessFor(place, this.record, this.#view.wrapped, this.#world.self)
+  }
+
+  /** The last rebuilding of the coordinator that was heard of: each member tells it to those that come back. */
+  get succession(): NodeSigned | null {
+    return this.#view.succession
+  }
+
+  /** Says that the coordinator is rebuilt on this node, above all generations that it has seen. In force by `succeed`. */
+  announceSuccession(): { readonly signed: NodeSigned; readonly list: Buffer } {
+    const { self, clock } = this.#world
+    const { id, generation } = this.record
+    const signed = signSuccession(id, generation + 1, self, clock)
+    return { signed, list: encodeMemberList({ ...closeView(this.#view), succession: signed }) }
+  }
+
+  /** From here on this node obeys the coordinator that is said to be rebuilt, and none of a lower generation. */
+  succeed(signed: NodeSigned): void {
+    this.#obey(withSuccession(this.#view, signed))
+  }
+
+  /** What a coordinator that is rebuilt on this node begins with of the cluster: keys and their values. @throws FsError EACCES */
+  rebuilt(): ReadonlyMap<string, Buffer> {
+    return rebuiltCluster(this.#world.self, this.#view)
+  }
+
   /**
    * Takes the answer of another member.
    * @throws ProtocolError for garbage and for a statement that does not hold: nothing of it is taken then
@@ -194,7 +243,17 @@ export class Membership {
       if (!(error instanceof CorruptError)) throw error
       throw new ProtocolError(`member list that does not hold: ${error.message}`, error)
     }
+    this.#obey(view)
+  }
+
+  /** @throws FsError EIO when a higher generation is not on the drive: a restart would obey the lower one again */
+  #obey(view: ClusterView): void {
+    const before = this.record.generation
     this.#believe(view)
+    if (!this.#unwritten || view.record.generation === before) return
+    throw new FsError('EIO', 'cluster.succeed', {
+      message: `the home of this node takes no changes: that the coordinator is of generation ${view.record.generation} now is not written down`,
+    })
   }
 
   /** Called after each change, when it is in force. @returns cancel */
@@ -205,9 +264,14 @@ export class Membership {
 
   /** Asks the coordinator now. @throws what it throws; FsError ESTALE when it is behind and not obeyed */
   refresh(): Promise<void> {
+    return this.refreshFrom(this.#world.coordinator)
+  }
+
+  /** The same, of the coordinator as somebody else has opened it. */
+  refreshFrom(coordinator: Coordinator): Promise<void> {
     const turn = this.#turn.then(
-      () => this.#refresh(),
-      () => this.#refresh(),
+      () => this.#refresh(coordinator),
+      () => this.#refresh(coordinator),
     )
     this.#turn = turn
     return turn
@@ -234,7 +298,9 @@ export class Membership {
         if (this.#freshness.state === 'current' || this.#freshness.reason !== reason) {
           log.warn({ op: 'cluster.refresh', error: reason }, 'members are as last known')
         }
-        this.#freshness = { state: 'cached', reason }
+        const { freshness } = this
+        const since = freshness.state === 'cached' ? freshness.since : isoTime(this.#world.clock)
+        this.#freshness = { state: 'cached', reason, since }
       }
       await this.#alarm.sleep(pollMs)
     }
@@ -257,8 +323,7 @@ export class Membership {
     else this.#cancels = cancels
   }
 
-  async #refresh(): Promise<void> {
-    const { coordinator } = this.#world
+  async #refresh(coordinator: Coordinator): Promise<void> {
     const entries = await listEntries(coordinator)
     const invites = await coordinator.list(INVITES)
     if (this.#closed) throw new FsError('ECANCELED', 'cluster.refresh')

@@ -8,6 +8,8 @@ import {
   type SignedRemoval,
 } from './certificate.ts'
 import type { MemberList } from './member-list.ts'
+import type { NodeSigned } from './node-signed.ts'
+import { openSuccession } from './succession.ts'
 import type { ClusterView } from './view.ts'
 
 /** What a change of the view was about. */
@@ -39,7 +41,8 @@ export function mergeViews(known: ClusterView, fresh: ClusterView): ClusterView 
     keepNewer(members, one, fresh.record.signingKey.keyEpoch)
   }
   for (const id of removed.keys()) members.delete(id)
-  return { record: fresh.record, members, removed, wrapped: fresh.wrapped }
+  const { record, wrapped } = fresh
+  return { record, members, removed, wrapped, succession: known.succession }
 }
 
 /**
@@ -67,7 +70,16 @@ export function learnFrom(known: ClusterView, heard: MemberList): ClusterView {
     }
   }
   for (const id of removed.keys()) members.delete(id)
-  return { ...known, members, removed }
+  return withSuccession({ ...known, members, removed }, heard.succession)
+}
+
+/** A coordinator that was rebuilt is obeyed, and the one before it no more. A rebuilding that is not newer says nothing. */
+export function withSuccession(known: ClusterView, signed: NodeSigned | null): ClusterView {
+  const succession = signed === null ? null : openSuccession(signed, known)
+  if (signed === null || succession === null) return known
+  const { generation, coordinator } = succession
+  if (generation <= known.record.generation) return known
+  return { ...known, record: { ...known.record, generation, coordinator }, succession: signed }
 }
 
 /** Null when nothing changed. */

@@ -8,7 +8,13 @@ export type ClusterId = string & { readonly __brand: 'ClusterId' }
 /** Which coordinator the cluster asks: one served by a member, or etcd. */
 export type CoordinatorPlace =
   | { readonly kind: 'embedded'; readonly node: NodeId }
-  | { readonly kind: 'etcd'; readonly endpoints: readonly string[] }
+  | {
+      readonly kind: 'etcd'
+      /** http:// or https://, all alike. */
+      readonly endpoints: readonly string[]
+      /** Certificates, user and password, sealed with the cluster's secret (coordinator-access.ts), base64; absent when none are needed. */
+      readonly access?: string
+    }
 
 /** One of the keys a cluster signs with: certificates name the key epoch they were signed in. */
 export interface SigningKey {
@@ -65,6 +71,10 @@ export const coordinatorShape = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('etcd'),
     endpoints: z.array(z.string().min(1).max(512)).min(1).max(16),
+    access: z
+      .base64()
+      .max(256 * 1024)
+      .optional(),
   }),
 ])
 

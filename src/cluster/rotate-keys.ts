@@ -18,6 +18,7 @@ import {
   signMember,
   signRemoval,
 } from './certificate.ts'
+import { accessOf, withAccess } from './coordinator-access.ts'
 import {
   type ClusterRecord,
   encodeRecord,
@@ -67,14 +68,19 @@ export async function finishRotation(authority: Authority): Promise<number> {
 async function begin(authority: Authority, keys: ClusterKeys): Promise<number | undefined> {
   const { coordinator } = authority
   const stored = await readCluster(authority)
-  await withClusterKeys(authority, stored, () => undefined)
   const { record, recordVersion, wrapped, wrappedVersion } = stored
+  const { coordinator: place } = record
+  // Sealed with the secret that is left: anew with the one that comes.
+  const access = await withClusterKeys(authority, stored, (old) =>
+    place.kind === 'etcd' ? accessOf(place, record.id, old) : {},
+  )
   const keyEpoch = record.signingKey.keyEpoch + 1
   const publicKey = keys.sign.publicKey.toString('hex')
   const next: ClusterRecord = {
     ...record,
     signingKey: { keyEpoch, publicKey },
     formerKey: record.signingKey,
+    coordinator: place.kind === 'etcd' ? withAccess(place, access, record.id, keys) : place,
   }
   // Joins and removals change the wrapped keys, so the list of members is the one these are wrapped for.
   const members = (await coordinator.list(MEMBERS)).map(

@@ -29,7 +29,24 @@ const entry = {
     .describe('host:port each by which others reach it; its own addresses when not given'),
 }
 
-export const clusterCreateBody = z.strictObject({ name: shortText, ...entry })
+/** PEM, or a word; kept sealed with the cluster's secret. */
+const accessText = z
+  .string()
+  .min(1)
+  .max(32 * 1024)
+export const etcdAccess = z.strictObject({
+  ca: accessText.optional().describe('PEM: whom to trust; etcd is spoken to over TLS then'),
+  cert: accessText.optional().describe('PEM: the certificate to show, with key'),
+  key: accessText.optional(),
+  user: shortText.optional(),
+  password: accessText.optional(),
+})
+export const clusterCreateBody = z.strictObject({
+  name: shortText,
+  ...entry,
+  coordinator: z.string().min(1).max(4096).optional().describe('etcd://host:port,…'),
+  access: etcdAccess.optional(),
+})
 export const clusterInviteBody = z.strictObject({
   uses: whole.min(1).max(limits.inviteUsesMax).optional(),
   lifetimeMs: whole.min(1000).max(limits.inviteMsMax).optional(),
@@ -140,7 +157,7 @@ export function toClusterStatus(membership: Membership): ClusterStatus {
     rotating: record.formerKey !== null,
     coordinator:
       coordinator.kind === 'etcd'
-        ? { ...coordinator, endpoints: [...coordinator.endpoints] }
+        ? { kind: coordinator.kind, endpoints: [...coordinator.endpoints] }
         : coordinator,
     members: {
       state: freshness.state,

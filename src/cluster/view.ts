@@ -12,6 +12,7 @@ import {
   type SignedRemoval,
   signedShape,
 } from './certificate.ts'
+import { type NodeSigned, nodeSignedShape } from './node-signed.ts'
 import {
   CLUSTER,
   type ClusterRecord,
@@ -29,6 +30,8 @@ export interface ClusterView {
   readonly removed: ReadonlyMap<NodeId, SignedRemoval>
   /** The cluster's keys wrapped for this node, base64; '' when they are not. */
   readonly wrapped: string
+  /** The last rebuilding of the coordinator that this node has heard of, as it is passed on; null when there was none. */
+  readonly succession: NodeSigned | null
 }
 
 /** The same as it is sent and kept. */
@@ -37,6 +40,7 @@ export interface ClosedView {
   readonly members: readonly Signed[]
   readonly removed: readonly Signed[]
   readonly wrapped: string
+  readonly succession: NodeSigned | null
 }
 
 export const closedViewShape = z.strictObject({
@@ -44,14 +48,17 @@ export const closedViewShape = z.strictObject({
   members: z.array(signedShape).max(limits.membersMax),
   removed: z.array(signedShape).max(limits.removedMembersMax),
   wrapped: wrappedShape,
+  succession: nodeSignedShape.nullable(),
 }) as unknown as z.ZodType<ClosedView>
 
-export function closeView({ record, members, removed, wrapped }: ClusterView): ClosedView {
+export function closeView(view: ClusterView): ClosedView {
+  const { record, members, removed, wrapped, succession } = view
   return {
     record,
     members: [...members.values()].map(({ signed }) => signed),
     removed: [...removed.values()].map(({ signed }) => signed),
     wrapped,
+    succession,
   }
 }
 
@@ -61,7 +68,7 @@ export function closeView({ record, members, removed, wrapped }: ClusterView): C
  * @throws CorruptError for a statement that does not hold
  */
 export function openView(closed: ClosedView, removals: 'signed' | 'trusted'): ClusterView {
-  const { record, wrapped } = closed
+  const { record, wrapped, succession } = closed
   const keys = keysOf(record)
   const removed = new Map<NodeId, SignedRemoval>()
   for (const signed of closed.removed) {
@@ -73,7 +80,7 @@ export function openView(closed: ClosedView, removals: 'signed' | 'trusted'): Cl
     const one = openMember(signed, record.id, keys)
     if (!removed.has(one.member.node)) members.set(one.member.node, one)
   }
-  return { record, members, removed, wrapped }
+  return { record, members, removed, wrapped, succession }
 }
 
 /** A statement in the coordinator that does not hold: one of them must not hide the others. */
@@ -115,7 +122,8 @@ export function viewOf(
       .map((one) => [one.member.node, one]),
   )
   const mine = wrapped.sealed.find((one) => one.node === node)?.keys ?? ''
-  return { view: { record, members, removed, wrapped: mine }, unreadable }
+  // The coordinator itself knows of none: what was said of one that was before it, each node keeps.
+  return { view: { record, members, removed, wrapped: mine, succession: null }, unreadable }
 }
 
 /** The cluster as the coordinator has it now. @throws as readCluster; what the coordinator throws */

@@ -50,12 +50,14 @@ const ENDPOINT = /^(https?):\/\/[^/\s]+:\d+$/
 /**
  * Answers that say for certain that nothing was done: the request was turned away before it was proposed.
  * Source: etcd, etcdserver/api/v3rpc/interceptor.go (no leader), etcdserver/v3_server.go (too many requests), raft/raft.go
- * ErrProposalDropped.
+ * ErrProposalDropped. The last never left this process: etcd3 closes the channel under every call when one has failed. Source:
+ * grpc-js, internal-channel.ts, close and ShutdownPicker; etcd3, connection-pool.ts, resetAllServices.
  */
 const TURNED_AWAY = [
   'etcdserver: no leader',
   'etcdserver: too many requests',
   'raft proposal dropped',
+  'Channel closed before call started',
 ]
 /** Refusals that no other member and no later moment mends. Each: words of the message, code, what to do. */
 const FINAL: readonly (readonly [RegExp, ErrnoCode, string])[] = [

@@ -68,10 +68,15 @@ function decodeStanding(bytes: Buffer): Standing {
 /**
  * Begin a new coordinator: the first of a cluster, or one rebuilt from what the members keep, as a generation above all they
  * have seen. Doing it again is no change.
+ * @param base above every version that the generation before gave
  * @throws FsError EEXIST when it is of another generation already
  */
-export async function beginGeneration(coordinator: Coordinator, generation: number): Promise<void> {
-  const standing = { state: 'active', generation, base: 0, migration: null, to: null } as const
+export async function beginGeneration(
+  coordinator: Coordinator,
+  generation: number,
+  base = 0,
+): Promise<void> {
+  const standing = { state: 'active', generation, base, migration: null, to: null } as const
   const { ok } = await coordinator.compareAndSet(GENERATION_KEY, 0, encodeStanding(standing))
   if (ok) return
   const there = await readStanding(coordinator)

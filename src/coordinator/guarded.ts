@@ -44,7 +44,7 @@ export async function generationGuarded(
   if (seen === null) {
     throw new FsError('ENOENT', 'coordinator.open', {
       message:
-        'coordinator: no generation in it: it was never begun, or is a copy that was not finished; finish the move, or open the one that was used before',
+        'coordinator: no generation in it: it is being rebuilt, was never begun, or is a copy that was not finished; finish that, or open the one that was used before',
     })
   }
   const { standing } = seen
@@ -181,18 +181,20 @@ export class GuardedCoordinator implements Coordinator {
 
 /** Why a coordinator that is not active does not answer; `to` and `generation` say where the next one is. */
 function refusal({ state, generation, to }: Standing): FsError {
+  // Behind the question mark stands what is for programs.
+  const place = to?.split('?')[0]
   const next = { to, generation: generation + 1 }
   if (state === 'moved') {
     return new FsError('ESTALE', 'coordinator', {
       ...next,
       retry: 'later',
-      message: `coordinator: moved to ${to}, generation ${generation + 1}: open that one`,
+      message: `coordinator: moved to ${place}, generation ${generation + 1}: open that one`,
     })
   }
   return new FsError('EAGAIN', 'coordinator', {
     ...next,
     retry: 'later',
-    message: `coordinator: frozen for generation ${generation + 1}, it moves to ${to}; nothing was changed, try again in a moment. If nobody moves it any more: 'weft cluster coordinator migrate' again, or take it back`,
+    message: `coordinator: frozen for generation ${generation + 1}, it moves to ${place}; nothing was changed, try again in a moment. If nobody moves it any more: 'weft cluster coordinator migrate' again, or take it back`,
   })
 }
 

@@ -119,7 +119,7 @@ async function copy(from: Coordinator, to: Coordinator, migration: string): Prom
   if ((await to.get(GENERATION_KEY)) !== null) throw taken()
   const claim = await claimed(to, migration)
   const guard: Step = { key: COPY_KEY, expected: claim, value: 'unchanged' }
-  const wanted = new Map((await from.list('')).map((entry) => [entry.key, entry]))
+  const wanted = new Map((await from.list('')).map(({ key, value }) => [key, value]))
   for (;;) {
     const there = await to.list('')
     const batch = firstBatch(differences(wanted, there))
@@ -158,17 +158,32 @@ function encodeCopy(migration: string | null): Buffer {
   return Buffer.from(JSON.stringify({ version: 1, migration }))
 }
 
-function differences(wanted: ReadonlyMap<string, Entry>, there: readonly Entry[]): Step[] {
+/**
+ * Makes the entries of a coordinator that nobody uses yet those that are wanted; the keys that it keeps about itself stay.
+ * Repeating it after a crash goes on where it was.
+ */
+export async function makeEqual(
+  to: Coordinator,
+  wanted: ReadonlyMap<string, Buffer>,
+): Promise<void> {
+  for (;;) {
+    const batch = firstBatch(differences(wanted, await to.list('')))
+    if (batch.length === 0) return
+    await to.transaction(batch)
+  }
+}
+
+function differences(wanted: ReadonlyMap<string, Buffer>, there: readonly Entry[]): Step[] {
   const left = new Map(wanted)
   const steps: Step[] = []
   for (const { key, value, version } of there) {
     if (key.startsWith(RESERVED)) continue
-    const entry = left.get(key)
+    const fresh = left.get(key)
     left.delete(key)
-    if (entry === undefined) steps.push({ key, expected: version, value: null })
-    else if (!entry.value.equals(value)) steps.push({ key, expected: version, value: entry.value })
+    if (fresh === undefined) steps.push({ key, expected: version, value: null })
+    else if (!fresh.equals(value)) steps.push({ key, expected: version, value: fresh })
   }
-  for (const { key, value } of left.values()) {
+  for (const [key, value] of left) {
     if (!key.startsWith(RESERVED)) steps.push({ key, expected: 0, value })
   }
   return steps

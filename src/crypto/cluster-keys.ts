@@ -1,6 +1,7 @@
 import { CorruptError } from '../base/index.ts'
+import { openBlob, sealBlob } from './blobs.ts'
 import { boxOpen, boxSeal } from './box-seal.ts'
-import { clusterContext, clusterSub, inviteContext, inviteSub } from './domains.ts'
+import { accessDomain, clusterContext, clusterSub, inviteContext, inviteSub } from './domains.ts'
 import { type KeyPair, signKeyPairFromSeed } from './identity.ts'
 import { copySecret, newSecret, wipe } from './secret.ts'
 import { derive } from './sub-keys.ts'
@@ -78,6 +79,26 @@ export function wipeClusterKeys(keys: ClusterKeys): void {
 /** Where the members of a cluster find each other in the DHT: 32 bytes that say nothing about the secret. */
 export function discoveryTopic(secret: Buffer): Buffer {
   return Buffer.from(derive(secret, clusterContext, clusterSub.topic, 32))
+}
+
+/** Seals what members need to open the coordinator, with the cluster's secret: whoever is a member can open it, nobody else. */
+export function sealAccess(secret: Buffer, clusterId: string, plain: Buffer): Buffer {
+  const key = derive(secret, clusterContext, clusterSub.access, 32)
+  try {
+    return sealBlob(key, plain, accessDomain(clusterId))
+  } finally {
+    wipe(key)
+  }
+}
+
+/** @throws CorruptError when another secret, or another cluster's, sealed it. The caller wipes what comes out */
+export function openAccess(secret: Buffer, clusterId: string, sealed: Buffer): Buffer {
+  const key = derive(secret, clusterContext, clusterSub.access, 32)
+  try {
+    return openBlob(key, sealed, accessDomain(clusterId))
+  } finally {
+    wipe(key)
+  }
 }
 
 /** The Ed25519 pair that whoever holds an invite connects with. @param seed 32 bytes, the caller's to wipe */

@@ -27,7 +27,12 @@ export const inviteSub = 1
 
 /** What a cluster's secret is for. */
 export const clusterContext = Buffer.from('weftclus')
-export const clusterSub = { topic: 1 } as const
+export const clusterSub = { topic: 1, access: 2 } as const
+
+/** Associated data of what the members need to open the cluster's coordinator. */
+export function accessDomain(clusterId: string): Buffer {
+  return Buffer.from(`weft coordinator access v1\0${clusterId}`)
+}
 
 /** What stands before a signed statement. */
 export function statementDomain(kind: string, clusterId: string): Buffer {

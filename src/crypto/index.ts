@@ -27,7 +27,9 @@ export {
   discoveryTopic,
   inviteKeyPair,
   newClusterKeys,
+  openAccess,
   openClusterKeys,
+  sealAccess,
   sealClusterKeys,
   wipeClusterKeys,
 } from './cluster-keys.ts'

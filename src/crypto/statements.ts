@@ -3,9 +3,10 @@ import { sign, verify } from './identity.ts'
 
 /**
  * What is signed in a cluster. member and removal: by the cluster's key; join: by the key of the node that joins;
- * join-invite: the same request, by the key of the invite it shows.
+ * join-invite: the same request, by the key of the invite it shows; succession and kept: by the key of the member that says
+ * so.
  */
-export type StatementKind = 'member' | 'removal' | 'join' | 'join-invite'
+export type StatementKind = 'member' | 'removal' | 'join' | 'join-invite' | 'succession' | 'kept'
 
 /** Ed25519 over kind, cluster and text, so that no statement stands for another, or in another cluster. */
 export function signStatement(

@@ -22,10 +22,12 @@ import {
   type Member,
   Membership,
   type MembershipChange,
+  type NodeSigned,
   parseAddress,
   readCache,
   restateMember,
   type Self,
+  successorIn,
 } from '../cluster/index.ts'
 import {
   type Coordinator,
@@ -41,7 +43,15 @@ import { systemDisk } from '../disk/index.ts'
 import type { CallOptions, Net, PeerStatus } from '../net/index.ts'
 import { ClusterCoordinator } from './cluster-coordinator.ts'
 import { addressesOf, type Network, readNetwork } from './cluster-network.ts'
-import { formatEtcd, movedTo } from './cluster-place.ts'
+import { type Etcd, etcdOptionsFor, formatEtcd, movedTo } from './cluster-place.ts'
+import {
+  endIntent,
+  generationIn,
+  type Intent,
+  readIntent,
+  setAside,
+  writeIntent,
+} from './cluster-successor.ts'
 
 export interface ClusterWorld {
   readonly home: string
@@ -81,7 +91,15 @@ export class ClusterMember {
   readonly #parting = new Set<string>()
   readonly #reached = new Set<() => void>()
   /** Where the coordinator was when this life began. */
-  readonly #place: string
+  readonly place: string
+  /** What was needed to open it then, as JSON. */
+  readonly #access: string
+  /** Of the coordinator that this life obeys from its beginning on: of what it owns, nothing is of a lower one. */
+  readonly generation: number
+  /** A coordinator that is rebuilt on this node; null when none is, or when it is done. */
+  #intent: Intent | null
+  /** In this home, of a generation that is over; '' when there is none. */
+  #past = ''
   #onMoved: () => void = () => {}
   readonly #offers: ((net: Net) => void)[] = []
   /** Nobody is asked before this node is whole; rejected when it will not be. */
@@ -99,7 +117,7 @@ export class ClusterMember {
     if (cached === null) return null
     const member = new ClusterMember(world)
     try {
-      await member.#start(cached.view.record)
+      await member.#start()
       member.#isWhole()
       return member
     } catch (error) {
@@ -135,7 +153,80 @@ export class ClusterMember {
     })
     if (membership === null) throw new FsError('ENOENT', 'cluster.open', { home })
     this.membership = membership
-    this.#place = JSON.stringify(this.record.coordinator)
+    this.#intent = readIntent(home, systemDisk)
+    // Told to others and not yet obeyed here: the daemon ended in between.
+    if (this.#intent) membership.succeed(this.#intent.succession)
+    this.place = this.#placeNow()
+    this.#access = this.#accessNow()
+    this.generation = this.record.generation
+  }
+
+  /** A coordinator that is rebuilt here: whom it is rebuilt from, and what is to be filled. Null when none is. */
+  get rebuilding(): { readonly expects: readonly NodeId[]; readonly target: Coordinator } | null {
+    const target = this.embedded
+    return this.#intent && target ? { expects: this.#intent.expects, target } : null
+  }
+
+  /** It is there, and the others look for it at once. */
+  async isRebuilt(): Promise<void> {
+    this.#endIntent()
+    await this.membership.refresh()
+    for (const { signKey } of this.#others()) this.#tell(signKey as PeerKey)
+  }
+
+  #endIntent(): void {
+    this.#intent = null
+    endIntent(this.#world.home, systemDisk)
+  }
+
+  /** Words on a coordinator in this home that nobody obeys any more; '' when there is none. */
+  get pastCoordinator(): string {
+    return this.#past
+  }
+
+  /**
+   * Written down here, and then told to the others: the coordinator is this node's, of the next generation. In force here
+   * from the next life on.
+   * @param expects who answers now, and is to be asked then
+   */
+  async beSuccessor(expects: readonly NodeId[]): Promise<void> {
+    const { signed, list } = this.membership.announceSuccession()
+    writeIntent(this.#world.home, systemDisk, { succession: signed, expects })
+    const others = expects.filter((id) => id !== this.#world.self.id)
+    const options = { deadlineMs: CALL_MS }
+    const told = others.map((id) =>
+      this.#call(this.peerOf(id) ?? undefined, TELL_SERVICE, list, options),
+    )
+    for (const done of await Promise.allSettled(told)) {
+      // Who did not hear hears of it when it is reached again.
+      if (done.status === 'rejected') this.#logged('cluster.tell', done.reason)
+      else this.#mustObey(done.value, signed)
+    }
+  }
+
+  /** Two members at once, each on a person's word. @throws FsError EBUSY, of another one that was quicker */
+  #mustObey(list: Buffer, mine: NodeSigned): void {
+    const { node } = successorIn(list) ?? mine
+    if (node === mine.node) return
+    endIntent(this.#world.home, systemDisk)
+    this.membership.learn(list)
+    throw new FsError('EBUSY', 'coordinator.recover', {
+      retry: 'later',
+      message: `the coordinator is being rebuilt on node ${this.nameOf(node)} already`,
+      next: 'weft cluster coordinator shows how far it is; give the command again if it does not come',
+    })
+  }
+
+  #placeNow(): string {
+    const { coordinator } = this.record
+    return coordinator.kind === 'etcd' ? formatEtcd(coordinator) : JSON.stringify(coordinator)
+  }
+
+  /** Sealed anew with each change of the cluster's keys, it is the same. */
+  #accessNow(): string {
+    const { coordinator } = this.record
+    if (coordinator.kind !== 'etcd' || this.membership.self === null) return ''
+    return JSON.stringify(this.membership.accessTo(coordinator))
   }
 
   get record(): ClusterRecord {
@@ -162,16 +253,19 @@ export class ClusterMember {
   }
 
   /** Where the coordinator is, and why it does not answer; '' when it does, as far as is known without asking. */
-  coordinatorState(): { place: string; why: string } {
+  coordinatorState(): { place: string; why: string; since: string | null } {
     if (this.membership.self === null) {
-      return { place: 'no place that this node may ask', why: removedWords }
+      return { place: 'no place that this node may ask', why: removedWords, since: null }
     }
     const { coordinator } = this.record
     const place =
       coordinator.kind === 'etcd'
         ? formatEtcd(coordinator)
         : `node ${this.nameOf(coordinator.node)}`
-    return { place, why: this.#unreachable() || this.#staleness() }
+    const { freshness } = this.membership
+    const since = freshness.state === 'cached' ? freshness.since : null
+    if (this.rebuilding) return { place, why: 'it is being rebuilt here', since }
+    return { place, why: this.#unreachable() || this.#staleness(), since }
   }
 
   /** Why there is no channel to the node that has the coordinator; '' when there is, or none is needed. */
@@ -291,12 +385,22 @@ export class ClusterMember {
     await this.#embedded?.close()
   }
 
-  async #start({ coordinator }: ClusterRecord): Promise<void> {
+  async #start(): Promise<void> {
+    const { coordinator } = this.record
     const { home, self, clock, random, log } = this.#world
     const directory = join(home, 'coordinator')
     const isHere = coordinator.kind === 'embedded' && coordinator.node === self.id
-    if (isHere) this.#embedded = await openEmbeddedCoordinator(directory)
-    else if (coordinator.kind === 'etcd') this.#embedded = await openMoved(directory)
+    if (isHere) {
+      if (this.#intent && (await setAside(directory, systemDisk, this.generation)))
+        this.#endIntent()
+      this.#embedded = await openEmbeddedCoordinator(directory)
+    } else {
+      // Another node has rebuilt it since.
+      if (this.#intent) this.#endIntent()
+      if (coordinator.kind === 'etcd') this.#embedded = await openMoved(directory)
+      else this.#past = await pastIn(directory, this.generation)
+    }
+    if (this.#past) log.error({ op: 'coordinator.open' }, this.#past)
     if (this.#embedded) this.#served = await serveCoordinator(this.#embedded, { clock, random })
     this.membership.onChange((change) => this.#changed(change))
     if (this.membership.self === null) {
@@ -348,8 +452,13 @@ export class ClusterMember {
   }
 
   /** Clusters that share an etcd have keys of their own there. */
-  etcdOptions({ endpoints }: Extract<CoordinatorPlace, { kind: 'etcd' }>): EtcdOptions {
-    return { endpoints, prefix: `weft/${this.record.name}/`, clock: this.#world.clock }
+  etcdOptions(place: Etcd): EtcdOptions {
+    return etcdOptionsFor(
+      place,
+      this.membership.accessTo(place),
+      this.record.name,
+      this.#world.clock,
+    )
   }
 
   #removed(): FsError {
@@ -439,7 +548,9 @@ export class ClusterMember {
       TELL_SERVICE,
       async ({ body }) => {
         this.membership.learn(body)
-        return Buffer.alloc(0)
+        // A coordinator that was away may be back: who is told looks at once.
+        if (this.membership.freshness.state === 'cached') this.#look()
+        return this.membership.memberList()
       },
       control,
     )
@@ -462,7 +573,8 @@ export class ClusterMember {
   }
 
   #changed({ joined, removed, restated, record }: MembershipChange): void {
-    if (record && JSON.stringify(this.record.coordinator) !== this.#place) this.#onMoved()
+    const isElsewhere = this.#placeNow() !== this.place || this.#accessNow() !== this.#access
+    if (record && isElsewhere) this.#onMoved()
     if (removed.includes(this.#world.self.id)) {
       this.#world.log.error({ op: 'cluster.removed' }, 'this node was removed from its cluster')
       // Not before the answer to whoever told us is out.
@@ -485,8 +597,27 @@ export class ClusterMember {
 
   #peerUp(key: PeerKey): void {
     for (const reached of this.#reached) reached()
+    if (this.membership.succession) this.#tell(key)
     if (this.membership.freshness.state === 'current') return
     this.#learn(key).catch((error: unknown) => this.#logged('cluster.learn', error))
+  }
+
+  #look(): void {
+    this.membership.refresh().then(
+      () => {
+        for (const reached of this.#reached) reached()
+      },
+      (error: unknown) => this.#logged('cluster.refresh', error),
+    )
+  }
+
+  /** Where the coordinator was rebuilt, a node that was away meanwhile knows from nobody else. */
+  #tell(key: PeerKey): void {
+    if (this.membership.admit(key) !== 'member') return
+    const options = { deadlineMs: CALL_MS }
+    this.#call(key, TELL_SERVICE, this.membership.memberList(), options).catch((error: unknown) =>
+      this.#logged('cluster.tell', error),
+    )
   }
 
   /** The coordinator first; while it is away, what a peer knows of the members is better than nothing. */
@@ -531,4 +662,12 @@ async function openMoved(directory: string): Promise<Coordinator | null> {
   }
   await old.close()
   return null
+}
+
+/** @returns words on a coordinator that was in use here and is of a generation that is over; '' when there is none */
+async function pastIn(directory: string, generation: number): Promise<string> {
+  if (!systemDisk.exists(directory)) return ''
+  const found = await generationIn(directory)
+  if (typeof found !== 'number' || found >= generation) return ''
+  return `the coordinator in ${directory} is of generation ${found}, and generation ${generation} is obeyed: it was rebuilt on another node`
 }

@@ -1,24 +1,7 @@
-import { join } from 'node:path'
-import { z } from 'zod'
-import {
-  Alarm,
-  background,
-  type Clock,
-  CorruptError,
-  FsError,
-  isBug,
-  type Log,
-  messageOf,
-} from '../base/index.ts'
-import type { Disk } from '../disk/index.ts'
-import {
-  decodeRecord,
-  encodeRecord,
-  type StoredVolume,
-  type VolumeList,
-  type VolumeRegistry,
-} from '../volumes/index.ts'
+import { Alarm, background, type Clock, CorruptError, FsError, type Log } from '../base/index.ts'
+import type { StoredVolume, VolumeList, VolumeRegistry } from '../volumes/index.ts'
 import { orNull } from './cluster-coordinator.ts'
+import type { KeptEntries } from './cluster-kept.ts'
 
 /** A start does not wait longer for the coordinator: the root is shown from what is known. */
 const START_MS = 3000
@@ -26,16 +9,9 @@ const START_MS = 3000
 const POLL_MS = 5000
 /** A person who lists volumes waits so long at most for what another node did a moment ago. */
 const LOOK_MS = 1000
-const FILE = 'volumes.json'
-const FORMAT = 1
-const bytesMax = 256 * 1024 * 1024
-
-const shape = z.strictObject({ version: z.literal(FORMAT), records: z.array(z.string()) })
-
 export interface ClusterVolumesWorld {
-  readonly home: string
-  readonly disk: Disk
   readonly registry: VolumeRegistry
+  readonly kept: KeptEntries
   readonly clock: Clock
   readonly log: Log
   /** What the coordinator has now. */
@@ -43,8 +19,8 @@ export interface ClusterVolumesWorld {
 }
 
 /**
- * Keeps a node's volumes as the coordinator has them: by watching, and by asking now and then. The last state is kept in
- * <home>/volumes.json, so that a node that starts alone shows its namespace; nothing is opened, owned or deleted for it.
+ * Keeps a node's volumes as the coordinator has them: by watching, and by asking now and then. The last state is written
+ * down (KeptEntries), so that a node that starts alone shows its namespace; nothing is opened, owned or deleted for it.
  */
 export class ClusterVolumes {
   readonly #world: ClusterVolumesWorld
@@ -52,7 +28,6 @@ export class ClusterVolumes {
   #turn: Promise<void> = Promise.resolve()
   readonly #alarm: Alarm
   #closed = false
-  #kept = ''
 
   constructor(world: ClusterVolumesWorld) {
     this.#world = world
@@ -65,22 +40,9 @@ export class ClusterVolumes {
     return orNull(clock, START_MS, registry.list())
   }
 
-  /** As last known; none when nothing is, or when it cannot be read. */
+  /** As last known. Version 0: no change may be made that rests on it. */
   remembered(): StoredVolume[] {
-    const { home, disk, log } = this.#world
-    const path = join(home, FILE)
-    if (!disk.exists(path)) return []
-    try {
-      const text = disk.readFile(path, bytesMax).toString()
-      const { records } = shape.parse(JSON.parse(text))
-      this.#kept = text
-      // Version 0: no change may be made that rests on it.
-      return records.map((each) => ({ record: decodeRecord(Buffer.from(each)), version: 0 }))
-    } catch (error) {
-      if (isBug(error)) throw error
-      log.warn({ op: 'volumes.remembered', error: messageOf(error) }, 'volumes not known yet')
-      return []
-    }
+    return this.#world.kept.volumes().map((record) => ({ record, version: 0 }))
   }
 
   follow(): void {
@@ -120,26 +82,13 @@ export class ClusterVolumes {
   #refresh(): Promise<void> {
     const refresh = async () => {
       if (this.#closed) return
-      const list = await this.#world.registry.list()
-      this.#keep(list.volumes)
-      await this.#world.adopt(list)
+      const { registry, kept, adopt } = this.#world
+      const list = await registry.list()
+      // Before anything rests on it.
+      await kept.update()
+      await adopt(list)
     }
     this.#turn = this.#turn.then(refresh, refresh)
     return this.#turn
-  }
-
-  #keep(volumes: readonly StoredVolume[]): void {
-    const { home, disk, log } = this.#world
-    const ready = volumes.filter(({ record }) => record.state === 'ready')
-    const records = ready.map(({ record }) => encodeRecord(record).toString())
-    const text = `${JSON.stringify({ version: FORMAT, records })}\n`
-    if (text === this.#kept) return
-    try {
-      disk.replaceFile(join(home, FILE), Buffer.from(text))
-      this.#kept = text
-    } catch (error) {
-      if (!(error instanceof FsError)) throw error
-      log.error({ op: 'volumes.keep', error: messageOf(error) }, 'volumes not written down')
-    }
   }
 }

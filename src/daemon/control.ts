@@ -4,7 +4,6 @@ import type {
   KeySlotInfo,
   NodeControl,
   Opener,
-  Problem,
   VolumeDetail,
   VolumeInfo,
 } from '../api/index.ts'
@@ -12,11 +11,15 @@ import { FsError } from '../base/index.ts'
 import { capacityOf, type Drive } from '../drives/index.ts'
 import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
-import { clusterControl, clusterInfo, clusterProblems } from './cluster-control.ts'
+import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
 import { addDrive } from './drive-list.ts'
 import type { Node } from './node.ts'
 import { checkDrivePlace, checkMountPoint, sharedDiskNotes } from './places.ts'
+import { problems, volumeProblems } from './problems.ts'
+import { copyList, repairControl, repairOf } from './repair-control.ts'
+import { startScrub } from './scrub-job.ts'
 import type { NodeVolume } from './volumes.ts'
+import { whyOf } from './why.ts'
 
 /** What a person asks of the node, in the words of the control API. */
 export function nodeControl(node: Node): NodeControl {
@@ -54,8 +57,10 @@ export function nodeControl(node: Node): NodeControl {
       return await mounts.attach(request)
     },
     detach: (request) => mounts.umount(request),
+    why: async ({ volume, inode }) => whyOf(node, volume ?? null, inode ?? null),
     fsck: async ({ volume, repair, acceptLoss = false }) =>
       node.fsck(volume, { repair, acceptLoss }),
+    scrub: async ({ volume }) => startScrub(node, volume),
     volumes: {
       list: async () => {
         await node.lookAtVolumes()
@@ -150,6 +155,7 @@ export function nodeControl(node: Node): NodeControl {
       },
     },
     cluster: clusterControl(node),
+    repair: repairControl(node),
     jobs: {
       list: async () => jobs.list(),
       get: async (id) => jobs.get(id),
@@ -189,6 +195,7 @@ function volumeInfo(node: Node, volume: NodeVolume): VolumeInfo {
     usedBytes: shared?.usedBytes ?? 0,
     files: Math.max(0, (shared?.inodes ?? 1) - 1),
     repl: record.spec.repl,
+    inSync: record.inSync.length,
     cos: record.spec.cos,
     owner: node.volumes.ownerOf(volume),
     attached: volume.attached,
@@ -198,11 +205,7 @@ function volumeInfo(node: Node, volume: NodeVolume): VolumeInfo {
 
 async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetail> {
   const { record } = volume.stored
-  const copies = record.copies.map((copy) => ({
-    id: copy.id,
-    node: node.cluster?.nameOf(copy.node) ?? copy.node,
-    inSync: record.inSync.includes(copy.id),
-  }))
+  const standing = (await node.repairs?.standing(record)) ?? null
   const figures = volume.shared
     ? await node.engine.call('figures', { number: record.number })
     : { records: 0, chunks: 0, storedBytes: 0, liveBytes: 0, journalBytes: 0, drives: [] }
@@ -213,7 +216,10 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     epoch: record.epoch,
     keyEpoch: record.keys.newest,
     keySlots: record.keys.slots.length,
-    copies,
+    copies: copyList(node, record, standing),
+    repair: repairOf(standing),
+    movingTo: record.movingTo && (node.cluster?.nameOf(record.movingTo) ?? record.movingTo),
+    ownersNow: node.cluster ? ownersNow(node.cluster, record) : [],
     problems: volumeProblems(node, volume),
   }
 }
@@ -262,82 +268,4 @@ function keyList(node: Node, volume: NodeVolume): KeyList {
     },
     keys: node.keys.list(record).map(slotInfo),
   }
-}
-
-/** What a newer build wrote is whole: repairing it would destroy it. */
-function nextOf(why: string, name: string): string {
-  const newer = /newer weft|this build reads/.test(why)
-  return newer ? 'weft upgrade --program MAIN.JS, with the newer build' : `weft fsck ${name}`
-}
-
-function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
-  const { name } = volume.stored.record
-  const found: Problem[] = []
-  if (volume.closed?.state === 'elsewhere') {
-    found.push({
-      severity: 'note',
-      what: `volume ${name} is on another node`,
-      why: `${volume.closed.why}; below its directory everything answers ENODEV here`,
-      next: 'use it on that node',
-    })
-  } else if (volume.closed && volume.closed.state !== 'waiting') {
-    const locked = volume.closed.state === 'locked'
-    found.push({
-      severity: locked ? 'note' : 'error',
-      what: `volume ${name} is ${volume.closed.state}`,
-      why: volume.closed.why,
-      next: locked ? `weft key unlock ${name}` : nextOf(volume.closed.why, name),
-    })
-  }
-  if (volume.shared?.stopped) {
-    found.push({
-      severity: 'error',
-      what: `volume ${name} has stopped`,
-      why: 'a write or a sync of its drive failed; nothing is acknowledged any more',
-      next: 'look at the drive and the log, then weft down; weft up',
-    })
-  }
-  for (const { chunk, what } of node.damage.get(volume.stored.record.id) ?? []) {
-    found.push({
-      severity: 'error',
-      what: `volume ${name}: chunk ${chunk} is damaged`,
-      why: what,
-      next: `weft fsck ${name} names the files; weft fsck ${name} --repair quarantines what is lost`,
-    })
-  }
-  return found
-}
-
-function problems(node: Node): Problem[] {
-  const found: Problem[] = [...node.startProblems]
-  for (const drive of node.drives) {
-    if (drive.state !== 'ok') {
-      found.push({
-        severity: 'error',
-        what: `drive ${drive.dir} is ${drive.state}`,
-        why: String(drive.failure ?? 'it does not answer'),
-        next: 'mend or replace it, then weft down; weft up',
-      })
-    } else if (drive.freeBytes() <= drive.headroomBytes()) {
-      found.push({
-        severity: 'warning',
-        what: `drive ${drive.dir} is full`,
-        why: 'only the headroom for deletes is left; writes get ENOSPC',
-        next: 'delete files, or weft drive add DIR',
-      })
-    }
-  }
-  for (const { record, why, newer } of node.volumes.unreadable) {
-    found.push({
-      severity: 'error',
-      what: `the coordinator's record ${record} cannot be read`,
-      why,
-      next: newer
-        ? 'weft upgrade --program MAIN.JS, with the newer build'
-        : 'put HOME/coordinator back from a backup; the data of the volume is untouched',
-    })
-  }
-  if (node.cluster) found.push(...clusterProblems(node, node.cluster))
-  const here = node.volumes.all().filter((volume) => !node.volumes.isElsewhere(volume))
-  return [...found, ...here.flatMap((volume) => volumeProblems(node, volume))]
 }

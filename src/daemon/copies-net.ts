@@ -13,9 +13,10 @@ import {
   decodeAnswer,
   decodeRequest,
   encodeAnswer,
-  encodeRequest,
+  encodeRequestParts,
   type Request,
 } from '../replication/index.ts'
+import { notUnderstood, understood } from './call-bytes.ts'
 import type { Copies } from './copies.ts'
 
 /** Records and promises never wait behind chunks: each kind has a service, on its own lane. */
@@ -24,27 +25,43 @@ const SERVICES = {
   bulk: 'copy.chunks',
 } as const
 
+/** Before each request, u48 LE: the generation of the coordinator that the asker obeys. */
+const GENERATION_BYTES = 6
+
 type Lane = keyof typeof SERVICES
 
+const BULK: ReadonlySet<Request['op']> = new Set<Request['op']>([
+  'putChunk',
+  'readChunk',
+  'checkChunks',
+])
+
 function laneOf({ op }: Request): Lane {
-  return op === 'putChunk' || op === 'readChunk' ? 'bulk' : 'control'
+  return BULK.has(op) ? 'bulk' : 'control'
 }
 
 /**
  * Answer what other nodes ask of the copies here. Before `net.open`.
  * @param nodeOf the member with this key; null when it is none any more
+ * @param generation of the coordinator that this node obeys: who asks under a lower one, an owner of before a rebuilding,
+ *   is refused
  */
 export function serveCopies(
   net: Pick<Net, 'serve'>,
   copies: Pick<Copies, 'answer'>,
   nodeOf: (peer: PeerKey) => NodeId | null,
+  generation: () => number,
 ): void {
   for (const lane of ['control', 'bulk'] as const) {
     const service = SERVICES[lane]
     net.serve(
       service,
-      async ({ peer, body }) => {
-        const asked = read(() => decodeRequest(body), service)
+      async ({ peer, body, sealed }) => {
+        mustNotBePast(body, generation(), service)
+        const asked = understood(
+          () => decodeRequest(body.subarray(GENERATION_BYTES), sealed),
+          service,
+        )
         const { message } = asked
         if (laneOf(message) !== lane) throw notUnderstood(service, `${message.op} goes elsewhere`)
         const speaksFor = speaker(message)
@@ -67,6 +84,8 @@ export interface AskWorld {
   /** Of this node: a copy here is asked without a detour. */
   readonly copies: Pick<Copies, 'answer'>
   readonly call: Net['call']
+  /** Of the coordinator that this life of the daemon obeys from its beginning on. */
+  readonly generation: number
   /** The key of a member; null when it is none. */
   peerOf(node: NodeId): PeerKey | null
 }
@@ -76,7 +95,12 @@ export interface AskWorld {
  * caller acts on them: no room for a chunk, and a call too large. Any other, also an answer that is none, is no answer: the
  * copy is silent for as long as it lasts.
  */
-export function askOverNet(volume: VolumeId, { node, copies, call, peerOf }: AskWorld): AskCopy {
+export function askOverNet(
+  volume: VolumeId,
+  { node, copies, call, peerOf, generation }: AskWorld,
+): AskCopy {
+  const prefix = Buffer.alloc(GENERATION_BYTES)
+  prefix.writeUIntLE(generation, 0, GENERATION_BYTES)
   return async (copy, message, { deadlineMs }) => {
     const asked = { volume, copy: copy.id, message }
     if (copy.node === node) return await copies.answer(asked)
@@ -92,8 +116,10 @@ export function askOverNet(volume: VolumeId, { node, copies, call, peerOf }: Ask
     if (peer === null) throw silent('that node is not a member')
     const lane = laneOf(message)
     try {
-      const options = { lane, deadlineMs }
-      return decodeAnswer(await call(peer, SERVICES[lane], encodeRequest(asked), options))
+      const { body: encoded, sealed } = encodeRequestParts(asked)
+      const options = { lane, deadlineMs, ...(sealed ? { sealed } : {}) }
+      const body = Buffer.concat([prefix, encoded])
+      return decodeAnswer(await call(peer, SERVICES[lane], body, options))
     } catch (error) {
       const code = codeOf(error)
       const told =
@@ -107,20 +133,18 @@ export function askOverNet(volume: VolumeId, { node, copies, call, peerOf }: Ask
   }
 }
 
+/** @throws FsError ESTALE */
+function mustNotBePast(body: Buffer, generation: number, service: string): void {
+  if (body.length < GENERATION_BYTES) throw notUnderstood(service, 'too short')
+  const asked = body.readUIntLE(0, GENERATION_BYTES)
+  if (asked >= generation) return
+  throw new FsError('ESTALE', service, {
+    retry: 'later',
+    message: `${service}: asked under generation ${asked} of the coordinator, and this node obeys ${generation}`,
+  })
+}
+
 function speaker(message: Request): NodeId | null {
   if ('owner' in message) return message.owner
   return message.op === 'state' ? message.candidate : null
-}
-
-function read<T>(decode: () => T, service: string): T {
-  try {
-    return decode()
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error
-    throw notUnderstood(service, error.message)
-  }
-}
-
-function notUnderstood(service: string, why: string): FsError {
-  return new FsError('EPROTO', service, { message: `${service}: ${why}` })
 }

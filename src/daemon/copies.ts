@@ -16,7 +16,7 @@ import {
   suspendProof,
   type VolumeId,
 } from '../base/index.ts'
-import type { RawChunks } from '../chunks/index.ts'
+import type { ChunkHeader, RawChunks } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import { type Addressed, type Answer, Copy, type Request } from '../replication/index.ts'
@@ -31,6 +31,8 @@ export interface CopiesWorld {
   readonly termMs: number
   /** Is there a tombstone of the volume (room volumes, Tombstone)? */
   isBuried(volume: VolumeId): Promise<boolean>
+  /** Has the volume's owner given this copy up, says the coordinator now? */
+  isReleased(volume: VolumeId, copy: CopyId): Promise<boolean>
   /** Delete every chunk of the volume, by its header, on the drives of this node, and then these directories. */
   destroy(volume: VolumeId, directories: readonly string[]): Promise<void>
   readonly log: Log
@@ -75,7 +77,9 @@ const CHUNK_OPS: ReadonlySet<Request['op']> = new Set<Request['op']>([
   'putChunk',
   'lacksChunks',
   'readChunk',
+  'checkChunks',
   'deleteChunks',
+  'listOld',
 ])
 const VOLUMES_NAME = 'volumes'
 const PROMISE_NAME = 'promise'
@@ -135,7 +139,12 @@ export class Copies {
   create({ volume, copy: id, drive: driveId }: NewCopy): void {
     const held = this.#ofVolume(volume)
     if (held?.copy?.identity.id === id) return
-    if (held) {
+    if (held?.copy?.isUnused) {
+      // Made for a volume that never heard of it: whoever asked for it has gone since.
+      this.#held.delete(held)
+      held.copy.close()
+      this.#clear(held.directory)
+    } else if (held) {
       const which = held.copy ? `copy ${held.copy.identity.id}` : 'a copy that cannot be read'
       throw exists(volume, `this node has ${which} of it, on drive ${held.drive.id}`)
     }
@@ -180,6 +189,36 @@ export class Copies {
       [...drives()].map((drive) => directoryOn(drive, volume)),
     )
     log.info({ op: 'copy.remove', volume }, 'copy removed')
+  }
+
+  /**
+   * Delete a copy that the volume's owner gave up; the volume lives on elsewhere. No error when it is not here. Begun again
+   * after a crash it goes on.
+   * @throws FsError EBUSY unless the record orders it, or while this node owns the volume; ENODEV while its drive is not here
+   */
+  async release({ volume, copy: id, drive: driveId }: NewCopy): Promise<void> {
+    const { isReleased, destroy, drives, log } = this.#world
+    const drive = [...drives()].find((one) => one.id === driveId)
+    if (drive?.state !== 'ok' || !drive.present()) {
+      throw new FsError('ENODEV', 'copy.release', { volume, drive: driveId, retry: 'later' })
+    }
+    const held = [...this.#held].find(
+      (one) => one.volume === volume && (one.copy?.identity.id ?? id) === id,
+    )
+    if (!(await isReleased(volume, id)) || held?.copy?.isLed) {
+      throw new FsError('EBUSY', 'copy.release', {
+        volume,
+        retry: 'later',
+        message: `volume ${volume}: copy ${id} is not given up`,
+      })
+    }
+    if (!held) return
+    this.#held.delete(held)
+    // Behind what it is working on.
+    await held.copy?.handle({ op: 'lacksChunks', chunks: [] })
+    held.copy?.close()
+    await destroy(volume, [held.directory])
+    log.info({ op: 'copy.release', volume, copy: id }, 'copy given up')
   }
 
   /**
@@ -333,6 +372,13 @@ export class Copies {
         has: (chunk) => chunks.has(chunk),
         read: (chunk) => chunks.read(chunk, volume),
         delete: (chunk) => chunks.delete(chunk, volume),
+        check: (chunk) => chunks.check(chunk, volume),
+        old: (part, { epoch, keyEpoch, restMs }, countMax) => {
+          const beforeMs = this.#clock.now().sec * 1000 - restMs
+          const isOld = (header: ChunkHeader, writtenMs: number) =>
+            header.keyEpoch < keyEpoch || (header.epoch < epoch && writtenMs <= beforeMs)
+          return chunks.list(part, volume, isOld, countMax)
+        },
       },
     }
   }

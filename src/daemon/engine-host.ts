@@ -1,6 +1,13 @@
 import { type MessagePort, type TransferListItem, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError } from '../base/index.ts'
-import type { EngineAnswer, EngineCalls, EngineProgress, EngineVerb } from './engine-protocol.ts'
+import type { Reason } from '../fuse/index.ts'
+import type {
+  EngineAnswer,
+  EngineCalls,
+  EngineProgress,
+  EngineReason,
+  EngineVerb,
+} from './engine-protocol.ts'
 
 /** Of long work: what calls it off, and who hears how far it is. */
 export interface Watch {
@@ -21,10 +28,17 @@ export class EngineHost {
   readonly #waiting = new Map<number, Waiting>()
   #lastId = 0
 
-  /** @param onDeath the thread ended by a bug: the daemon must stop, the keeper starts it anew */
-  constructor(onDeath: (error: unknown) => void) {
+  /**
+   * @param onDeath the thread ended by a bug: the daemon must stop, the keeper starts it anew
+   * @param onReason an fsync was answered with an error
+   */
+  constructor(onDeath: (error: unknown) => void, onReason: (reason: Reason) => void) {
     this.#worker.on('error', onDeath)
-    this.#worker.on('message', (heard: EngineAnswer | EngineProgress) => {
+    this.#worker.on('message', (heard: EngineAnswer | EngineProgress | EngineReason) => {
+      if ('reason' in heard) {
+        onReason(heard.reason)
+        return
+      }
       const waiting = this.#waiting.get(heard.id)
       if ('progress' in heard) {
         const { done, total, message } = heard.progress

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { ChunkId, Epoch, KeyEpoch, VolumeId, VolumeNumber } from '../base/index.ts'
+import type { ChunkId, Epoch, KeyEpoch, RecordSeq, VolumeId, VolumeNumber } from '../base/index.ts'
+import type { Reason } from '../fuse/index.ts'
 import type {
   ClosedCheck,
   EngineFigures,
@@ -43,6 +44,16 @@ export interface EngineCalls {
   syncHere: { args: { number: VolumeNumber }; result: null }
   /** Chunks that its records use, and those whose end is not committed. */
   chunksInUse: { args: { number: VolumeNumber }; result: ChunkId[] }
+  /** As in its file; null when the log names none. */
+  checkpoint: { args: { number: VolumeNumber }; result: Uint8Array | null }
+  /** Of these chunks those that nothing uses, and up to which record that is so. */
+  unnamed: {
+    args: { number: VolumeNumber; chunks: readonly ChunkId[] }
+    result: { chunks: ChunkId[]; seq: RecordSeq }
+  }
+  /** The newest stays the newest until it is unpinned, by the number that is answered. */
+  pinCheckpoint: { args: { number: VolumeNumber }; result: number }
+  unpinCheckpoint: { args: { pin: number }; result: null }
   /** Delete what a volume has on this node's drives; it must not be open. Returns chunks deleted. */
   destroy: { args: { volume: VolumeId; traces: VolumeTraces }; result: number }
   /** Whether its root directory has no entry, with everything accepted so far applied. */
@@ -68,6 +79,11 @@ export type EngineRequest = {
 export interface EngineProgress {
   id: number
   progress: { done: number; total: number | null; message: string }
+}
+
+/** An fsync was answered with an error. */
+export interface EngineReason {
+  reason: Reason
 }
 
 export interface EngineAnswer {

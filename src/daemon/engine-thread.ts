@@ -11,7 +11,8 @@ import {
   systemRandom,
   type VolumeNumber,
 } from '../base/index.ts'
-import { answerBare, type ToEngine } from '../fuse/index.ts'
+import { answerBare, type FromEngine, Reasons, type ToEngine } from '../fuse/index.ts'
+import { encodeCheckpoint } from '../journal/index.ts'
 import { decodeInode, keys } from '../meta/index.ts'
 import {
   destroyVolume,
@@ -26,13 +27,24 @@ import {
   sweep,
   type Work,
 } from '../store/index.ts'
-import type { EngineAnswer, EngineCalls, EngineProgress, EngineRequest } from './engine-protocol.ts'
+import type {
+  EngineAnswer,
+  EngineCalls,
+  EngineProgress,
+  EngineReason,
+  EngineRequest,
+} from './engine-protocol.ts'
 import { PortReplicas } from './replica-port.ts'
 
 /** The thread that runs the engines of all volumes, beside the main thread and the mounts' workers. */
 const log = openLog(2).child({ room: 'store' })
 const world = { log, clock: systemClock(), random: systemRandom }
 const engines = new Map<VolumeNumber, Engine>()
+const reasons = new Reasons(world.clock, (reason) =>
+  parent.postMessage({ reason } satisfies EngineReason),
+)
+/** What ends each pin of a checkpoint, by the id of the request that set it. */
+const pins = new Map<number, () => void>()
 
 function engineOf(number: VolumeNumber): Engine {
   const engine = engines.get(number)
@@ -53,8 +65,9 @@ async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['
     log.info({ op: 'recover', volume: opening.id, epoch, ...found }, 'volume opened')
   }
   if (replicas) volume.replicas = new PortReplicas(replicas)
-  engines.set(opening.number, new Engine(volume, world))
-  engines.get(opening.number)?.wake()
+  const engine = new Engine(volume, world)
+  engines.set(opening.number, engine)
+  engine.wake()
   return found
 }
 
@@ -115,7 +128,12 @@ async function callOff(which: (one: LongWork) => boolean): Promise<void> {
 
 async function sweepAll(id: number): Promise<EngineCalls['sweep']['result']> {
   const { deleted, resting } = await long(id, null, (work) =>
-    sweep([...engines.values()], world.clock, work),
+    sweep(
+      // Of volumes with several copies each copy is swept by the owner's order.
+      [...engines.values()].filter(({ volume }) => !volume.shared.replicated),
+      world.clock,
+      work,
+    ),
   )
   const bytes = deleted.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
   if (deleted.length + resting.length > 0) {
@@ -146,13 +164,21 @@ function listen(port: MessagePort): null {
       engine?.wake()
       return
     }
-    const { number, stagedNumber, seq, fd, uniqueLo, uniqueHi } = message
-    const done = (errno: number) => answerBare(fd, errno, uniqueLo, uniqueHi)
+    const { number, stagedNumber, seq, caller } = message
+    const done = (errno: number, why?: unknown) => {
+      if (errno !== 0) reasons.note(why ?? closed(), { number, ino: ROOT_INO, op: 'FSYNC' })
+      if ('token' in caller) port.postMessage({ token: caller.token, errno } satisfies FromEngine)
+      else answerBare(caller.fd, errno, caller.uniqueLo, caller.uniqueHi)
+    }
     const engine = engines.get(number)
     if (engine) engine.sync({ stagedNumber, seq, done })
     else done(-5)
   })
   return null
+}
+
+function closed(): FsError {
+  return new FsError('EIO', 'fsync', { message: 'the volume is closed, or has stopped' })
 }
 
 async function obey(request: EngineRequest): Promise<unknown> {
@@ -174,6 +200,20 @@ async function obey(request: EngineRequest): Promise<unknown> {
       return null
     case 'chunksInUse':
       return engineOf(request.args.number).chunksInUse()
+    case 'checkpoint': {
+      const { volume, checkpoints } = engineOf(request.args.number)
+      const { newest } = checkpoints
+      return newest && encodeCheckpoint(volume.id, newest)
+    }
+    case 'unnamed':
+      return engineOf(request.args.number).unnamed(request.args.chunks)
+    case 'pinCheckpoint':
+      pins.set(request.id, await engineOf(request.args.number).checkpoints.pin())
+      return request.id
+    case 'unpinCheckpoint':
+      pins.get(request.args.pin)?.()
+      pins.delete(request.args.pin)
+      return null
     case 'destroy':
       return destroyVolume(request.args.volume, request.args.traces)
     case 'isEmpty':

@@ -7,20 +7,23 @@ import {
   METRICS_BYTES,
   mailCell,
   OPCODE_NAMES,
+  type OpenFile,
   type ServedVolume,
+  type Told,
   type ToWorker,
   type WorkerStart,
 } from '../fuse/index.ts'
 import type { EngineHost } from './engine-host.ts'
-
-type Told = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, 'id'> : never) : never
 
 /** The main thread's side of one mount's worker thread. */
 export class MountWorker {
   readonly #worker: Worker
   readonly #mailbox = new Int32Array(new SharedArrayBuffer(MAILBOX_BYTES))
   readonly #metrics = new Float64Array(new SharedArrayBuffer(METRICS_BYTES))
-  readonly #waiting = new Map<number, { resolve(): void; reject(error: Error): void }>()
+  readonly #waiting = new Map<
+    number,
+    { resolve(opens: readonly OpenFile[]): void; reject(error: Error): void }
+  >()
   #lastId = 0
   /** Where the mount stands, once it does: touching it wakes the worker. */
   target: string | null = null
@@ -57,7 +60,7 @@ export class MountWorker {
         if (message.error) {
           const { code, message: text } = message.error
           waiting?.reject(new FsError(code as ErrnoCode, 'mount', { message: text }))
-        } else waiting?.resolve()
+        } else waiting?.resolve(message.opens)
       } else if (message.kind === 'negotiated') {
         // Without the keeper's yes the kernel gets no answer: the daemon ends, and INIT is read again.
         on.negotiated(message.negotiated).then(() => {
@@ -82,17 +85,20 @@ export class MountWorker {
     return this.#ended
   }
 
-  /** Resolves when the worker has done it; the mount is touched so that a worker blocked in read looks. */
-  async tell(message: Told, served?: ServedVolume): Promise<void> {
+  /**
+   * Resolves when the worker has done it; the mount is touched so that a worker blocked in read looks.
+   * @returns files that its kernel has open, of a volume that was given up
+   */
+  async tell(message: Told<ToWorker>, served?: ServedVolume): Promise<readonly OpenFile[]> {
     if (this.#ended) throw new FsError('ENODEV', 'mount', { message: 'the mount has ended' })
     const id = ++this.#lastId
-    const done = new Promise<void>((resolve, reject) => {
+    const done = new Promise<readonly OpenFile[]>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
     })
     const transfer = served ? [served.opening.keys.bytes] : []
     this.#worker.postMessage({ ...message, id }, transfer)
     Atomics.add(this.#mailbox, mailCell.posted, 1)
-    await Promise.race([done, this.#touch().then(() => done)])
+    return await Promise.race([done, this.#touch().then(() => done)])
   }
 
   /**

@@ -4,20 +4,27 @@ import type {
   Driver,
   MountInfo,
   MountRequest,
+  UnmountInfo,
   UnmountRequest,
 } from '../api/index.ts'
 import {
   background,
+  type Clock,
+  codeOf,
   FsError,
   type KeyEpoch,
   type Log,
   messageOf,
   type Random,
+  type VolumeNumber,
 } from '../base/index.ts'
 import {
   type AbsentVolume,
   abortConnection,
+  type Forgetting,
   type FromWorker,
+  forgetAttributes,
+  forgetNames,
   haveConnectionControl,
   isWeftMount,
   type KeeperClient,
@@ -25,11 +32,18 @@ import {
   mountTable,
   type Negotiated,
   notOfOnePlace,
+  type OpenFile,
+  OWN_SESSION,
   type ServedVolume,
   type SlotState,
   setReadAhead,
+  type Told,
+  type VolumeMessage,
+  wire,
 } from '../fuse/index.ts'
 import type { VolumeOpening } from '../store/index.ts'
+import type { AccessHost } from './access-host.ts'
+import type { OwnKernel } from './access-server.ts'
 import type { EngineHost } from './engine-host.ts'
 import { MountWorker } from './mount-worker.ts'
 import type { NativeHost } from './native-host.ts'
@@ -46,8 +60,18 @@ interface KeptMount {
   /** Volume of an exclusive mount. */
   volume: string | null
   readOnly: boolean
+  /** Further flags it was asked for with; absent in what an older build kept. */
+  flags?: readonly string[]
   negotiated: Negotiated | null
   since: string
+  /** Name of its volume, when another node has taken that: the connection is aborted, and stands until it is unmounted. */
+  lost?: string
+}
+
+/** A mount that nobody serves. */
+interface WaitingMount {
+  slot: SlotState
+  kept: KeptMount
 }
 
 interface Mount {
@@ -69,9 +93,12 @@ export interface MountsWorld {
   keeper: KeeperClient
   engine: EngineHost
   volumes: Volumes
+  /** The thread that answers for volumes which other nodes use, too. */
+  access: AccessHost
   /** The mount through fuse-native; while it stands there is no namespace mount through the kernel driver. */
   native: NativeHost
   random: Random
+  clock: Clock
   log: Log
   ownLocks: boolean
   /** Volumes may be taken over by other nodes: their exclusive mounts are ended then. */
@@ -99,9 +126,15 @@ export class Mounts {
   readonly #world: MountsWorld
   readonly #mounts: Mount[] = []
   readonly #binds: Bind[] = []
-  /** Exclusive mounts of the life before whose volume is not open yet: what the kernel asks there waits. */
-  readonly #waiting: { slot: SlotState; kept: KeptMount }[] = []
+  /**
+   * Exclusive mounts without a worker. What the kernel asks waits while the volume is not open yet, and fails once it is
+   * lost: unmounted by us, a program started anew would write into the directory below.
+   */
+  readonly #waiting: WaitingMount[] = []
+  /** Volumes that other nodes use through this one. */
+  readonly #shared = new Map<number, NodeVolume>()
   #renewing = false
+  #isRestored = false
 
   constructor(world: MountsWorld) {
     this.#world = world
@@ -118,7 +151,8 @@ export class Mounts {
     const keptOf = (slot: SlotState) => slot.info as KeptMount | null
     for (const slot of slots) {
       const kept = keptOf(slot)
-      if (kept?.volume) this.#world.volumes.find(kept.volume).attached = slot.target ?? kept.target
+      if (!kept?.volume || kept.lost !== undefined) continue
+      this.#world.volumes.find(kept.volume).attached = slot.target ?? kept.target
     }
     for (const slot of slots) {
       const kept = keptOf(slot)
@@ -128,12 +162,16 @@ export class Mounts {
         if (slot.dev !== null) await this.#world.keeper.unmount(slot.slot, true)
         continue
       }
+      if (kept.lost !== undefined) {
+        await this.#keepLost({ slot, kept: { ...kept, target: slot.target ?? kept.target } })
+        continue
+      }
       const closed = kept.volume ? this.#world.volumes.find(kept.volume).closed : null
       if (closed === null) await this.#resume(slot, kept)
       else {
         // Its callers wait for it to be opened, or for somebody to unmount it.
         this.#waiting.push({ slot, kept })
-        if (closed.state === 'elsewhere' && slot.dev !== null) abortConnection(slot.dev)
+        if (closed.state === 'elsewhere') await this.#markLost(slot, kept)
       }
     }
     this.#world.keeper.onSlot((slot) => {
@@ -142,7 +180,35 @@ export class Mounts {
     for (const { target, readOnly = false } of state.binds) {
       this.#binds.push({ target, readOnly, since: this.#world.now() })
     }
+    this.#isRestored = true
     if (!this.namespace) await this.#world.native.restore()
+    // Before anybody is answered: who has joined a cluster finds the mount as it stays.
+    if (this.locksAreLocal) {
+      await this.#mountForLocks().catch(background(this.#world.log, 'mount.locks'))
+    }
+  }
+
+  /** Locks of files hold on this node alone: its kernel was told to keep them before the node joined a cluster. */
+  get locksAreLocal(): boolean {
+    const negotiated = this.namespace?.kept.negotiated
+    if (!this.#world.ownLocks || !negotiated) return false
+    return (negotiated.flags & wire.INIT_FLAGS.FUSE_POSIX_LOCKS) === 0
+  }
+
+  /** The namespace mount is made anew, if nobody is in it: what a kernel does with locks is agreed when a mount begins. */
+  async #mountForLocks(): Promise<void> {
+    const mount = this.namespace
+    if (!mount || this.#binds.length > 0) return
+    const { target, kept, slot } = mount
+    if (!kept.flags || target === '') return
+    try {
+      await this.#world.keeper.unmount(slot.slot, false)
+    } catch (error) {
+      if (codeOf(error) !== 'EBUSY') throw error
+      return
+    }
+    await mount.ended
+    await this.#start(target, null, kept.readOnly, kept.flags)
   }
 
   async #resume(slot: SlotState, kept: KeptMount): Promise<void> {
@@ -155,11 +221,88 @@ export class Mounts {
   /** A volume that was waited for is open. */
   async opened(volume: NodeVolume): Promise<void> {
     const { id } = volume.stored.record
-    const at = this.#waiting.findIndex(({ kept }) => kept.volume === id)
+    const at = this.#waiting.findIndex(({ kept }) => kept.volume === id && !kept.lost)
     const [found] = at < 0 ? [] : this.#waiting.splice(at, 1)
     if (found) await this.#resume(found.slot, found.kept)
     const writes = volume.attached === null
     await this.announce({ served: { opening: this.#world.volumes.opening(volume), writes } })
+  }
+
+  /**
+   * Other nodes use a volume from now on: one thread orders the changes of all, this node's namespace mount among them,
+   * unless the volume is attached here. Nothing is under way for it there when this returns.
+   */
+  async share(volume: NodeVolume): Promise<void> {
+    if (volume.isShared) return
+    volume.isShared = true
+    this.#shared.set(volume.stored.record.number, volume)
+    try {
+      await this.#handToAccess(volume)
+    } catch (error) {
+      volume.isShared = false
+      this.#shared.delete(volume.stored.record.number)
+      throw error
+    }
+  }
+
+  /** No other node uses it any more. @param served whether this node goes on having it open */
+  async unshare(volume: NodeVolume, served = true): Promise<void> {
+    if (!volume.isShared) return
+    const { number } = volume.stored.record
+    const opens = await this.#world.access.tell({ kind: 'remove', number })
+    volume.isShared = false
+    this.#shared.delete(number)
+    if (served && volume.attached === null) await this.#role(volume, true, true, opens)
+  }
+
+  /** The node stops: no kernel keeps anything of its volumes when this returns. */
+  async unshareAll(): Promise<void> {
+    await Promise.all([...this.#shared.values()].map((volume) => this.unshare(volume, false)))
+  }
+
+  async #handToAccess(volume: NodeVolume): Promise<void> {
+    const { access, volumes } = this.#world
+    const writes = volume.attached === null
+    const opens = writes ? await this.#forwards(volume) : []
+    const served = { opening: volumes.opening(volume), writes }
+    await access.tell({ kind: 'add', served }, served)
+    access.opens(volume.stored.record.number, OWN_SESSION, opens)
+  }
+
+  /** The namespace mount hands on what its kernel asks of a volume. @returns files open there */
+  async #forwards(volume: NodeVolume): Promise<readonly OpenFile[]> {
+    const { number, name } = volume.stored.record
+    const worker = this.namespace?.worker
+    if (!worker || worker.ended) {
+      // Through fuse-native nothing can be handed on: it reads.
+      await this.#role(volume, false, true)
+      return []
+    }
+    return await worker.tell({ kind: 'absent', volume: { number, name, code: null } })
+  }
+
+  /** A request comes back to the namespace mount, which answers for its volume again. */
+  async again(frame: Uint8Array, fd: number): Promise<void> {
+    await this.namespace?.worker.tell({ kind: 'again', frame, fd })
+  }
+
+  /** The namespace mount's kernel. */
+  get kernel(): OwnKernel {
+    const kept = this.namespace?.kept
+    const { flags = 0, minor = 0 } = kept?.negotiated ?? {}
+    return { flags, mount: kept?.mount ?? 0, keepsNames: minor >= wire.INC_EPOCH_MINOR }
+  }
+
+  /**
+   * The namespace mount's kernel forgets these attributes of a volume, or every name.
+   * @throws FsError EAGAIN while mounts of the life before are not served yet
+   */
+  async forget(number: VolumeNumber, { attributes, names }: Forgetting): Promise<void> {
+    if (!this.#isRestored) throw new FsError('EAGAIN', 'forget', { retry: 'later' })
+    const fd = this.namespace?.slot.fd
+    if (fd === undefined) return
+    if (names) await forgetNames(fd)
+    await forgetAttributes(fd, number, attributes, this.#world.clock)
   }
 
   /** The keeper has done what the life before had asked it for: a mount stands, or it was refused. */
@@ -196,9 +339,11 @@ export class Mounts {
   }
 
   list(): MountInfo[] {
-    const waiting = this.#waiting.map((one) => ({ ...one, target: one.kept.target }))
+    const waiting = this.#standing().map((one) => ({ ...one, target: one.kept.target }))
     const rows = [...this.#mounts, ...waiting].map(({ slot, kept, target }): MountInfo => {
-      const volume = kept.volume ? this.#world.volumes.find(kept.volume).stored.record.name : null
+      const volume = kept.volume
+        ? (kept.lost ?? this.#world.volumes.find(kept.volume).stored.record.name)
+        : null
       return {
         id: String(slot.slot),
         name: volume ?? 'weft',
@@ -207,12 +352,26 @@ export class Mounts {
         volume,
         readOnly: kept.readOnly,
         driver: 'kernel',
-        notes: [],
+        notes: kept.lost === undefined ? [] : [deadWords(kept.lost, target)],
         since: kept.since,
       }
     })
     const binds = this.#binds.map((bind, index) => this.#bindInfo(bind, index))
     return [...rows, ...binds, ...this.#world.native.list()]
+  }
+
+  /** Exclusive mounts whose volume another node has taken. */
+  dead(): { volume: string; target: string; why: string; next: string }[] {
+    return this.#standing().flatMap(({ kept: { lost, target } }) =>
+      lost === undefined
+        ? []
+        : [{ volume: lost, target, why: deadWords(lost, target), next: `weft detach ${target}` }],
+    )
+  }
+
+  /** Without those that a person has unmounted by hand. */
+  #standing(): WaitingMount[] {
+    return this.#waiting.filter(({ slot, kept }) => kept.lost === undefined || stands(slot))
   }
 
   requests() {
@@ -273,6 +432,11 @@ export class Mounts {
     const { volumes } = this.#world
     const volume = volumes.find(request.volume)
     const { name } = volume.stored.record
+    const dead = this.dead().find((one) => one.volume === name)
+    if (dead) {
+      const message = `${dead.why}, and its mount is there still`
+      throw new FsError('EBUSY', 'attach', { message, next: dead.next })
+    }
     await volumes.bringHere(volume)
     volumes.usable(volume)
     if (volume.stored.record.copies.length > 1) await haveConnectionControl()
@@ -293,23 +457,23 @@ export class Mounts {
     return this.#infoAt(target)
   }
 
-  async umount({ target, force }: UnmountRequest): Promise<void> {
+  /** @returns who goes on using it, in another mount namespace */
+  async umount({ target, force }: UnmountRequest): Promise<UnmountInfo> {
     const path = await realTarget(target)
     const bind = this.#binds.findIndex((one) => one.target === path)
     if (bind >= 0) {
-      await this.#world.keeper.unbind(path, force)
+      const { heldBy } = await this.#world.keeper.unbind(path, force)
       this.#binds.splice(bind, 1)
-      return
+      return { heldBy }
     }
     const { native } = this.#world
     if (native.mount?.target === path) {
       await native.unmount(force ?? false)
-      return
+      return { heldBy: [] }
     }
-    const waits = this.#waiting.findIndex(({ kept }) => kept.target === path)
-    if (waits >= 0) {
-      await this.#endWaiting(waits, force)
-      return
+    const waits = this.#standing().find(({ kept }) => kept.target === path)
+    if (waits) {
+      return await this.#endWaiting(waits, force)
     }
     const mount = this.#mounts.find((one) => one.target === path)
     if (!mount) {
@@ -318,24 +482,27 @@ export class Mounts {
         next: 'weft status lists its mounts',
       })
     }
-    const { ended, target: now } = await this.#world.keeper.unmount(mount.slot.slot, force)
-    if (ended) await mount.ended
-    else if (now !== null) this.#moved(mount, now)
+    const done = await this.#world.keeper.unmount(mount.slot.slot, force)
+    if (done.ended) await mount.ended
+    else if (done.target !== null) this.#moved(mount, done.target)
+    return { heldBy: done.heldBy }
   }
 
   /** Nobody serves it, so nothing is given up. */
-  async #endWaiting(at: number, force: boolean | undefined): Promise<void> {
+  async #endWaiting(mount: WaitingMount, force: boolean | undefined): Promise<UnmountInfo> {
     const { keeper, volumes } = this.#world
-    const [found] = this.#waiting.splice(at, 1)
-    if (!found) return
+    const { slot, kept } = mount
+    this.#waiting.splice(this.#waiting.indexOf(mount), 1)
+    let done: UnmountInfo
     try {
-      await keeper.unmount(found.slot.slot, force)
+      done = await keeper.unmount(slot.slot, force)
     } catch (error) {
-      this.#waiting.push(found)
+      this.#waiting.push(mount)
       throw error
     }
-    if (found.kept.volume) volumes.find(found.kept.volume).attached = null
-    await keeper.ended(found.slot.slot)
+    if (kept.volume && kept.lost === undefined) volumes.find(kept.volume).attached = null
+    await keeper.ended(slot.slot)
+    return { heldBy: done.heldBy }
   }
 
   /** A bind mount has taken the place of a mount's first one. */
@@ -348,27 +515,51 @@ export class Mounts {
 
   /**
    * Another node owns a volume now: its exclusive mount here is ended for good, so that nothing its kernel still holds is
-   * ever acknowledged or written; done when this returns.
+   * ever acknowledged or written; done when this returns. It stands, dead, until it is unmounted.
    */
   abandon(volume: NodeVolume): void {
     const { id } = volume.stored.record
-    const waits = this.#waiting.find(({ kept }) => kept.volume === id)
-    if (waits?.slot.dev) abortConnection(waits.slot.dev)
+    const { log } = this.#world
+    const waits = this.#waiting.find(({ kept }) => kept.volume === id && !kept.lost)
+    if (waits) this.#markLost(waits.slot, waits.kept).catch(background(log, 'mount.lost'))
     const mount = this.#mounts.find(({ kept }) => kept.volume === id)
     const entry =
       mount && mountTable().find((one) => one.mountPoint === mount.target && isWeftMount(one))
-    if (entry) abortConnection(entry.dev)
+    if (!entry) return
+    mount.slot = { ...mount.slot, dev: entry.dev }
+    this.#markLost(mount.slot, mount.kept).catch(background(log, 'mount.lost'))
+  }
+
+  /** Aborts before it returns; the keeper knows it for the next life of the daemon when it is fulfilled. */
+  async #markLost(slot: SlotState, kept: KeptMount): Promise<void> {
+    if (slot.dev !== null) abortConnection(slot.dev)
+    const volume = this.#world.volumes.find(kept.volume ?? '')
+    kept.lost = volume.stored.record.name
+    if (volume.attached === kept.target) volume.attached = null
+    await this.#world.keeper.saveState(slot.slot, kept)
+  }
+
+  async #keepLost(mount: WaitingMount): Promise<void> {
+    if (stands(mount.slot)) this.#waiting.push(mount)
+    else await this.#world.keeper.ended(mount.slot.slot)
   }
 
   /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */
   async announce(
     change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: number },
   ): Promise<void> {
+    if (!('served' in change)) await this.#unshareGone(change)
     const worker = this.#server
     if (!worker) return
     if ('served' in change) await worker.tell({ kind: 'add', served: change.served }, change.served)
     else if ('absent' in change) await worker.tell({ kind: 'absent', volume: change.absent })
     else await worker.tell({ kind: 'remove', number: change.gone as never })
+  }
+
+  async #unshareGone(change: { absent: AbsentVolume } | { gone: number }): Promise<void> {
+    const number = 'gone' in change ? change.gone : change.absent.number
+    const shared = this.#shared.get(number)
+    if (shared) await this.unshare(shared, false)
   }
 
   /** New keys of a volume for every mount that serves it. @param newest key epoch they seal with from now on */
@@ -389,25 +580,28 @@ export class Mounts {
 
   async #tellServing(
     volume: NodeVolume,
-    message: (opening: VolumeOpening, writes: boolean) => Parameters<MountWorker['tell']>[0],
+    message: (opening: VolumeOpening, writes: boolean) => Told<VolumeMessage>,
   ): Promise<void> {
     const { id } = volume.stored.record
     const ofNamespace = volume.attached === null
-    const servers: { worker: Server; writes: boolean }[] = []
+    const servers: { worker: Server | AccessHost; writes: boolean }[] = []
     for (const { kept, worker } of this.#mounts) {
       if (kept.volume === id) servers.push({ worker, writes: true })
-      else if (kept.volume === null) servers.push({ worker, writes: ofNamespace })
+      else if (kept.volume === null && !(volume.isShared && ofNamespace)) {
+        servers.push({ worker, writes: ofNamespace })
+      }
     }
+    if (volume.isShared) servers.push({ worker: this.#world.access, writes: ofNamespace })
     const native = this.#world.native.mount
-    if (native) servers.push({ worker: native, writes: ofNamespace })
+    if (native) servers.push({ worker: native, writes: ofNamespace && !volume.isShared })
     for (const { worker, writes } of servers) {
-      if (worker.ended) continue
+      if ('ended' in worker && worker.ended) continue
       const opening = this.#world.volumes.opening(volume)
       try {
         await worker.tell(message(opening, writes), { opening, writes })
       } catch (error) {
         // A mount that has ended meanwhile needs nothing.
-        if (!worker.ended) throw error
+        if (!('ended' in worker && worker.ended)) throw error
       }
     }
   }
@@ -431,6 +625,7 @@ export class Mounts {
       target,
       volume: volume?.stored.record.id ?? null,
       readOnly,
+      flags,
       negotiated: null,
       since: this.#world.now(),
     }
@@ -516,6 +711,11 @@ export class Mounts {
     const index = this.#mounts.indexOf(mount)
     if (index >= 0) this.#mounts.splice(index, 1)
     const { keeper, volumes } = this.#world
+    if (mount.kept.lost !== undefined) {
+      const { slot, kept, target } = mount
+      await this.#keepLost({ slot, kept: { ...kept, target } })
+      return
+    }
     if (mount.kept.volume) {
       const volume = volumes.find(mount.kept.volume)
       await this.#takeBack(volume)
@@ -527,7 +727,7 @@ export class Mounts {
   async #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
     volume.attached = target
     try {
-      await this.#role(volume, false, force)
+      await this.#stopOrdering(volume, force)
     } catch (error) {
       volume.attached = null
       throw error
@@ -536,21 +736,49 @@ export class Mounts {
 
   /** Before a volume moves to another node. @throws FsError EBUSY while a file of it is open for writing here */
   async stopWriting(volume: NodeVolume): Promise<void> {
-    await this.#role(volume, false, false)
+    await this.#stopOrdering(volume, false)
+  }
+
+  /** Whoever orders the changes of a volume through the namespace, of this node or of all, reads it from now on. */
+  async #stopOrdering(volume: NodeVolume, force: boolean): Promise<void> {
+    if (volume.isShared) await this.#accessRole(volume, false, force)
+    await this.#role(volume, false, force)
   }
 
   async #takeBack(volume: NodeVolume): Promise<void> {
     volume.attached = null
-    await this.#role(volume, true, true)
+    if (!volume.isShared || !volume.shared) return await this.#role(volume, true, true)
+    const opens = await this.#forwards(volume)
+    await this.#accessRole(volume, true, true)
+    this.#world.access.opens(volume.stored.record.number, OWN_SESSION, opens)
   }
 
-  async #role(volume: NodeVolume, writes: boolean, force: boolean): Promise<void> {
+  async #accessRole(volume: NodeVolume, writes: boolean, force: boolean): Promise<void> {
+    const opening = this.#world.volumes.opening(volume)
+    const { number } = volume.stored.record
+    const role = { kind: 'role', number, writes, force, opening } as const
+    await this.#world.access.tell(role, { opening, writes })
+  }
+
+  async #role(
+    volume: NodeVolume,
+    writes: boolean,
+    force: boolean,
+    opens?: readonly OpenFile[],
+  ): Promise<void> {
     const worker = this.#server
     if (!worker || !volume.shared) return
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
     try {
-      const role = { kind: 'role', number, writes, force, opening } as const
+      const role = {
+        kind: 'role',
+        number,
+        writes,
+        force,
+        opening,
+        ...(opens && { opens }),
+      } as const
       await worker.tell(role, { opening, writes })
     } catch (error) {
       // At weft down both mounts end at once: the one that has ended needs no role.
@@ -563,6 +791,15 @@ export class Mounts {
     if (!info) throw new FsError('EIO', 'mount', { message: `${target} was mounted and is gone` })
     return info
   }
+}
+
+/** A person may have unmounted it by hand. */
+function stands({ dev }: SlotState): boolean {
+  return mountTable().some((one) => isWeftMount(one) && one.dev === dev)
+}
+
+function deadWords(volume: string, target: string): string {
+  return `volume ${volume} was lost to another node while it was attached at ${target}: every call there fails`
 }
 
 /** fusermount lets everybody mount; mount(2) wants root. */

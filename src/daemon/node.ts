@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { type ApiServer, type JobInfo, type Problem, startApi } from '../api/index.ts'
 import {
   background,
+  type ChunkId,
   type Clock,
   codeOf,
   FsError,
@@ -24,6 +25,7 @@ import {
   type KeeperClient,
   runDirOf,
 } from '../fuse/index.ts'
+import type { TokenBucket } from '../replication/index.ts'
 import type { Mending } from '../store/index.ts'
 import {
   KeysService,
@@ -31,17 +33,24 @@ import {
   openNodeIdentity,
   VolumeRegistry,
 } from '../volumes/index.ts'
+import { AccessHost } from './access-host.ts'
+import { KeptEntries } from './cluster-kept.ts'
 import { ClusterMember } from './cluster-member.ts'
+import { Recovery } from './cluster-recovery.ts'
 import { ClusterVolumes } from './cluster-volumes.ts'
 import { nodeControl } from './control.ts'
+import { copiesOn } from './copies-found.ts'
 import { openDrives } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { EngineHost } from './engine-host.ts'
-import { figures } from './figures.ts'
+import { FarVolumes } from './far-volumes.ts'
+import { commitSeconds, figures } from './figures.ts'
 import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
 import { NativeHost } from './native-host.ts'
+import { KeptReasons } from './reasons.ts'
+import { NodeRepairs } from './repair-node.ts'
 import { ReplicatedVolumes } from './replicated-volumes.ts'
 import { beginReseal, resealBegun, runReseal } from './reseal-job.ts'
 import { RootRequests } from './root-requests.ts'
@@ -93,11 +102,21 @@ export class Node {
   readonly startProblems: Problem[] = []
   /** Chunks that failed a read, by volume. */
   readonly damage = new Map<string, { chunk: string; what: string }[]>()
+  /** Why calls failed. */
+  readonly reasons: KeptReasons
   readonly #clusterVolumes: ClusterVolumes | null
   readonly #invalidations = new Invalidations()
   readonly #root: RootRequests
   readonly #leave: () => void
+  /** What this node keeps of the cluster's coordinator; null in no cluster. */
+  readonly kept: KeptEntries | null
+  /** Null in no cluster. */
+  recovery: Recovery | null = null
+  readonly #access: AccessHost
+  /** Null when this home is in no cluster. */
+  readonly #farVolumes: FarVolumes | null
   #replicated: ReplicatedVolumes | null = null
+  #repairs: NodeRepairs | null = null
   #api: ApiServer | null = null
 
   private constructor(
@@ -125,7 +144,8 @@ export class Node {
     this.startedAt = isoTime(clock)
     this.keeper = keeper
     this.drives = openDrives(home, this.identity.id)
-    this.engine = new EngineHost(options.onDeath)
+    this.reasons = new KeptReasons(clock)
+    this.engine = new EngineHost(options.onDeath, (reason) => this.reasons.note(reason))
     this.jobs = new Jobs(() => isoTime(clock))
     this.driveUse = new DriveUse(clock)
     this.registry = new VolumeRegistry(coordinator, systemRandom, clock)
@@ -156,12 +176,24 @@ export class Node {
       opened: (volume) => this.mounts.opened(volume),
       announce: (change) => this.mounts.announce(change),
     })
-    this.#clusterVolumes =
+    const self = { id: identity.id, keys: identity.keys }
+    this.kept =
       cluster &&
-      new ClusterVolumes({
+      new KeptEntries({
         home,
         disk: systemDisk,
+        coordinator,
+        cluster: cluster.record.id,
+        self,
+        generation: () => cluster.record.generation,
+        log,
+      })
+    const { kept } = this
+    this.#clusterVolumes =
+      kept &&
+      new ClusterVolumes({
         registry,
+        kept,
         clock,
         log,
         adopt: (list) => this.volumes.adopt(list),
@@ -177,20 +209,48 @@ export class Node {
       now: () => isoTime(clock),
       onMessage: (message) => this.#heard(message, -1, 0),
     })
+    this.#access = new AccessHost({
+      engine: this.engine,
+      random: systemRandom,
+      damaged: (message) => this.#heard(message, -1, 0),
+      reason: (reason) => this.reasons.note(reason),
+      forget: async (number, session, forgetting) => {
+        await this.#farVolumes?.forget(number, session, forgetting)
+      },
+      log,
+      onDeath: options.onDeath,
+    })
     this.mounts = new Mounts({
       keeper,
       native,
+      access: this.#access,
       engine: this.engine,
       volumes: this.volumes,
       random: systemRandom,
+      clock,
       log,
-      // A node that is alone has one kernel for every user of a file: that kernel's own locks are enough.
-      ownLocks: false,
+      // In a cluster other kernels see the same files: their owner has the locks.
+      ownLocks: cluster !== null,
       mayLose: cluster !== null,
       now: () => isoTime(clock),
       onMessage: (message, fd, mount) => this.#heard(message, fd, mount),
       onDeath: options.onDeath,
     })
+    this.#farVolumes =
+      cluster &&
+      new FarVolumes({
+        node: identity.id,
+        boot: bootId(),
+        staging: parts.staging,
+        cluster,
+        volumes: this.volumes,
+        mounts: this.mounts,
+        access: this.#access,
+        reasons: this.reasons,
+        random: systemRandom,
+        clock,
+        log,
+      })
   }
 
   static async start(options: NodeOptions): Promise<Node> {
@@ -219,11 +279,37 @@ export class Node {
         next: 'swapoff -a, or a kernel of 6.4 or later',
       })
     }
+    const commits = commitSeconds()
     if (cluster) {
       const { drives, engine, registry } = node
+      const { keys, volumes } = node
       const release = (id: VolumeId) => node.volumes.release(id)
-      const world = { node: identity.id, cluster, drives, engine, registry, clock, log, release }
-      node.#replicated = await ReplicatedVolumes.open(world)
+      const common = { node: identity.id, cluster, engine, registry, clock, log }
+      const random = systemRandom
+      const repairs = new NodeRepairs({ ...common, coordinator, keys, volumes, random })
+      const pace: TokenBucket['take'] = (bytes, isAwaited) => repairs.bucket.take(bytes, isAwaited)
+      const draining = async () => {
+        await repairs.wishes.refresh()
+        return repairs.wishes.draining
+      }
+      const synced = (volume: string, ms: number) => commits.observe({ volume }, ms / 1000)
+      const world = { ...common, drives, release, pace, synced, draining }
+      const replicated = await ReplicatedVolumes.open(world)
+      node.#replicated = replicated
+      node.#repairs = repairs
+      repairs.start(replicated)
+      node.recovery =
+        node.kept &&
+        new Recovery({
+          node: identity.id,
+          cluster,
+          kept: node.kept,
+          copies: () => copiesOn(drives, replicated.copies.list()),
+          restart: () => node.restart(null),
+          wake: () => node.#clusterVolumes?.wake(),
+          clock,
+          log,
+        })
     }
     const known = await node.#openVolumes()
     await node.mounts.restore(state)
@@ -231,11 +317,18 @@ export class Node {
     node.#api = await startApi({
       home,
       control: nodeControl(node),
-      registry: figures(node.volumes, node.mounts),
+      registry: figures({
+        volumes: node.volumes,
+        mounts: node.mounts,
+        cluster,
+        repairs: node.#repairs,
+        commits,
+      }),
       log,
       version: options.version,
     })
     await keeper.ready()
+    node.recovery?.resume().catch(background(log, 'coordinator.recover'))
     node.#clusterVolumes?.follow()
     cluster?.onReached(() => node.#clusterVolumes?.wake())
     cluster?.onMoved(() => {
@@ -244,6 +337,17 @@ export class Node {
     node.#sweep()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
+  }
+
+  /** @throws FsError ENODEV when this home is in no cluster */
+  replicated(): ReplicatedVolumes {
+    if (this.#replicated) return this.#replicated
+    throw new FsError('ENODEV', 'volume', { message: 'this node is in no cluster' })
+  }
+
+  /** Null when this home is in no cluster. */
+  get repairs(): NodeRepairs | null {
+    return this.#repairs
   }
 
   /** @returns whether the coordinator answered; else volumes are shown as last known, and opened when it does */
@@ -266,9 +370,13 @@ export class Node {
   async stop(): Promise<boolean> {
     await this.#api?.close()
     await this.mounts.allEnded()
+    this.#farVolumes?.close()
+    await this.mounts.unshareAll()
     await this.#clusterVolumes?.close()
+    this.#repairs?.close()
     const settled = await this.volumes.closeAll()
     await this.#replicated?.close()
+    await this.#access.end()
     await this.engine.end()
     await (this.cluster ?? this.coordinator).close()
     return settled
@@ -298,12 +406,6 @@ export class Node {
       throw new FsError('EBUSY', 'rotate', {
         message: `the old data of volume ${name} is being rewritten`,
         next: 'wait for its end, or cancel it: it goes on later',
-      })
-    }
-    if (reseal && volume.stored.record.copies.length > 1) {
-      throw new FsError('ENOTSUP', 'rotate', {
-        message: `volume ${name} has several copies: what older keys sealed cannot be rewritten on all of them yet`,
-        next: 'rotate without --reseal: new data is sealed with the new key',
       })
     }
     const goesOn = reseal && resealBegun(this, volume) === volume.stored.record.keys.newest
@@ -377,7 +479,16 @@ export class Node {
     const log = background(this.log, 'sweep')
     // Closing a volume calls it off; the next one finds the same.
     this.engine.call('sweep', {}).catch((error) => codeOf(error) === 'ECANCELED' || log(error))
+    this.#replicated?.sweep().catch(log)
     this.clock.after(SWEEP_MS, () => this.#sweep())
+  }
+
+  /** Another copy may have it: the next read finds it whole then. */
+  async #mend(volume: VolumeId, chunk: ChunkId): Promise<void> {
+    if (!(await this.#repairs?.mend(volume, chunk))) return
+    this.log.info({ op: 'chunk.mend', volume, chunk }, 'mended from another copy')
+    const left = this.damage.get(volume)?.filter((one) => one.chunk !== chunk) ?? []
+    this.damage.set(volume, left)
   }
 
   #heard(
@@ -391,12 +502,24 @@ export class Node {
         if (!list.some(({ chunk }) => chunk === message.chunk)) list.push(message)
         this.damage.set(message.volume, list)
         this.log.error({ op: 'read', ...message }, 'a chunk is damaged')
+        this.#mend(message.volume as VolumeId, message.chunk as ChunkId).catch(
+          background(this.log, 'chunk.mend'),
+        )
         return
       }
+      case 'reason':
+        this.reasons.note(message.reason)
+        return
       case 'refused':
         this.#invalidations
           .forget(fd, message.number, message.ino, message.from, message.length)
           .catch(background(this.log, 'mount.invalidate'))
+        return
+      case 'far':
+        this.#farVolumes?.client.request(message)
+        return
+      case 'interrupt':
+        this.#farVolumes?.client.interrupt(message.uniqueLo, message.uniqueHi)
         return
       case 'mkdir':
         this.#root.mkdir(mount, message).catch(background(this.log, 'root.mkdir'))

@@ -1,6 +1,14 @@
 import { MessageChannel } from 'node:worker_threads'
-import type { ChunkId, Clock, Log, NodeId, VolumeNumber } from '../base/index.ts'
+import {
+  background,
+  type ChunkId,
+  type Clock,
+  type Log,
+  type NodeId,
+  type VolumeNumber,
+} from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
+import { decodeCheckpoint } from '../journal/index.ts'
 import {
   type AskCopy,
   type Copy,
@@ -33,6 +41,12 @@ export interface OwnedVolumeWorld {
   readonly root: RootAttributes
   readonly checkView: boolean
   readChunk(chunk: ChunkId): Promise<Buffer | null>
+  /** As OwnerWorld.isWhole, of replication. */
+  isWhole(chunk: ChunkId, bytes: Buffer): boolean
+  /** As OwnerWorld.pace, of replication. */
+  pace(bytes: number, isAwaited: () => boolean): Promise<void>
+  /** What was asked for is on stable storage on every copy in sync, after so long. */
+  synced(ms: number): void
   /** The moment before anything of the volume is answered with an error. */
   fencing(): void
   /** Another node has the volume, or may have: its engine is to be closed. Told once, if it was served at all. */
@@ -61,7 +75,7 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
   ): Promise<OpenedLog> => {
     const opening = world.opening()
     const { port1, port2 } = new MessageChannel()
-    serveReplicas(port2, owned)
+    serveReplicas(port2, owned, world.clock, (ms) => world.synced(ms))
     const root = head.seq === 0 ? world.root : null
     const args = { opening, epoch, root, checkView: world.checkView, replicas: port1 }
     await engine.call('open', args, [opening.keys.bytes, port1])
@@ -77,11 +91,20 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
         await engine.call('syncHere', { number })
       },
     })
+    const checkpoint = await engine.call('checkpoint', { number })
     return {
       log,
       first: log.head,
       chunksInUse: () => engine.call('chunksInUse', { number }),
       readChunk: (chunk) => world.readChunk(chunk),
+      checkpoint: checkpoint && decodeCheckpoint(opening.id, Buffer.from(checkpoint)),
+      unnamed: (chunks) => engine.call('unnamed', { number, chunks }),
+      pinCheckpoint: async () => {
+        const pin = await engine.call('pinCheckpoint', { number })
+        return () => {
+          engine.call('unpinCheckpoint', { pin }).catch(background(world.log, 'unpin'))
+        }
+      },
     }
   }
   const leave = async (why: unknown) => {
@@ -95,7 +118,19 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
     }
     const volume = copy.identity.volume
     const led = await lead(
-      { volume, node, ask, store, clock, times, report, open: opened, lost },
+      {
+        volume,
+        node,
+        ask,
+        store,
+        clock,
+        times,
+        report,
+        open: opened,
+        lost,
+        pace: world.pace,
+        isWhole: world.isWhole,
+      },
       copy,
     )
     if ('why' in led) {

@@ -1,6 +1,6 @@
 import { assert, type CopyId, type Epoch, type NodeId, type VolumeId } from '../base/index.ts'
-import type { RecordedSet, SetStore } from '../replication/index.ts'
-import type { StoredVolume, VolumeRegistry } from '../volumes/index.ts'
+import type { PlacedCopy, RecordedSet, SetStore } from '../replication/index.ts'
+import type { Owning, StoredVolume, VolumeRegistry } from '../volumes/index.ts'
 
 /** Of a volume's record what replication rests on, through the registry. */
 export class RegistrySets implements SetStore {
@@ -23,10 +23,7 @@ export class RegistrySets implements SetStore {
     return this.#seen(await this.#registry.takeEpoch(this.#volume, node, { abovePromise }))
   }
 
-  async setInSync(
-    by: { readonly node: NodeId; readonly epoch: Epoch },
-    inSync: readonly CopyId[],
-  ): Promise<RecordedSet> {
+  async setInSync(by: Owning, inSync: readonly CopyId[]): Promise<RecordedSet> {
     const { record } = await this.#registry.get(this.#volume)
     const copies = inSync.map((id) => {
       const copy = record.copies.find((one) => one.id === id)
@@ -34,6 +31,14 @@ export class RegistrySets implements SetStore {
       return copy
     })
     return this.#seen(await this.#registry.setInSync(this.#volume, by, copies))
+  }
+
+  async addCopy(by: Owning, copy: PlacedCopy): Promise<RecordedSet> {
+    return this.#seen(await this.#registry.addCopy(this.#volume, by, copy))
+  }
+
+  async release(by: Owning, copies: readonly CopyId[]): Promise<RecordedSet> {
+    return this.#seen(await this.#registry.release(this.#volume, by, copies))
   }
 
   #seen(stored: StoredVolume): RecordedSet {

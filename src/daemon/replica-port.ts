@@ -1,10 +1,12 @@
 import type { MessagePort } from 'node:worker_threads'
 import {
+  assert,
   type ChunkId,
+  type Clock,
   codeOf,
-  type DriveId,
   type ErrnoCode,
   FsError,
+  type KeyEpoch,
   messageOf,
   type RecordSeq,
 } from '../base/index.ts'
@@ -17,8 +19,11 @@ type Question =
       readonly id: number
       readonly op: 'putChunk'
       readonly chunk: ChunkId
-      readonly drive: DriveId
+      /** Over shared memory: no byte of it is copied. */
+      readonly file: Uint8Array | null
     }
+  | { readonly id: number; readonly op: 'checkpoint'; readonly checkpoint: Uint8Array }
+  | { readonly id: number; readonly op: 'dropSealedBefore'; readonly keyEpoch: KeyEpoch }
 
 type Hint =
   | { readonly op: 'appended' }
@@ -26,7 +31,7 @@ type Hint =
 
 interface Answered {
   readonly id: number
-  /** Of putChunk: the number of the set. */
+  /** Of putChunk the number of the set; of checkpoint and dropSealedBefore that of the copies without it. */
   readonly result: number
   readonly error: { readonly code: string; readonly message: string } | null
 }
@@ -61,12 +66,24 @@ export class PortReplicas implements Replicas {
     await this.#ask((id) => ({ id, op: 'sync', seq }))
   }
 
-  async putChunk(chunk: ChunkId, drive: DriveId): Promise<number> {
-    return await this.#ask((id) => ({ id, op: 'putChunk', chunk, drive }))
+  async putChunk(chunk: ChunkId, file: Buffer | null): Promise<number> {
+    assert(
+      file === null || file.buffer instanceof SharedArrayBuffer,
+      'a chunk goes between threads in memory that they share',
+    )
+    return await this.#ask((id) => ({ id, op: 'putChunk', chunk, file }))
   }
 
   deleteChunk(chunk: ChunkId, droppedBy: RecordSeq): void {
     this.#tell({ op: 'deleteChunk', chunk, droppedBy })
+  }
+
+  async checkpoint(checkpoint: Buffer): Promise<number> {
+    return await this.#ask((id) => ({ id, op: 'checkpoint', checkpoint }))
+  }
+
+  async dropSealedBefore(keyEpoch: KeyEpoch): Promise<number> {
+    return await this.#ask((id) => ({ id, op: 'dropSealedBefore', keyEpoch }))
   }
 
   close(): void {
@@ -89,12 +106,29 @@ export class PortReplicas implements Replicas {
 /**
  * The main thread's side. What is asked before the owner serves waits for it.
  * @param owned rejects when the volume could not be taken over: the engine is closed then, and whoever asked is told
+ * @param synced called with the ms until everything asked for was on stable storage on every copy in sync
  */
-export function serveReplicas(port: MessagePort, owned: Promise<Replicas>): void {
+export function serveReplicas(
+  port: MessagePort,
+  owned: Promise<Replicas>,
+  clock: Clock,
+  synced: (ms: number) => void,
+): void {
   const answer = async (question: Question): Promise<number> => {
     const replicas = await owned
-    if (question.op === 'putChunk') return await replicas.putChunk(question.chunk, question.drive)
+    if (question.op === 'putChunk') {
+      const { chunk, file } = question
+      return await replicas.putChunk(chunk, file && asBuffer(file))
+    }
+    if (question.op === 'checkpoint') {
+      return await replicas.checkpoint(Buffer.from(question.checkpoint))
+    }
+    if (question.op === 'dropSealedBefore') {
+      return await replicas.dropSealedBefore(question.keyEpoch)
+    }
+    const begunMs = clock.monotonicMs()
     await replicas.sync(question.seq)
+    synced(clock.monotonicMs() - begunMs)
     return 0
   }
   port.on('message', (heard: Question | Hint) => {
@@ -117,4 +151,8 @@ export function serveReplicas(port: MessagePort, owned: Promise<Replicas>): void
       },
     )
   })
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }

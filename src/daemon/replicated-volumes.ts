@@ -8,6 +8,7 @@ import {
   type DriveId,
   FsError,
   isBug,
+  type KeyEpoch,
   type Log,
   messageOf,
   type NodeId,
@@ -24,15 +25,22 @@ import {
   type Copy,
   designTimes,
   type Owner,
+  type PlacedCopy,
   type Refused,
 } from '../replication/index.ts'
-import { type RootAttributes, SharedVolume, type VolumeOpening } from '../store/index.ts'
+import {
+  type RootAttributes,
+  SharedVolume,
+  SWEEP_REST_MS,
+  type VolumeOpening,
+} from '../store/index.ts'
 import {
   copyOn,
   type StoredVolume,
   type VolumeRecord,
   type VolumeRegistry,
 } from '../volumes/index.ts'
+import { jsonBytes, parsed } from './call-bytes.ts'
 import type { ClusterMember } from './cluster-member.ts'
 import { Copies } from './copies.ts'
 import { askOverNet, serveCopies } from './copies-net.ts'
@@ -48,6 +56,12 @@ export interface ReplicatedWorld {
   readonly registry: VolumeRegistry
   readonly clock: Clock
   readonly log: Log
+  /** Fulfilled when so many bytes, which no caller waits for, may go to another node. */
+  pace(bytes: number, isAwaited: () => boolean): Promise<void>
+  /** What a volume's engine wanted on stable storage is there on every copy in sync, after so long. */
+  synced(volume: string, ms: number): void
+  /** Nodes that are being emptied: no copy goes there. */
+  draining(): Promise<ReadonlyMap<NodeId, string>>
   /** A member asks for a volume: close it here, unless it is in use. @throws FsError EBUSY with who uses it */
   release(volume: VolumeId): Promise<void>
 }
@@ -63,6 +77,12 @@ export interface Opening {
   /** Another node has the volume, or may have: before anybody is told so by an error. */
   fencing(): void
   lost(words: string): void
+}
+
+/** @property stored as the last change by this owner left the record */
+interface Owned {
+  readonly owner: Owner
+  stored: StoredVolume
 }
 
 const SERVICE = { drives: 'node.drives', create: 'copy.create', release: 'volume.release' } as const
@@ -89,7 +109,9 @@ export class ReplicatedVolumes {
   readonly copies: Copies
   readonly #world: ReplicatedWorld
   readonly #chunks: RawChunks
-  readonly #owners = new Map<VolumeId, Owner>()
+  readonly #owners = new Map<VolumeId, Owned>()
+  /** Copies that are being deleted. */
+  readonly #obeying = new Set<CopyId>()
 
   static async open(world: ReplicatedWorld): Promise<ReplicatedVolumes> {
     const chunks = new RawChunks(() => world.drives)
@@ -101,6 +123,10 @@ export class ReplicatedVolumes {
       clock: world.clock,
       termMs: designTimes.termMs,
       isBuried: async (id) => (await registry.tombstone(id)) !== null,
+      isReleased: async (id, copy) => {
+        const { record } = await registry.get(id)
+        return record.released.some((one) => one.id === copy)
+      },
       destroy: async (volume, directories) => {
         const driveDirectories = drives.map((drive) => drive.dir)
         const traces = { driveDirectories, directories: [...directories] }
@@ -117,7 +143,12 @@ export class ReplicatedVolumes {
     this.copies = copies
     const { cluster } = world
     cluster.offer((net) => {
-      serveCopies(net, copies, (peer) => cluster.nodeOf(peer))
+      serveCopies(
+        net,
+        copies,
+        (peer) => cluster.nodeOf(peer),
+        () => cluster.record.generation,
+      )
       const control = { lane: 'control' } as const
       net.serve(SERVICE.drives, async () => jsonBytes(this.#ownDrives()), control)
       net.serve(
@@ -144,12 +175,14 @@ export class ReplicatedVolumes {
     })
   }
 
-  /** Every drive of every member that answers, for placement; who does not is told in words. */
+  /** Every drive that a copy may go to, of every member that answers, for placement; who does not is told in words. */
   async candidates(): Promise<{ found: Candidate[]; silent: string[] }> {
     const { cluster, node } = this.#world
+    const draining = await this.#world.draining()
     const found: Candidate[] = []
     const silent: string[] = []
-    const asked = cluster.membership.members().map(async (member) => {
+    const taking = cluster.membership.members().filter((member) => !draining.has(member.node))
+    const asked = taking.map(async (member) => {
       try {
         const body =
           member.node === node
@@ -176,10 +209,53 @@ export class ReplicatedVolumes {
 
   /** The empty copies that a new volume begins with, durable on every node when it returns. */
   async makeCopies({ id, copies }: VolumeRecord): Promise<void> {
-    for (const { node, id: copy, drive } of copies) {
-      const wanted = { volume: id, copy, drive }
-      if (node === this.#world.node) this.copies.create(wanted)
-      else await this.#call(node, SERVICE.create, jsonBytes(wanted))
+    for (const copy of copies) await this.makeCopy(id, copy)
+  }
+
+  /** An empty copy, durable on its node when it returns. @throws as Copies.create, and EHOSTUNREACH */
+  async makeCopy(volume: VolumeId, { node, id: copy, drive }: PlacedCopy): Promise<void> {
+    const wanted = { volume, copy, drive }
+    if (node === this.#world.node) this.copies.create(wanted)
+    else await this.#call(node, SERVICE.create, jsonBytes(wanted))
+  }
+
+  /** The volumes of several copies that this node owns. */
+  *owned(): Generator<{ readonly owner: Owner; readonly record: VolumeRecord }> {
+    for (const { owner, stored } of this.#owners.values()) yield { owner, record: stored.record }
+  }
+
+  /** It has several copies, or had: with one left its copy here is still one that others can join. */
+  isReplicated(record: VolumeRecord): boolean {
+    const own = copyOn(record, this.#world.node)
+    return (
+      record.copies.length > 1 || (own !== null && this.copies.find(record.id, own.id) !== null)
+    )
+  }
+
+  /** What the coordinator has now: an owner looks at what others changed, and copies that were given up go. */
+  heard(list: readonly StoredVolume[]): void {
+    for (const { record, version } of list) {
+      const owned = this.#owners.get(record.id)
+      if (owned && owned.stored.version < version) owned.owner.look()
+      for (const copy of record.released) {
+        if (copy.node !== this.#world.node || this.#obeying.has(copy.id)) continue
+        this.#obeying.add(copy.id)
+        this.#obey(record.id, copy)
+          .catch(background(this.#world.log, 'copy.release'))
+          .finally(() => this.#obeying.delete(copy.id))
+      }
+    }
+  }
+
+  /** Delete a copy that was given up, and say so. What keeps it from that is looked at again. */
+  async #obey(volume: VolumeId, { id, drive }: PlacedCopy): Promise<void> {
+    try {
+      await this.copies.release({ volume, copy: id, drive })
+      await this.#world.registry.forgetReleased(volume, (copy) => copy.id === id)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      if (error.retry === 'later') return
+      this.#world.log.warn({ op: 'copy.release', volume, error: error.message }, 'not given up yet')
     }
   }
 
@@ -196,9 +272,16 @@ export class ReplicatedVolumes {
     for (;;) {
       const shared = new SharedVolume()
       shared.sizeBytes = record.spec.sizeBytes
-      const led = await this.#tryToOwn(record, copy, shared, opening)
+      const newest = { stored }
+      const led = await this.#tryToOwn(record, copy, shared, {
+        ...opening,
+        changed: (changed) => {
+          newest.stored = changed
+          opening.changed(changed)
+        },
+      })
       if (!('why' in led)) {
-        this.#owners.set(record.id, led)
+        this.#owners.set(record.id, Object.assign(newest, { owner: led }))
         // Lost in the moment between; told once the caller has the volume open.
         if (led.end !== null) clock.after(0, () => this.#lostAtOnce(record.id, led, opening))
         return shared
@@ -231,9 +314,9 @@ export class ReplicatedVolumes {
 
   /** This node is the owner no more, of its own will: the next one need not wait for its lease to end. */
   async giveUp(id: VolumeId, words: string): Promise<void> {
-    const owner = this.#owners.get(id)
+    const owned = this.#owners.get(id)
     this.#owners.delete(id)
-    await owner?.resign(words)
+    await owned?.owner.resign(words)
   }
 
   /** Copies of volumes that the coordinator does not list any more go, if a tombstone says so. */
@@ -244,6 +327,21 @@ export class ReplicatedVolumes {
         // Without a tombstone it stays: absence is never an order to delete.
         if (codeOf(error) !== 'EBUSY') background(this.#world.log, 'copies.bury')(error)
       })
+    }
+  }
+
+  /** Chunks that no record names go, on every copy of the volumes that this node owns (design §6.6). */
+  async sweep(): Promise<void> {
+    const old = { keyEpoch: 0 as KeyEpoch, restMs: SWEEP_REST_MS }
+    for (const [volume, { owner }] of [...this.#owners]) {
+      try {
+        const { deleted, without } = await owner.sweep(old)
+        if (deleted === 0) continue
+        this.#world.log.info({ op: 'sweep', volume, deleted, without }, 'chunks that nothing names')
+      } catch (error) {
+        // One that was lost meanwhile is swept by the node that has it now.
+        if (owner.end === null) throw error
+      }
     }
   }
 
@@ -263,6 +361,7 @@ export class ReplicatedVolumes {
       node,
       copies: this.copies,
       call: cluster.call,
+      generation: cluster.generation,
       peerOf: (id) => cluster.peerOf(id),
     })
     try {
@@ -281,6 +380,9 @@ export class ReplicatedVolumes {
           root: opening.root,
           checkView: opening.checkView,
           readChunk: (chunk: ChunkId) => this.#chunks.read(chunk, record.id),
+          isWhole: (chunk, bytes) => this.#chunks.isWhole(chunk, record.id, bytes),
+          pace: (bytes, isAwaited) => this.#world.pace(bytes, isAwaited),
+          synced: (ms) => this.#world.synced(record.name, ms),
           fencing: () => opening.fencing(),
           // What was given up is known to whoever did.
           lost: (words) => {
@@ -340,21 +442,5 @@ export class ReplicatedVolumes {
       throw new FsError('EHOSTUNREACH', service, { message: `node ${node} is no member` })
     }
     return await cluster.call(peer, service, body, { deadlineMs: CALL_MS })
-  }
-}
-
-function jsonBytes(value: unknown): Buffer {
-  return Buffer.from(JSON.stringify(value))
-}
-
-/** @throws FsError EPROTO for what is not of the shape */
-function parsed<T extends z.ZodType>(shape: T, body: Buffer, service: string): z.infer<T> {
-  try {
-    return shape.parse(JSON.parse(body.toString()))
-  } catch (error) {
-    throw new FsError('EPROTO', service, {
-      cause: error,
-      message: `${service}: not what was agreed: ${messageOf(error).slice(0, 200)}`,
-    })
   }
 }

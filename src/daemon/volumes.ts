@@ -1,15 +1,12 @@
 import { join } from 'node:path'
 import {
-  background,
   type Clock,
   codeOf,
   FsError,
   type KeyEpoch,
   type Log,
-  limits,
   messageOf,
   type NodeId,
-  newId,
   type Random,
   type VolumeId,
   type VolumeNumber,
@@ -17,7 +14,7 @@ import {
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import type { Drive } from '../drives/index.ts'
 import type { AbsentVolume, ServedVolume } from '../fuse/index.ts'
-import { choosePlaces, type DrivePlace } from '../replication/index.ts'
+import type { DrivePlace } from '../replication/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
   type Beside,
@@ -35,7 +32,9 @@ import {
   type VolumeSpecRequest,
 } from '../volumes/index.ts'
 import type { EngineHost } from './engine-host.ts'
+import { grantsEnd } from './grants-end.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
+import { SeveralCopies } from './several-copies.ts'
 
 /** A volume of this node, as its daemon knows it. `opened` and `shared` are null while it cannot be used. */
 export interface NodeVolume {
@@ -49,6 +48,8 @@ export interface NodeVolume {
   closed: { state: 'locked' | 'damaged' | 'elsewhere' | 'waiting'; why: string } | null
   /** Target of its exclusive mount. */
   attached: string | null
+  /** Other nodes use it through this one: the access thread orders its changes, while it is not attached. */
+  isShared: boolean
 }
 
 export interface RootOwner {
@@ -93,8 +94,8 @@ export interface VolumesWorld {
 const BELOW = {
   locked: 'ENOKEY',
   damaged: 'EIO',
-  elsewhere: 'ENODEV',
-  waiting: 'EAGAIN',
+  elsewhere: null,
+  waiting: null,
 } as const satisfies Record<NonNullable<NodeVolume['closed']>['state'], AbsentVolume['code']>
 
 /** Who owns a volume; before its first life, the node that makes it. */
@@ -102,17 +103,13 @@ function ownerIn({ owner, copies }: VolumeRecord): NodeId | null {
   return owner ?? copies[0]?.node ?? null
 }
 
-/** Of a root directory that is there already: a volume whose log is empty was never shown to anybody. */
-const defaultRoot: RootOwner = { mode: 0o755, uid: 0, gid: 0 }
-
 /** The volumes of this node: opened at the start, created, resized, locked, deleted. */
 export class Volumes {
   readonly #world: VolumesWorld
   readonly #volumes = new Map<VolumeId, NodeVolume>()
+  readonly #several: SeveralCopies
   /** Being made here, and not yet among the others. */
   readonly #making = new Set<VolumeId>()
-  /** Their copies are being asked. */
-  readonly #owning = new Set<VolumeId>()
   /** Deleted here in this life of the daemon: a list that was asked for before may still have them. */
   readonly #deleted = new Set<VolumeId>()
   /** Records of the coordinator that this build cannot read: their volumes are not shown and not touched. */
@@ -120,6 +117,12 @@ export class Volumes {
 
   constructor(world: VolumesWorld) {
     this.#world = world
+    this.#several = new SeveralCopies(world, {
+      opening: (volume) => this.opening(volume),
+      refresh: (volume) => this.refresh(volume),
+      announceAbsent: (volume) => this.#announceAbsent(volume),
+      isListed: (volume) => this.#volumes.get(volume.stored.record.id) === volume,
+    })
   }
 
   all(): NodeVolume[] {
@@ -141,7 +144,14 @@ export class Volumes {
   }
 
   byNumber(number: VolumeNumber): NodeVolume | undefined {
-    return this.all().find((volume) => volume.stored.record.number === number)
+    for (const volume of this.#volumes.values()) {
+      if (volume.stored.record.number === number) return volume
+    }
+    return undefined
+  }
+
+  byId(id: VolumeId): NodeVolume | undefined {
+    return this.#volumes.get(id)
   }
 
   /**
@@ -184,6 +194,7 @@ export class Volumes {
     }
     const there = new Set(list.volumes.map(({ record }) => record.id))
     this.#world.replicated()?.bury(there)
+    this.#world.replicated()?.heard(list.volumes)
     for (const volume of this.all()) {
       const isGone = volume.closed?.state === 'elsewhere' && !there.has(volume.stored.record.id)
       if (isGone) await this.#forget(volume)
@@ -192,6 +203,16 @@ export class Volumes {
 
   isElsewhere(volume: NodeVolume): boolean {
     return volume.closed?.state === 'elsewhere'
+  }
+
+  /** It has or may have several copies; a volume that was made with one has none of what that takes. */
+  isReplicated({ record }: StoredVolume): boolean {
+    return record.copies.length > 1 || (this.#world.replicated()?.isReplicated(record) ?? false)
+  }
+
+  /** The node that owns it, or is to make it. */
+  ownerNodeOf({ stored: { record } }: NodeVolume): NodeId | null {
+    return ownerIn(record)
   }
 
   /** Name of the node that owns it; null on a node that is in no cluster. */
@@ -230,7 +251,7 @@ export class Volumes {
     const { identity, registry, keys } = this.#world
     const members = this.#world.members()
     const spec = parseVolumeSpec(request, { nodes: members.map(({ id }) => id) })
-    const places = spec.repl === 1 ? [this.#placeHere(spec)] : await this.#places(spec)
+    const places = spec.repl === 1 ? [this.#placeHere(spec)] : await this.#several.places(spec)
     const nodes = members.filter(
       ({ id }) => id !== identity.id && places.some((place) => place.node === id),
     )
@@ -266,38 +287,6 @@ export class Volumes {
     return { node: identity.id, drive: drive.id }
   }
 
-  /** @throws FsError ENOSPC when there are not enough places, and which nodes did not answer */
-  async #places(spec: VolumeSpec): Promise<DrivePlace[]> {
-    const { identity, random } = this.#world
-    const { found, silent } = await this.#replicated().candidates()
-    const wish = {
-      volume: newId<VolumeId>(random),
-      name: spec.name,
-      copies: spec.repl,
-      spread: spec.spread,
-      class: spec.cos,
-      bytesMin: limits.driveHeadroomBytes,
-      home: identity.id,
-    }
-    const wanted = found.filter(({ node }) => spec.nodes === null || spec.nodes.includes(node))
-    try {
-      return choosePlaces(wish, wanted)
-    } catch (error) {
-      if (!(error instanceof FsError) || silent.length === 0) throw error
-      const message = `${error.message}; not answering: ${silent.join(', ')}`
-      throw new FsError(error.code, error.op, { ...error.subject, message })
-    }
-  }
-
-  #replicated(): ReplicatedVolumes {
-    const replicated = this.#world.replicated()
-    if (replicated) return replicated
-    throw new FsError('ENODEV', 'volume', {
-      message: 'volumes of several copies need a cluster, and this node is in none',
-      next: 'weft cluster create NAME, then join other nodes to it',
-    })
-  }
-
   /** Journal, view and root directory of a volume in the state 'making'. What fails leaves nothing of it. */
   async #make(created: StoredVolume, owner: RootOwner, beside?: Beside): Promise<NodeVolume> {
     const { identity, registry, keys, clock, engine, log } = this.#world
@@ -306,13 +295,20 @@ export class Volumes {
     let open = false
     try {
       if (created.record.copies.length > 1) {
-        return await this.#makeReplicated(created, owner, beside)
+        return await this.#several.make(created, owner, beside)
       }
       const stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       opened = await keys.open(stored.record, { kind: 'node' })
       const shared = new SharedVolume()
       shared.sizeBytes = spec.sizeBytes
-      const volume: NodeVolume = { stored, opened, shared, closed: null, attached: null }
+      const volume: NodeVolume = {
+        stored,
+        opened,
+        shared,
+        closed: null,
+        attached: null,
+        isShared: false,
+      }
       const opening = this.opening(volume)
       const root = { ...owner, now: clock.now() }
       const { epoch } = stored.record
@@ -334,105 +330,20 @@ export class Volumes {
     }
   }
 
-  async #makeReplicated(
-    created: StoredVolume,
-    owner: RootOwner,
-    beside?: Beside,
-  ): Promise<NodeVolume> {
-    const { registry, keys } = this.#world
-    await this.#replicated().makeCopies(created.record)
-    const opened = await keys.open(created.record, { kind: 'node' })
-    const volume: NodeVolume = {
-      stored: created,
-      opened: null,
-      shared: null,
-      closed: null,
-      attached: null,
-    }
-    try {
-      await this.#own(volume, opened, owner)
-      volume.stored = await registry.markReady(created.record.id, beside)
-      return volume
-    } catch (error) {
-      if (volume.shared) await this.#letGo(volume, 'it could not be made')
-      wipeOpened(opened)
-      throw error
-    }
-  }
-
-  /** Become the owner of a volume of several copies, and have it open. @throws as ReplicatedVolumes.own */
-  async #own(volume: NodeVolume, opened: OpenedKeys, owner: RootOwner): Promise<void> {
-    const { clock, log } = this.#world
-    const { id, name } = volume.stored.record
-    volume.shared = await this.#replicated().own(volume.stored, {
-      opening: (shared) => this.opening({ ...volume, opened, shared }),
-      root: { ...owner, now: clock.now() },
-      checkView: this.#world.checkViews || volume.closed?.state === 'damaged',
-      changed: (stored) => {
-        volume.stored = stored
-      },
-      fencing: () => this.#world.abandon(volume),
-      lost: (words) => {
-        log.error({ op: 'own', volume: id, why: words }, `volume ${name} is this node's no more`)
-        this.#lost(volume, words).catch(background(log, 'volume.lost'))
-      },
-    })
-    volume.opened = opened
-    volume.closed = null
-  }
-
-  /** Another node has a volume that was served here, or may have it. */
-  async #lost(volume: NodeVolume, words: string): Promise<void> {
-    const { id } = volume.stored.record
-    await this.#closeHere(volume, words)
-    if (this.#volumes.get(id) === volume) await this.#announceAbsent(volume)
-  }
-
-  /** Give a volume of several copies up; who asked for it, or the next candidate, takes it over. */
-  async #letGo(volume: NodeVolume, words: string): Promise<void> {
-    const { id, number } = volume.stored.record
-    await this.#world.engine.call('settle', { number })
-    await this.#replicated().giveUp(id, words)
-    await this.#closeHere(volume, words)
-  }
-
-  async #closeHere(volume: NodeVolume, words: string): Promise<void> {
-    const { opened, shared } = volume
-    const { number } = volume.stored.record
-    if (!shared) return
-    volume.shared = null
-    volume.opened = null
-    volume.closed = { state: 'elsewhere', why: words }
-    await this.#world.engine.call('close', { number, clean: false })
-    if (opened) wipeOpened(opened)
-  }
-
   /** A member wants a volume: it is let go unless somebody uses it here. @throws FsError EBUSY */
   async release(id: VolumeId): Promise<void> {
     const volume = this.#volumes.get(id)
-    if (!volume?.shared || volume.stored.record.copies.length === 1) return
-    if (volume.attached) {
-      throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
-    }
-    await this.#world.stopWriting(volume)
-    await this.#announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
-    await this.#letGo(volume, 'another node asked for it')
+    if (volume) await this.#several.release(volume)
+  }
+
+  /** A volume of several copies is on its way to this node, or from it. */
+  isMoving(volume: NodeVolume): boolean {
+    return this.#several.isMoving(volume)
   }
 
   /** Have a volume open here, wherever it is, if it has a copy here and its owner lets go of it or is gone. */
-  async bringHere(volume: NodeVolume): Promise<void> {
-    const { record } = volume.stored
-    if (volume.shared || record.copies.length === 1 || volume.closed?.state !== 'elsewhere') return
-    await this.#replicated().askRelease(record)
-    await this.refresh(volume)
-    const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
-    try {
-      await this.#own(volume, opened, defaultRoot)
-    } catch (error) {
-      wipeOpened(opened)
-      throw error
-    }
-    await this.#world.announce({ served: { opening: this.opening(volume), writes: true } })
+  bringHere(volume: NodeVolume): Promise<void> {
+    return this.#several.bringHere(volume)
   }
 
   async resize(nameOrId: string, sizeBytes: number): Promise<NodeVolume> {
@@ -592,7 +503,11 @@ export class Volumes {
     const { home, stagingDirectory, boot, drives } = this.#world
     const { record } = volume.stored
     const { opened, shared } = volume
-    if (!opened || !shared) throw new FsError('ENOKEY', 'open', { volume: record.name })
+    // Let go of meanwhile, by a person who locked it or to another node: who asked looks again.
+    if (!opened || !shared) {
+      const code = volume.closed?.state === 'locked' ? 'ENOKEY' : 'ENODEV'
+      throw new FsError(code, 'open', { volume: record.name, retry: 'later' })
+    }
     const journalDirectory = this.journalDirectory(volume)
     return {
       id: record.id,
@@ -615,7 +530,8 @@ export class Volumes {
     for (const volume of this.all()) {
       const { number, name } = volume.stored.record
       if (volume.shared) {
-        volumes.push({ opening: this.opening(volume), writes: volume.attached === null })
+        if (volume.isShared && volume.attached === null) absent.push({ number, name, code: null })
+        else volumes.push({ opening: this.opening(volume), writes: volume.attached === null })
       } else {
         absent.push({ number, name, code: BELOW[volume.closed?.state ?? 'damaged'] })
       }
@@ -655,7 +571,14 @@ export class Volumes {
 
   /** A volume that this node does not have open, and whose name it shows. */
   #show(stored: StoredVolume): NodeVolume {
-    const volume: NodeVolume = { stored, opened: null, shared: null, closed: null, attached: null }
+    const volume: NodeVolume = {
+      stored,
+      opened: null,
+      shared: null,
+      closed: null,
+      attached: null,
+      isShared: false,
+    }
     const why = `node ${this.ownerOf(volume) ?? 'nobody'} owns it`
     volume.closed = { state: 'elsewhere', why }
     this.#volumes.set(stored.record.id, volume)
@@ -665,7 +588,7 @@ export class Volumes {
   /** What this node does not have open is as the coordinator says; what it has open, it says itself. */
   async #renew(volume: NodeVolume, stored: StoredVolume): Promise<void> {
     const isReady = stored.record.state === 'ready'
-    if (this.#owning.has(stored.record.id)) return
+    if (this.#several.isOwning(stored.record.id)) return
     if (volume.closed?.state === 'waiting' && this.#isOurs(stored.record)) {
       if (isReady) await this.#openLate(volume, stored)
       else await this.#destroy(stored)
@@ -683,7 +606,7 @@ export class Volumes {
     } catch (error) {
       volume.closed = { state: 'locked', why: messageOf(error) }
     }
-    if (opened && stored.record.copies.length > 1) return this.#ownLater(volume, opened)
+    if (opened && this.isReplicated(stored)) return this.#several.ownLater(volume, opened)
     if (opened) await this.#openWith(volume, opened)
     if (volume.shared) await this.#world.opened(volume)
     else await this.#announceAbsent(volume)
@@ -702,7 +625,14 @@ export class Volumes {
   }
 
   async #openStored(stored: StoredVolume, holder: { kind: 'node' }): Promise<void> {
-    const volume: NodeVolume = { stored, opened: null, shared: null, closed: null, attached: null }
+    const volume: NodeVolume = {
+      stored,
+      opened: null,
+      shared: null,
+      closed: null,
+      attached: null,
+      isShared: false,
+    }
     this.#volumes.set(stored.record.id, volume)
     let opened: OpenedKeys
     try {
@@ -711,39 +641,19 @@ export class Volumes {
       volume.closed = { state: 'locked', why: messageOf(error) }
       return
     }
-    if (stored.record.copies.length > 1) this.#ownLater(volume, opened)
+    if (this.isReplicated(stored)) this.#several.ownLater(volume, opened)
     else await this.#openWith(volume, opened)
-  }
-
-  /** A volume of several copies: nobody waits for them, the node is up before they answer. */
-  #ownLater(volume: NodeVolume, opened: OpenedKeys): void {
-    const { id } = volume.stored.record
-    volume.closed = { state: 'waiting', why: 'its copies are being asked' }
-    this.#owning.add(id)
-    this.#own(volume, opened, defaultRoot)
-      .finally(() => this.#owning.delete(id))
-      .then(
-        () => this.#world.opened(volume),
-        async (error: unknown) => {
-          wipeOpened(opened)
-          // By its next look at the coordinator it is tried again; what another node has is that one's.
-          const state = codeOf(error) === 'EBUSY' ? 'elsewhere' : 'waiting'
-          volume.closed = { state, why: messageOf(error) }
-          await this.#announceAbsent(volume)
-          if (state === 'elsewhere') this.#world.abandon(volume)
-        },
-      )
-      .catch(background(this.#world.log, 'volume.own'))
   }
 
   async #openWith(volume: NodeVolume, opened: OpenedKeys): Promise<void> {
     const { registry, identity, engine, log } = this.#world
-    const { id, name, copies } = volume.stored.record
+    const { id, name } = volume.stored.record
     let hasEpoch = false
     try {
-      if (copies.length > 1) return await this.#own(volume, opened, defaultRoot)
+      if (this.isReplicated(volume.stored)) return await this.#several.own(volume, opened)
       volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       hasEpoch = true
+      await grantsEnd(this.#world.stagingDirectory, id, this.#world.clock)
       volume.opened = opened
       volume.shared = new SharedVolume()
       volume.shared.sizeBytes = volume.stored.record.spec.sizeBytes

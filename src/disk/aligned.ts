@@ -9,7 +9,17 @@ const aligned = new WeakSet<ArrayBufferLike>()
  * JavaScript has. Rounded up to 64 KiB; never freed before it is collected.
  */
 export function alignedBuffer(bytes: number): Buffer {
-  const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / WASM_PAGE_BYTES) })
+  return whole(new WebAssembly.Memory({ initial: Math.ceil(bytes / WASM_PAGE_BYTES) }), bytes)
+}
+
+/** As alignedBuffer, of memory that other threads see too when it is posted to them; there it counts as not aligned. */
+export function sharedAlignedBuffer(bytes: number): Buffer {
+  const pages = Math.ceil(bytes / WASM_PAGE_BYTES)
+  const shared = { initial: pages, maximum: pages, shared: true }
+  return whole(new WebAssembly.Memory(shared), bytes)
+}
+
+function whole(memory: { readonly buffer: ArrayBufferLike }, bytes: number): Buffer {
   aligned.add(memory.buffer)
   return Buffer.from(memory.buffer, 0, bytes)
 }

@@ -9,7 +9,7 @@
  *
  * `SimulatedDisk` keeps the same promises and nothing beyond them, so that tests can cut its power.
  */
-export { alignedBuffer } from './aligned.ts'
+export { alignedBuffer, isAligned, sharedAlignedBuffer } from './aligned.ts'
 export { type ChunkFiles, chunkFilesOf, chunkFilesOn, systemChunkFiles } from './chunk-file.ts'
 export { type Disk, type DiskHandle, type DiskStat, diskError, type OpenMode } from './disk.ts'
 export { type DiskOp, SimulatedDisk, sectorBytes } from './simulated.ts'

@@ -11,9 +11,10 @@ import {
   type Log,
   limits,
   messageOf,
+  suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
-import { LocalVolume, stagedHeaderBytes } from '../store/index.ts'
+import { LocalVolume, type SharedVolume, stagedHeaderBytes } from '../store/index.ts'
 import {
   type Attributes,
   create,
@@ -40,7 +41,14 @@ import { errnoOfThrown, isSurprise } from './errors.ts'
 import { mountAt } from './mount-table.ts'
 import { Namespace } from './namespace.ts'
 import { runCommand } from './run-command.ts'
-import type { AbsentVolume, ServedVolume, ToEngine, ToWorker } from './worker-protocol.ts'
+import type {
+  AbsentVolume,
+  OpenFile,
+  ServedVolume,
+  ToEngine,
+  Told,
+  VolumeMessage,
+} from './worker-protocol.ts'
 
 /**
  * The second driver, for a user who is not root: libfuse 2 by way of fuse-native, and fusermount to mount. A thin adapter
@@ -63,6 +71,8 @@ const S_IFDIR = 0o040000
 const S_IFREG = 0o100000
 const S_IFLNK = 0o120000
 const ID_UNCHANGED = 0xffff_ffff
+/** Between two looks at a lease that has run out. */
+const LEASE_LOOK_MS = 20
 /** What a string holds where the name's bytes were no UTF-8. */
 const REPLACED = '\ufffd'
 
@@ -81,7 +91,8 @@ export interface NativeWorld {
   damaged(volume: string, chunk: string, what: string): void
 }
 
-type Told = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, 'id'> : never) : never
+/** Thrown in place of an answer, and caught where it would be given. */
+const NO_LEASE = Symbol('no lease')
 
 interface Place {
   volume: VolumeFs
@@ -105,6 +116,10 @@ export class NativeMount {
   readonly #caller = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, pid: 0 }
   readonly #staged = Buffer.allocUnsafeSlow(stagedHeaderBytes + WRITE_BYTES_MAX)
   readonly #counts = new Map<string, { count: number; seconds: number }>()
+  readonly #leaseClock: Clock
+  /** On which the answer that is being made rests; null when it rests on none. */
+  #lease: SharedVolume | null = null
+  #needsLease = false
   #lastHandle = 0
   #lastRequest = 0
   #over = false
@@ -113,6 +128,7 @@ export class NativeMount {
     this.target = target
     this.#world = world
     this.#since = millisecondsOf(world.clock.now())
+    this.#leaseClock = suspendProof(world.clock)
     // Volumes are made and removed by #mkdir and #rmdir; the namespace only shows them here.
     const requests = { mkdir() {}, rmdir() {} }
     this.#namespace = new Namespace(this.#volumes, this.#absent, requests, world.clock)
@@ -173,10 +189,10 @@ export class NativeMount {
   }
 
   /** As a mount's worker is told; done when it returns. */
-  tell(message: Told): Promise<void> {
+  tell(message: Told<VolumeMessage>): Promise<readonly OpenFile[]> {
     try {
       this.#obey(message)
-      return Promise.resolve()
+      return Promise.resolve([])
     } catch (error) {
       return Promise.reject(error)
     }
@@ -189,7 +205,7 @@ export class NativeMount {
     this.#close()
   }
 
-  #obey(message: Told): void {
+  #obey(message: Told<VolumeMessage>): void {
     switch (message.kind) {
       case 'add':
         this.#add(message.served)
@@ -209,7 +225,6 @@ export class NativeMount {
       case 'keys':
         this.#volumes.get(message.number)?.volume.keys.replace(message.keys)
         return
-      default:
     }
   }
 
@@ -262,7 +277,8 @@ export class NativeMount {
     if (name === '') return null
     const found = this.#namespace.find(Buffer.from(name))
     if (!found) throw new FsError('ENOENT', 'path')
-    if ('code' in found) throw new FsError(found.code, 'path', { volume: found.name })
+    if ('code' in found) throw new FsError(found.code ?? 'ENODEV', 'path', { volume: found.name })
+    this.#restOn(found)
     found.enter()
     let ino = found.root
     for (const part of rest) {
@@ -292,6 +308,7 @@ export class NativeMount {
     const handle = this.#handles.get(fd)
     const volume = handle && this.#volumes.get(handle.number)
     if (!handle || !volume) throw new FsError('ESTALE', 'handle')
+    this.#restOn(volume)
     volume.enter()
     return { volume, ino: handle.ino }
   }
@@ -311,16 +328,49 @@ export class NativeMount {
 
   // --- operations
 
-  #run(op: string, done: (err: number) => void, work: () => number | undefined): void {
+  /** @param leased false for what is answered from memory, whatever the lease of the volume */
+  #run(
+    op: string,
+    done: (err: number) => void,
+    work: () => number | undefined,
+    leased = true,
+  ): void {
     const began = this.#world.clock.monotonicMs()
     let result: number
+    this.#lease = null
+    this.#needsLease = leased
     try {
       result = work() ?? 0
     } catch (error) {
+      if (error === NO_LEASE) {
+        this.#world.clock.after(LEASE_LOOK_MS, () => this.#run(op, done, work))
+        return
+      }
       result = this.#errno(op, error)
+    } finally {
+      this.#needsLease = false
     }
     this.#count(op, began)
-    done(result)
+    this.#answerUnder(this.#lease, done, result)
+  }
+
+  /** The answer that is being made is about this volume. @throws NO_LEASE when it has none: nothing is done yet then */
+  #restOn({ volume: { shared } }: VolumeFs): void {
+    if (!this.#needsLease || !shared.replicated) return
+    if (this.#isLapsed(shared) && !shared.stopped) throw NO_LEASE
+    this.#lease = shared
+  }
+
+  #isLapsed(lease: SharedVolume): boolean {
+    return this.#leaseClock.monotonicMs() >= lease.leaseUntilMs
+  }
+
+  #answerUnder(lease: SharedVolume | null, done: (err: number) => void, result: number): void {
+    if (lease === null || !this.#isLapsed(lease)) done(result)
+    else if (lease.stopped) done(result < 0 ? result : -errnoOf('EIO'))
+    else {
+      this.#world.clock.after(LEASE_LOOK_MS, () => this.#answerUnder(lease, done, result))
+    }
   }
 
   #errno(op: string, error: unknown): number {
@@ -368,6 +418,7 @@ export class NativeMount {
             stat = this.#stat(path)
             return 0
           },
+          !isTop(path),
         )
       },
       readdir: (path, done) => {
@@ -388,6 +439,7 @@ export class NativeMount {
             figures = statfs(this.#figures(path))
             return 0
           },
+          false,
         )
       },
       readlink: (path, done) => {

@@ -1,4 +1,12 @@
-import { errnoOf, FsError, ProtocolError } from '../base/index.ts'
+import {
+  AssertionError,
+  codeOf,
+  errnoOf,
+  FsError,
+  type Log,
+  messageOf,
+  ProtocolError,
+} from '../base/index.ts'
 import { OffsetTooBigError } from './wire/index.ts'
 
 /** The one table from what is thrown to what the kernel is told. */
@@ -29,4 +37,23 @@ export function errnoOfThrown(error: unknown): number {
 /** True for what no room announces: it is answered EIO, and logged once with its stack. */
 export function isSurprise(error: unknown): boolean {
   return !(error instanceof FsError || error instanceof ProtocolError)
+}
+
+/**
+ * What a request that failed is answered, and what the log says of it.
+ * @param op name of its opcode
+ * @throws AssertionError: the thread ends
+ */
+export function failed(error: unknown, op: string, log: Log): number {
+  if (error instanceof AssertionError) throw error
+  // Of the request itself, not of one file: the kernel asks no more.
+  if (codeOf(error) === 'ENOSYS') return ENOSYS
+  const errno = errnoOfThrown(error)
+  if (isSurprise(error)) {
+    const stack = error instanceof Error ? error.stack : String(error)
+    log.error({ op, errno, stack }, 'request failed in a way nobody foresaw')
+  } else if (errno === EIO) {
+    log.warn({ op, error: messageOf(error) }, 'request answered EIO')
+  }
+  return errno
 }

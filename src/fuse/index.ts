@@ -6,27 +6,46 @@
  * Invariants: every answered request is answered once; a request that comes again after a restart is answered from its
  * record if it was executed; a mount is served by another thread than any that could touch it.
  */
+export {
+  type AccessWorkerStart,
+  type FromAccessWorker,
+  OWN_SESSION,
+  type ToAccessWorker,
+} from './access-protocol.ts'
 export { answer, answerBare } from './answer.ts'
 export { abortConnection, haveConnectionControl, notOfOnePlace, setReadAhead } from './device.ts'
 export { fusermount, isNativeMount, NATIVE_LIMITS, NativeMount } from './driver-fuse-native.ts'
-export { Invalidations } from './invalidations.ts'
+export { grantedUntil } from './granted-until.ts'
+export { type Forgetting, GRANT_LATE_MS } from './grants.ts'
+export { handleOf } from './handles.ts'
+export { forgetAttributes, forgetNames, Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'
 export type { KeeperState, SlotState } from './keeper-protocol.ts'
+export { keepJson, keptJson } from './kept-json.ts'
+export { isKilled } from './lease-waits.ts'
+export { endLives, inodesIn } from './lives.ts'
 export { isWeftMount, type MountEntry, mountTable, parseMountInfo } from './mount-table.ts'
-export { OPCODE_NAMES } from './opcodes.ts'
+export { isOnce, OPCODE_NAMES, OPCODES, opcodeName } from './opcodes.ts'
+export { Opens } from './opens.ts'
+export { Reasons } from './reasons.ts'
 export { runDirOf } from './run-dir.ts'
 export { ensureStagingDir, removeStagingDir } from './staging-dir.ts'
 export * as wire from './wire/index.ts'
 export {
   type AbsentVolume,
+  type FromEngine,
   type FromWorker,
   MAILBOX_BYTES,
   METRICS_BYTES,
   mailCell,
   type Negotiated,
+  type OpenFile,
+  type Reason,
   type ServedVolume,
   type ToEngine,
+  type Told,
   type ToWorker,
+  type VolumeMessage,
   type WorkerStart,
 } from './worker-protocol.ts'

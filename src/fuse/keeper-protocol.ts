@@ -1,4 +1,5 @@
 import { ProtocolError } from '../base/errors.ts'
+import type { MountHolder } from './mount-holders.ts'
 
 /**
  * What keeper and daemon say to each other: one JSON object a line, over the socket that the daemon has as
@@ -116,6 +117,8 @@ export interface UnmountAnswer {
   readonly ended: boolean
   /** Where its mount stands now: a bind mount takes the place of one that is gone. Null: in no tree. */
   readonly target: string | null
+  /** Who keeps a mount that stands in no tree here. */
+  readonly heldBy: readonly MountHolder[]
 }
 
 /** @throws ProtocolError, with the id when there is one to answer to */

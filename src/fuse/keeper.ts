@@ -6,8 +6,10 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { codeOf, FsError, messageOf } from '../base/errors.ts'
 import type { Log } from '../base/index.ts'
 import {
+  abortConnection,
   bindMount,
   cloneFuse,
+  haveConnectionControl,
   mountFuse,
   openFuse,
   probeFuse,
@@ -31,6 +33,7 @@ import {
   type UnmountAnswer,
   type WireError,
 } from './keeper-protocol.ts'
+import { mountHolders } from './mount-holders.ts'
 import { isWeftMount, type MountEntry, mountAt, mountTable } from './mount-table.ts'
 import { ensureRunDir, markOf, startTicksOf, writeKeeperFile } from './run-dir.ts'
 
@@ -504,7 +507,7 @@ class Keeper {
     if (mounted.target !== null) await unmountFuse(mounted.target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    return { ended: slot.mounted === null, target: slot.mounted?.target ?? null }
+    return unmountAnswer(slot.mounted)
   }
 
   async #bind(request: KeeperRequest & { verb: 'bind' }): Promise<BindAnswer> {
@@ -529,8 +532,7 @@ class Keeper {
     await unmountFuse(target, { lazy, deadlineMs: UNMOUNT_MS })
     this.#reconcile()
     this.#publish()
-    const slot = this.#slots.find(({ mounted }) => mounted?.dev === dev)
-    return { ended: slot === undefined, target: slot?.mounted?.target ?? null }
+    return unmountAnswer(this.#slots.find(({ mounted }) => mounted?.dev === dev)?.mounted ?? null)
   }
 
   #refuseWhenStopping(op: string): void {
@@ -675,7 +677,23 @@ class Keeper {
       if (this.#entriesLeft(devs)) await new Promise<void>((go) => this.#after(100, go))
     }
     this.#reconcile()
+    await this.#endHeld()
     this.#publish()
+  }
+
+  /** What open files or another mount namespace keep alive would be waited for for ever: it is written out, and ends here. */
+  async #endHeld(): Promise<void> {
+    for (const { mounted } of this.#slots) {
+      if (mounted === null) continue
+      const heldBy = mountHolders(mounted.dev)
+      this.#log.warn({ op: 'unmount', dev: mounted.dev, heldBy }, 'still in use, and ended')
+      try {
+        await haveConnectionControl()
+        abortConnection(mounted.dev)
+      } catch (error) {
+        this.#log.error({ op: 'unmount', error: messageOf(error) }, 'could not be ended')
+      }
+    }
   }
 
   async #writeOut(target: string): Promise<void> {
@@ -772,6 +790,12 @@ function closeSlot(slot: Slot): void {
   slot.fd = -1
   slot.polledFd = -1
   slot.polled = false
+}
+
+function unmountAnswer(mounted: Mounted | null): UnmountAnswer {
+  const target = mounted?.target ?? null
+  const isHeld = mounted !== null && target === null
+  return { ended: mounted === null, target, heldBy: isHeld ? mountHolders(mounted.dev) : [] }
 }
 
 function wireError(error: unknown): WireError {

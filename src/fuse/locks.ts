@@ -1,9 +1,8 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
-import { F_UNLCK, LockTable, type VolumeFs } from '../vfs/index.ts'
-import { answerBare } from './answer.ts'
-import { type FileLock, type LkIn, withoutResend } from './wire/index.ts'
+import { type Clock, errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
+import { F_UNLCK, type LockRequest, LockTable, type VolumeFs } from '../vfs/index.ts'
+import { keepJson, keptJson } from './kept-json.ts'
+import type { FileLock, LkIn } from './wire/index.ts'
 
 const FILE = 'locks.json'
 
@@ -17,26 +16,55 @@ interface KeptLock {
   flock: boolean
 }
 
+/** A request that waits for a lock; it is served anew elsewhere when its volume goes there. */
+export interface WaitingLock {
+  readonly frame: Buffer
+  readonly answer: (errno: number) => void
+}
+
+export interface LocksWorld {
+  readonly clock: Clock
+  /** How the request in hand gets its answer when it has waited. */
+  later(): (errno: number) => void
+  /** Whether another node's session has been heard of in this life of the daemon. */
+  isAlive(number: VolumeNumber, session: number): boolean
+}
+
+interface VolumeLocks {
+  table: LockTable
+  waiting: Map<string, WaitingLock>
+  /** When locks of sessions that have not come back by then are free. */
+  graceUntilMs: number
+}
+
+/** A term of sessions and some: those of other nodes say by then that they go on. */
+const GRACE_MS = 12_000
+
+/** The kernel's own name of who holds a lock has 64 bits; those of another session never meet it. */
+const OWNER_BITS = 64n
+
 /**
- * Locks of a mount whose kernel asks for them (locks=owner). They are kept on the staging tmpfs, so that they hold
- * through the death of the daemon; a waiting request is sent again by the kernel.
+ * Locks of mounts whose kernels ask for them. They are kept on the staging tmpfs, so that those of this node's own kernel
+ * hold through the death of the daemon; a waiting request is sent again by the kernel.
  */
 export class Locks {
-  readonly #tables = new Map<VolumeNumber, LockTable>()
-  readonly #requestFd: () => number
+  readonly #volumes = new Map<VolumeNumber, VolumeLocks>()
+  readonly #world: LocksWorld
+  /** Whose requests are being served: 0 for this node's own kernel, else another node's session. */
+  session = 0
 
-  /** @param requestFd where the request in hand gets its answer */
-  constructor(requestFd: () => number) {
-    this.#requestFd = requestFd
+  constructor(world: LocksWorld) {
+    this.#world = world
   }
 
   test(volume: VolumeFs, ino: Ino, request: LkIn): FileLock {
-    const held = this.#table(volume).conflict(lockRequest(ino, request))
+    const held = this.#of(volume).table.conflict(this.#wanted(ino, request))
     if (!held) return { start: request.start, end: request.end, type: F_UNLCK, pid: 0 }
     return { start: held.start, end: held.end, type: held.type, pid: held.pid }
   }
 
   /**
+   * @param frame the whole request
    * @returns true when granted; false when the request waits and is answered later
    * @throws FsError EAGAIN when another owner is in the way and the caller does not wait
    */
@@ -45,61 +73,106 @@ export class Locks {
     ino: Ino,
     request: LkIn,
     wait: boolean,
-    uniqueLo: number,
-    uniqueHi: number,
+    frame: Buffer,
+    key: string,
   ): boolean {
-    const table = this.#table(volume)
-    const lock = lockRequest(ino, request)
+    const { table, waiting } = this.#of(volume)
+    const lock = this.#wanted(ino, request)
+    this.#dropLost(volume, lock)
     if (table.set(lock)) {
       this.#keep(volume, table)
       return true
     }
     if (!wait) throw new FsError('EAGAIN', 'lock', { ino })
-    const fd = this.#requestFd()
+    const answer = this.#world.later()
+    const id = this.#key(key)
+    waiting.set(id, { frame: Buffer.from(frame), answer })
     table.wait({
-      key: waiterKey(uniqueLo, uniqueHi),
+      key: id,
       request: lock,
       answer: (errno) => {
+        waiting.delete(id)
         this.#keep(volume, table)
-        answerBare(fd, errno, uniqueLo, uniqueHi)
+        answer(errno)
       },
     })
     return false
   }
 
-  interrupt(uniqueLo: number, uniqueHi: number): void {
-    const key = waiterKey(uniqueLo, uniqueHi)
-    for (const table of this.#tables.values()) {
-      if (table.interrupt(key, -errnoOf('EINTR'))) return
+  /** @param key names the request among those of its session */
+  interrupt(key: string): void {
+    const id = this.#key(key)
+    for (const { table } of this.#volumes.values()) {
+      if (table.interrupt(id, -errnoOf('EINTR'))) return
     }
   }
 
   closed(volume: VolumeFs, ino: Ino, owner: bigint, flock: boolean): void {
-    const table = this.#table(volume)
-    if (table.release(ino, owner, flock)) this.#keep(volume, table)
+    const { table } = this.#of(volume)
+    if (table.release(ino, this.#owner(owner), flock)) this.#keep(volume, table)
   }
 
-  #table(volume: VolumeFs): LockTable {
-    const { number } = volume.volume
-    let table = this.#tables.get(number)
-    if (!table) {
-      table = new LockTable()
-      const path = join(volume.volume.opening.stagingDirectory, FILE)
-      if (existsSync(path)) {
-        for (const kept of JSON.parse(readFileSync(path, 'utf8')) as KeptLock[]) {
-          const { ino, owner, start, end, ...rest } = kept
-          table.restore({
-            ...rest,
-            ino: ino as Ino,
-            owner: BigInt(owner),
-            start: BigInt(start),
-            end: BigInt(end),
-          })
-        }
-      }
-      this.#tables.set(number, table)
+  /** A session of another node is over: what it held is free. */
+  endSession(volume: VolumeFs, session: number): void {
+    const { table } = this.#of(volume)
+    const held = [...table.all()].filter(({ owner }) => owner >> OWNER_BITS === BigInt(session))
+    for (const { ino, owner, flock } of held) table.release(ino, owner, flock)
+    if (held.length > 0) this.#keep(volume, table)
+  }
+
+  /** Another thread answers for a volume from now on. @returns requests that wait */
+  leave(number: VolumeNumber): WaitingLock[] {
+    const left = this.#volumes.get(number)
+    this.#volumes.delete(number)
+    return left ? [...left.waiting.values()] : []
+  }
+
+  /** What is in the way may be of a session that never came back after this daemon began. */
+  #dropLost(volume: VolumeFs, lock: LockRequest): void {
+    const { table, graceUntilMs } = this.#of(volume)
+    for (;;) {
+      const held = lock.type === F_UNLCK ? null : table.conflict(lock)
+      const session = held ? Number(held.owner >> OWNER_BITS) : 0
+      if (session === 0 || this.#world.isAlive(volume.volume.number, session)) return
+      if (this.#world.clock.monotonicMs() < graceUntilMs) return
+      this.endSession(volume, session)
     }
-    return table
+  }
+
+  #key(key: string): string {
+    return `${this.session}/${key}`
+  }
+
+  #owner(owner: bigint): bigint {
+    return (BigInt(this.session) << OWNER_BITS) | owner
+  }
+
+  #wanted(ino: Ino, { owner, start, end, type, pid, lk_flags }: LkIn) {
+    const flock = (lk_flags & 1) !== 0
+    return { ino, owner: this.#owner(owner), start, end, type, pid, flock }
+  }
+
+  #of(volume: VolumeFs): VolumeLocks {
+    const { number } = volume.volume
+    let found = this.#volumes.get(number)
+    if (!found) {
+      const graceUntilMs = this.#world.clock.monotonicMs() + GRACE_MS
+      found = { table: new LockTable(), waiting: new Map(), graceUntilMs }
+      this.#recall(volume, found.table)
+      this.#volumes.set(number, found)
+    }
+    return found
+  }
+
+  /** Locks of the daemon's life before, those of other nodes' sessions too: they may go on. */
+  #recall(volume: VolumeFs, table: LockTable): void {
+    const all = keptJson(join(volume.volume.opening.stagingDirectory, FILE)) ?? []
+    for (const kept of all as KeptLock[]) {
+      const owner = BigInt(kept.owner)
+      const { ino, start, end, type, pid, flock } = kept
+      const range = { start: BigInt(start), end: BigInt(end) }
+      table.restore({ ino: ino as Ino, owner, ...range, type, pid, flock })
+    }
   }
 
   #keep(volume: VolumeFs, table: LockTable): void {
@@ -112,16 +185,6 @@ export class Locks {
       pid,
       flock,
     }))
-    const path = join(volume.volume.opening.stagingDirectory, FILE)
-    writeFileSync(`${path}.new`, JSON.stringify(kept), { mode: 0o600 })
-    renameSync(`${path}.new`, path)
+    keepJson(join(volume.volume.opening.stagingDirectory, FILE), kept)
   }
-}
-
-function lockRequest(ino: Ino, { owner, start, end, type, pid, lk_flags }: LkIn) {
-  return { ino, owner, start, end, type, pid, flock: (lk_flags & 1) !== 0 }
-}
-
-function waiterKey(uniqueLo: number, uniqueHi: number): string {
-  return `${withoutResend(uniqueHi)}:${uniqueLo}`
 }

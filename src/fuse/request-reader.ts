@@ -15,6 +15,9 @@ const LEARN = 1 / 8
 /** A mount command follows the start of its thread within some of these. */
 const MOUNT_MS = 2
 
+/** What a read is told that finds no request. */
+export const NOTHING = -1
+
 export interface RequestDescriptors {
   /** The connection's /dev/fuse, whose read blocks. */
   readonly fd: number
@@ -72,6 +75,17 @@ export class RequestReader {
     return n
   }
 
+  /** Whether `ask` may be called. */
+  get canAsk(): boolean {
+    return this.#from.polledFd !== null && this.#from.polled()
+  }
+
+  /** The next request, if there is one. @returns as `next`; NOTHING when there is none yet */
+  ask(buffer: Buffer): number {
+    const { polledFd } = this.#from
+    return polledFd === null ? NOTHING : this.#read(polledFd, buffer)
+  }
+
   #learn(short: boolean): void {
     this.#likely += ((short ? 1 : 0) - this.#likely) * LEARN
   }
@@ -105,5 +119,3 @@ export class RequestReader {
     }
   }
 }
-
-const NOTHING = -1

@@ -1,4 +1,5 @@
-import { FsError, type Ino, limits, type VolumeNumber } from '../base/index.ts'
+import { codeOf, FsError, type Ino, limits, ROOT_INO, type VolumeNumber } from '../base/index.ts'
+import type { SharedVolume } from '../store/index.ts'
 import {
   type AttributeChange,
   type Attributes,
@@ -30,7 +31,7 @@ import {
 } from '../vfs/index.ts'
 import type { Locks } from './locks.ts'
 import type { Namespace } from './namespace.ts'
-import { OPCODE_COUNT, OPCODES, type OpcodeRow } from './opcodes.ts'
+import { isOnce, OPCODE_COUNT, OPCODES, type OpcodeRow } from './opcodes.ts'
 import * as wire from './wire/index.ts'
 import type { AbsentVolume } from './worker-protocol.ts'
 
@@ -47,6 +48,18 @@ export interface SessionWorld {
   /** Volume of an exclusive mount. */
   readonly exclusive: VolumeNumber | null
   readonly locks: Locks | null
+  /** A volume whose changes another thread or node orders: who serves it gets the whole request, and answers. */
+  isFar(number: VolumeNumber): boolean
+  /** The request in hand goes there. */
+  forward(number: VolumeNumber, frame: Buffer): void
+  /** The kernel would like an answer to a request that may have gone there. */
+  interruptFar(uniqueLo: number, uniqueHi: number): void
+  /** Whether the descriptor that a request is made through holds still; true of a request without one. */
+  holds(volume: VolumeFs, request: Buffer, opcode: number): boolean
+  /** What the kernel is told to keep, and of which files it may keep pages. */
+  readonly caching: Caching
+  /** A descriptor was opened or closed, with these O_ flags. */
+  opened(volume: VolumeFs, ino: Ino, flags: number, by: 1 | -1): void
   /**
    * fsync of one file or directory; null for all that was accepted so far.
    * @returns false when the engine does it, and answers the kernel
@@ -58,12 +71,26 @@ export interface SessionWorld {
   forgetAttributes(number: VolumeNumber, ino: Ino): void
 }
 
+export interface Caching {
+  /** How long the kernel that asks may keep an inode's attributes, or the names that a directory has or has not, in ms. */
+  validMs(volume: VolumeFs, what: 'attributes' | 'names', ino: Ino): number
+  /** FOPEN_ flags about a file's pages. @param flags O_ flags of the open */
+  pages(volume: VolumeFs, ino: Ino, flags: number): number
+  /** Bytes of a file were changed through this connection. */
+  changed(volume: VolumeFs, ino: Ino): void
+}
+
 /** @returns end of the answer in `reply`, or LATER */
 type Operation = (volume: VolumeFs, ino: Ino, buf: Buffer, at: number, end: number) => number
 
-const VALID_MS = 9_000
+/** A term of the lease less a tenth. */
+export const VALID_MS = 9_000
+/** What the kernel checks permissions by, and ls -l asks of every entry. */
+const STAT_XATTR = /^(system\.posix_acl_|security\.)/
 const O_APPEND = 0o2000
 const O_TRUNC = 0o1000
+const O_RDWR = 2
+const O_EXCL = 0o200
 const DIRECTORY_DEFAULT_BYTES = 4096
 /** FUSE_FSYNC_FDATASYNC. Source: include/uapi/linux/fuse.h. */
 const FSYNC_DATA_ONLY = 1
@@ -122,7 +149,8 @@ export class FuseSession {
         return 0
       case OPCODES.INTERRUPT.code: {
         const { uniqueLo, uniqueHi } = wire.decodeInterrupt(buf, at, end)
-        this.#world.locks?.interrupt(uniqueLo, uniqueHi)
+        this.#world.locks?.interrupt(requestKey(uniqueLo, uniqueHi))
+        this.#world.interruptFar(uniqueLo, uniqueHi)
         return 0
       }
       case OPCODES.OPENDIR.code:
@@ -130,24 +158,80 @@ export class FuseSession {
       case OPCODES.ACCESS.code:
         throw new FsError('ENOSYS', 'open')
       case OPCODES.STATFS.code:
+        if (this.#world.isFar(wire.nodeVolume(header.nodeHi))) break
         return this.#statfs()
       default:
+    }
+    const number = wire.nodeVolume(header.nodeHi)
+    if (number !== 0 && this.#world.isFar(number)) {
+      this.#world.forward(number, buf.subarray(0, header.len))
+      return LATER
     }
     const volume = this.#volume()
     if (!volume) return this.#namespace(buf, at, end, out)
     volume.enter()
+    if (!this.#world.holds(volume, buf, header.opcode)) return this.#lostHandle(out)
     const ino = this.#ino(header.nodeLo, header.nodeHi)
     const operation = this.#operations[header.opcode]
     if (!operation) throw new FsError('ENOSYS', 'request', { opcode: header.opcode })
     return operation(volume, ino, buf, at, end)
   }
 
-  /** What a repeated request answered the first time; -2 when it was never executed. */
-  repeat(buf: Buffer): number {
+  /** What was written through the descriptor, or read, may be of a version that is gone (rules 2 and 11). */
+  #lostHandle(out: number): number {
+    if (this.header.opcode === OPCODES.RELEASE.code) return out
+    throw new FsError('EIO', 'request', {
+      message: 'the file was opened before its volume changed hands: open it anew',
+    })
+  }
+
+  /**
+   * The volume whose lease the answer to this request rests on; null when it rests on none: the volume has one copy, or the
+   * answer is what stat(2) and statfs(2) say of its root (§6.10), or nothing that anybody reads.
+   */
+  lease(buf: Buffer): SharedVolume | null {
+    const { header } = this
+    const number = wire.nodeVolume(header.nodeHi) || this.#world.exclusive
+    const shared = number === null ? undefined : this.#world.volume(number)?.volume.shared
+    if (!shared?.replicated) return null
+    switch (header.opcode) {
+      case OPCODES.GETATTR.code:
+      case OPCODES.STATX.code:
+        return wire.nodeIno(header.nodeLo, header.nodeHi) === ROOT_INO ? null : shared
+      case OPCODES.GETXATTR.code: {
+        if (wire.nodeIno(header.nodeLo, header.nodeHi) !== ROOT_INO) return shared
+        // Not decoded: what is no request is the operation's to refuse.
+        const name = buf.toString('latin1', wire.IN_HEADER_BYTES + 8, header.bodyEnd)
+        return STAT_XATTR.test(name) ? null : shared
+      }
+      case OPCODES.INIT.code:
+      case OPCODES.DESTROY.code:
+      case OPCODES.OPENDIR.code:
+      case OPCODES.RELEASEDIR.code:
+      case OPCODES.ACCESS.code:
+      case OPCODES.STATFS.code:
+      case OPCODES.FORGET.code:
+      case OPCODES.BATCH_FORGET.code:
+      case OPCODES.INTERRUPT.code:
+      case OPCODES.RELEASE.code:
+        return null
+      default:
+        return shared
+    }
+  }
+
+  /** As `handle`, of a request that comes again after a death: if it was executed then, it is answered from its record. */
+  handleAgain(buf: Buffer): number {
+    const end = isOnce(this.header.opcode) ? this.#repeat(buf) : null
+    return end ?? this.handle(buf)
+  }
+
+  /** What a repeated request answered the first time; null when it was never executed. */
+  #repeat(buf: Buffer): number | null {
     const { header } = this
     const volume = this.#volume()
     const answer = volume?.answered(this.#request())
-    if (!volume || !answer) return -2
+    if (!volume || !answer) return null
     volume.enter()
     const out = wire.OUT_HEADER_BYTES
     switch (header.opcode) {
@@ -158,7 +242,7 @@ export class FuseSession {
         return this.#putEntry(volume, volume.attributes(answer.ino), out)
       case OPCODES.CREATE.code:
       case OPCODES.TMPFILE.code:
-        return this.#putCreated(volume, volume.attributes(answer.ino), out)
+        return this.#putCreated(volume, volume.attributes(answer.ino), O_RDWR, out)
       case OPCODES.SETATTR.code: {
         const ino = this.#ino(header.nodeLo, header.nodeHi)
         return this.#putAttr(volume, volume.attributes(ino), out)
@@ -196,18 +280,20 @@ export class FuseSession {
       const name = buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd)
       const found = lookup(volume, ino, name)
       if (found) return this.#putEntry(volume, found, out)
-      return wire.encodeNegativeEntry(reply, out, volume.writes ? VALID_MS : 0)
+      return wire.encodeNegativeEntry(reply, out, this.#validMs(volume, 'names', ino))
     })
     on(OPCODES.GETATTR, (volume, ino) => this.#putAttr(volume, volume.attributes(ino), out))
     on(OPCODES.STATX, (volume, ino) => {
       this.#fill(volume, volume.attributes(ino))
-      return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume))
+      return wire.encodeStatx(reply, out, this.#attr, this.#validMs(volume, 'attributes', ino))
     })
     on(OPCODES.SETATTR, (volume, ino, buf, at, end) => {
       const change = attributeChange(wire.decodeSetattr(buf, at, end))
       const times = this.#noOpen ? timesAlone(change) : null
       if (times) return this.#putAttr(volume, stageTimes(volume, this.#request(), ino, times), out)
-      return this.#putAttr(volume, setattr(volume, this.#request(), ino, change), out)
+      const changed = setattr(volume, this.#request(), ino, change)
+      if (change.size !== undefined) this.#world.caching.changed(volume, ino)
+      return this.#putAttr(volume, changed, out)
     })
     on(OPCODES.READLINK, (volume, ino) => {
       const target = readlink(volume, ino)
@@ -230,15 +316,16 @@ export class FuseSession {
       const { name, mode, umask, flags } = wire.decodeCreate(buf, at, end)
       const caller = this.#caller()
       const creation = { mode: (mode & 0o7777) | 0o100000, umask }
-      const made = create(volume, this.#request(), caller, ino, name, creation)
-      volume.countOpen(flags, 1)
-      return this.#putCreated(volume, made, out)
+      const made = this.#createFile(volume, caller, ino, name, creation, flags)
+      this.#world.opened(volume, made.ino, flags, 1)
+      return this.#putCreated(volume, made, flags, out)
     })
     on(OPCODES.TMPFILE, (volume, ino, buf, at, end) => {
-      const { mode, umask } = wire.decodeCreate(buf, at, end)
+      const { mode, umask, flags } = wire.decodeCreate(buf, at, end)
       const creation = { mode: (mode & 0o7777) | 0o100000, umask }
       const made = tmpfile(volume, this.#request(), this.#caller(), ino, creation)
-      return this.#putCreated(volume, made, out)
+      this.#world.opened(volume, made.ino, flags, 1)
+      return this.#putCreated(volume, made, flags, out)
     })
     on(OPCODES.LINK, (volume, ino, buf, at, end) => {
       const { oldVolume, oldIno, name } = wire.decodeLink(buf, at, end)
@@ -276,7 +363,7 @@ export class FuseSession {
     })
     on(OPCODES.RELEASE, (volume, ino, buf, at, end) => {
       const { flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
-      volume.countOpen(flags, -1)
+      this.#world.opened(volume, ino, flags, -1)
       if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
         this.#world.locks?.closed(volume, ino, lock_owner, true)
       }
@@ -328,6 +415,7 @@ export class FuseSession {
     on(OPCODES.FALLOCATE, (volume, ino, buf, at, end) => {
       const { offset, length, mode } = wire.decodeFallocate(buf, at, end)
       fallocate(volume, ino, mode, offset, length)
+      this.#world.caching.changed(volume, ino)
       return out
     })
     on(OPCODES.LSEEK, (volume, ino, buf, at, end) => {
@@ -345,7 +433,7 @@ export class FuseSession {
   #namespace(buf: Buffer, at: number, end: number, out: number): number {
     const { header, reply } = this
     const absent = this.#world.absent(wire.nodeVolume(header.nodeHi))
-    if (absent) return this.#below(absent, out)
+    if (absent?.code) return this.#below(absent, absent.code, out)
     const root = this.#world.namespace
     if (!root || wire.nodeIno(header.nodeLo, header.nodeHi) !== 1) {
       throw new FsError('ESTALE', 'request', { volume: wire.nodeVolume(header.nodeHi) })
@@ -402,12 +490,12 @@ export class FuseSession {
   }
 
   /** Below the root of a volume that cannot be used: its root can be seen, all else answers why not. */
-  #below(absent: AbsentVolume, out: number): number {
+  #below(absent: AbsentVolume, code: NonNullable<AbsentVolume['code']>, out: number): number {
     const { header, reply } = this
     const isRoot = wire.nodeIno(header.nodeLo, header.nodeHi) === 1
     const isStatx = header.opcode === OPCODES.STATX.code
     if (!isRoot || !(isStatx || header.opcode === OPCODES.GETATTR.code)) {
-      throw new FsError(absent.code, 'request', { volume: absent.name })
+      throw new FsError(code, 'request', { volume: absent.name })
     }
     this.#world.namespace?.fillAbsent(absent.number, this.#attr)
     return isStatx
@@ -434,9 +522,8 @@ export class FuseSession {
     return { uid, gid, pid }
   }
 
-  /** A volume that another mount writes may change at any moment: the kernel keeps nothing of it. */
-  #validMs(volume: VolumeFs): number {
-    return volume.writes ? VALID_MS : 0
+  #validMs(volume: VolumeFs, what: 'attributes' | 'names', ino: Ino): number {
+    return this.#world.caching.validMs(volume, what, ino)
   }
 
   #create(
@@ -448,6 +535,26 @@ export class FuseSession {
   ): number {
     const made = create(volume, this.#request(), this.#caller(), parent, name, creation)
     return this.#putEntry(volume, made, out)
+  }
+
+  /**
+   * open(2) with O_CREAT of a name that the kernel does not know. Another node's kernel may have made it: at ESTALE this one
+   * looks anew, and opens the file with its own rights.
+   */
+  #createFile(
+    volume: VolumeFs,
+    caller: Caller,
+    parent: Ino,
+    name: Buffer,
+    creation: Parameters<typeof create>[5],
+    flags: number,
+  ): Attributes {
+    try {
+      return create(volume, this.#request(), caller, parent, name, creation)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST' || (flags & O_EXCL) !== 0) throw error
+      throw new FsError('ESTALE', 'create', { cause: error })
+    }
   }
 
   #rename(volume: VolumeFs, ino: Ino, request: wire.RenameIn, out: number): number {
@@ -468,16 +575,20 @@ export class FuseSession {
     if (flags & O_TRUNC) {
       const killSetids = (open_flags & wire.FUSE_OPEN_KILL_SUIDGID) !== 0
       setattr(volume, this.#request(), ino, { size: 0, killSetids })
+      this.#world.caching.changed(volume, ino)
     }
-    volume.countOpen(flags, 1)
-    return wire.encodeOpenOut(this.reply, out, 0, this.#openFlags(volume, ino))
+    this.#world.opened(volume, ino, flags, 1)
+    return wire.encodeOpenOut(
+      this.reply,
+      out,
+      handleIn(volume),
+      this.#openFlags(volume, ino, flags),
+    )
   }
 
-  /** Pages of before this mount ordered the volume's changes are dropped at the first open: another may have written. */
-  #openFlags(volume: VolumeFs, ino: Ino): number {
+  #openFlags(volume: VolumeFs, ino: Ino, flags: number): number {
     const noFlush = this.#world.locks ? 0 : wire.FOPEN_NOFLUSH
-    if (!volume.writes) return wire.FOPEN_DIRECT_IO | noFlush
-    return volume.firstOpen(ino) ? noFlush : wire.FOPEN_KEEP_CACHE | noFlush
+    return this.#world.caching.pages(volume, ino, flags) | noFlush
   }
 
   #writeData(
@@ -501,6 +612,7 @@ export class FuseSession {
       if (cached) this.#world.refused(volume.volume.number, ino, offset, size)
       throw error
     }
+    this.#world.caching.changed(volume, ino)
     return wire.encodeWriteOut(this.reply, out, size)
   }
 
@@ -574,6 +686,7 @@ export class FuseSession {
     const from = { ino, offset: request.off_in }
     const to = { ino: request.outIno, offset: request.off_out }
     const count = copyFileRange(volume, this.#request(), from, to, length)
+    this.#world.caching.changed(volume, request.outIno)
     return wide
       ? wire.encodeCopyFileRange64Out(this.reply, out, count)
       : wire.encodeWriteOut(this.reply, out, count)
@@ -588,7 +701,9 @@ export class FuseSession {
       return wire.encodeLk(this.reply, out, locks.test(volume, ino, request))
     }
     const wait = opcode === OPCODES.SETLKW.code
-    return locks.set(volume, ino, request, wait, uniqueLo, uniqueHi) ? out : LATER
+    const frame = buf.subarray(0, this.header.len)
+    const key = requestKey(uniqueLo, uniqueHi)
+    return locks.set(volume, ino, request, wait, frame, key) ? out : LATER
   }
 
   #statfs(): number {
@@ -625,16 +740,18 @@ export class FuseSession {
 
   #putAttr(volume: VolumeFs, attributes: Attributes, out: number): number {
     this.#fill(volume, attributes)
-    return wire.encodeAttrOut(this.reply, out, this.#attr, this.#validMs(volume))
+    const validMs = this.#validMs(volume, 'attributes', attributes.ino)
+    return wire.encodeAttrOut(this.reply, out, this.#attr, validMs)
   }
 
   #putEntry(volume: VolumeFs, attributes: Attributes, out: number): number {
     return wire.encodeEntry(this.reply, out, this.#fillEntry(volume, attributes))
   }
 
-  #putCreated(volume: VolumeFs, attributes: Attributes, out: number): number {
+  #putCreated(volume: VolumeFs, attributes: Attributes, flags: number, out: number): number {
     const entry = this.#fillEntry(volume, attributes)
-    return wire.encodeCreateOut(this.reply, out, entry, 0, this.#openFlags(volume, attributes.ino))
+    const openFlags = this.#openFlags(volume, attributes.ino, flags)
+    return wire.encodeCreateOut(this.reply, out, entry, handleIn(volume), openFlags)
   }
 
   #putVolumeRoot(volume: VolumeFs | AbsentVolume, out: number): number {
@@ -647,7 +764,8 @@ export class FuseSession {
     // A volume that comes, goes or changes hands ends the life of all entries (FUSE_NOTIFY_INC_EPOCH).
     this.#entry.generation = 0
     this.#entry.entryValidMs = VALID_MS
-    this.#entry.attrValidMs = 'code' in volume ? 0 : this.#validMs(volume)
+    const isAbsent = 'code' in volume
+    this.#entry.attrValidMs = isAbsent ? 0 : this.#validMs(volume, 'attributes', volume.root)
     return wire.encodeEntry(this.reply, out, this.#entry)
   }
 
@@ -655,12 +773,14 @@ export class FuseSession {
     return volume.find(ino) ? this.#fillEntry(volume, volume.attributes(ino)) : null
   }
 
+  /** Of the directory that the request in hand is about. */
   #fillEntry(volume: VolumeFs, attributes: Attributes): wire.Entry {
     this.#fill(volume, attributes)
     const entry = this.#entry
+    const { nodeLo, nodeHi } = this.header
     entry.generation = attributes.inode.generation
-    entry.entryValidMs = this.#validMs(volume)
-    entry.attrValidMs = entry.entryValidMs
+    entry.entryValidMs = this.#validMs(volume, 'names', this.#ino(nodeLo, nodeHi))
+    entry.attrValidMs = this.#validMs(volume, 'attributes', attributes.ino)
     return entry
   }
 
@@ -703,6 +823,16 @@ function volumeFigures(volume: VolumeFs): typeof NO_FIGURES {
     freeBytes: Math.max(0, shared.freeBytes - staged),
     inodes: shared.inodes,
   }
+}
+
+/** @see handleHolds */
+function handleIn({ volume: { shared } }: VolumeFs): number {
+  return shared.replicated ? shared.epoch : 0
+}
+
+/** Names a request of one kernel, also when it is sent again. */
+function requestKey(uniqueLo: number, uniqueHi: number): string {
+  return `${wire.withoutResend(uniqueHi)}:${uniqueLo}`
 }
 
 export function newAttr(): wire.Attr {

@@ -18,13 +18,20 @@ export interface ServedVolume {
 }
 
 /**
- * A volume that is shown at the root and answers nothing below it: locked (ENOKEY), damaged (EIO), of another node (ENODEV),
- * or not open yet (EAGAIN).
+ * A volume that is shown at the root and that this mount does not serve. It answers nothing below its root when it is locked
+ * (ENOKEY) or damaged (EIO); with a null code another thread, or another node, answers for it, or this one will soon.
  */
 export interface AbsentVolume {
   number: VolumeNumber
   name: string
-  code: 'ENOKEY' | 'EIO' | 'ENODEV' | 'EAGAIN'
+  code: 'ENOKEY' | 'EIO' | null
+}
+
+/** Descriptors that one kernel has open of a file. */
+export interface OpenFile {
+  ino: Ino
+  readers: number
+  writers: number
 }
 
 /** What a mount's worker thread is started with. */
@@ -58,24 +65,63 @@ export const mailCell = {
   initKept: 1,
   /** Whether polledFd is connected. */
   polled: 2,
+  /** Stays 0: a worker waits on it for time to pass. */
+  never: 3,
 } as const
-export const MAILBOX_BYTES = 3 * 4
+export const MAILBOX_BYTES = 4 * 4
 
 export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 
-/** Main thread to worker. Each is acknowledged by `done` with its id. */
-export type ToWorker = { id: number } & (
+/** Main thread to whatever thread serves volumes. Each is acknowledged by `done` with its id. */
+export type VolumeMessage = { id: number } & (
   | { kind: 'add'; served: ServedVolume }
   | { kind: 'absent'; volume: AbsentVolume }
   | { kind: 'remove'; number: VolumeNumber }
   /** Take or give up the part of the writer; what is staged or not applied is committed first. */
-  | { kind: 'role'; number: VolumeNumber; writes: boolean; force: boolean; opening: VolumeOpening }
+  | {
+      kind: 'role'
+      number: VolumeNumber
+      writes: boolean
+      force: boolean
+      opening: VolumeOpening
+      /** What the thread before had counted for this one's callers. */
+      opens?: readonly OpenFile[]
+    }
   | { kind: 'keys'; number: VolumeNumber; keys: VolumeOpening['keys'] }
 )
 
+/** Main thread to a mount's worker, likewise. */
+export type ToWorker =
+  | VolumeMessage
+  /** A request that was forwarded comes back: this thread answers for its volume again. */
+  | { id: number; kind: 'again'; frame: Uint8Array; fd: number }
+
+/** Before it has its id. */
+export type Told<M> = M extends { id: number } ? Omit<M, 'id'> : never
+
+/** Why a request was answered with an error out of the ordinary. */
+export interface Reason {
+  /** Volume; 0 for the root of the namespace. */
+  number: VolumeNumber
+  ino: Ino
+  /** Name of the kernel's request. */
+  op: string
+  /** Name of the errno. */
+  code: string
+  why: string
+  /** What to do, where whoever refused knows; else ''. */
+  next: string
+}
+
 /** Worker to main thread. */
 export type FromWorker =
-  | { kind: 'done'; id: number; error: { code: string; message: string } | null }
+  | {
+      kind: 'done'
+      id: number
+      error: { code: string; message: string } | null
+      /** Files open in a volume that was given up. */
+      opens: readonly OpenFile[]
+    }
   | { kind: 'negotiated'; negotiated: Negotiated }
   | {
       kind: 'mkdir'
@@ -89,23 +135,29 @@ export type FromWorker =
       uniqueHi: number
     }
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
+  /** A whole request on a volume that is far (AbsentVolume); whoever answers it writes to `fd`. */
+  | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number }
+  | { kind: 'interrupt'; uniqueLo: number; uniqueHi: number }
   | { kind: 'damaged'; volume: string; chunk: string; what: string }
+  | { kind: 'reason'; reason: Reason }
   /** Pages the kernel holds were refused: it would keep showing what is nowhere (design §5). */
   | { kind: 'refused'; number: VolumeNumber; ino: number; from: number; length: number }
   /** The connection is over: unmounted, or aborted. */
   | { kind: 'ended' }
 
+/** Where an fsync is answered: to the kernel, or by message to the thread that asked. */
+export type SyncCaller = { fd: number; uniqueLo: number; uniqueHi: number } | { token: number }
+
 /** Worker to engine thread: a volume's number to wake its engine, inodes to give back, or an fsync. */
 export type ToEngine =
   | VolumeNumber
   | { number: VolumeNumber; purge: Ino[] }
-  | {
-      number: VolumeNumber
-      stagedNumber: number
-      seq: number
-      fd: number
-      uniqueLo: number
-      uniqueHi: number
-    }
+  | { number: VolumeNumber; stagedNumber: number; seq: number; caller: SyncCaller }
+
+/** Answer to an fsync with a token. `errno` is negative, 0 for success. */
+export interface FromEngine {
+  token: number
+  errno: number
+}
 
 export type RequestCounts = Partial<Record<OpName, { count: number; seconds: number }>>

@@ -2,40 +2,43 @@ import { readlinkSync } from 'node:fs'
 import { setPriority } from 'node:os'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import {
-  AssertionError,
   assert,
-  background,
   codeOf,
-  FsError,
-  type Ino,
+  errnoOf,
   type Log,
   limits,
   messageOf,
   openLog,
+  suspendProof,
   systemClock,
   type VolumeNumber,
 } from '../base/index.ts'
 import { SecondReader } from '../chunks/index.ts'
-import { LocalVolume } from '../store/index.ts'
-import { forgetAll, VolumeFs } from '../vfs/index.ts'
+import { forgetAll, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
-import { errnoOfThrown, isSurprise } from './errors.ts'
+import { failed } from './errors.ts'
+import { handleHolds } from './handles.ts'
+import { LeaseWaits } from './lease-waits.ts'
 import { Locks } from './locks.ts'
 import { Namespace, type RootRequests } from './namespace.ts'
-import { isOnce, OPCODES, opcodeName } from './opcodes.ts'
-import { RequestReader } from './request-reader.ts'
-import { FuseSession } from './session.ts'
+import { OPCODES, opcodeName } from './opcodes.ts'
+import { Opens } from './opens.ts'
+import { Reasons } from './reasons.ts'
+import { NOTHING, RequestReader } from './request-reader.ts'
+import { ServedVolumes } from './served-volumes.ts'
+import { FuseSession, VALID_MS } from './session.ts'
 import * as wire from './wire/index.ts'
 import {
-  type AbsentVolume,
   type FromWorker,
   mailCell,
-  type ServedVolume,
+  type OpenFile,
   type ToEngine,
   type ToWorker,
   type WorkerStart,
 } from './worker-protocol.ts'
 
+/** Between two looks at what waits for a lease. */
+const LOOK_MS = 5
 /** nice(2) value of a mount's thread. */
 const NICE = -10
 
@@ -47,22 +50,34 @@ class MountWorker {
   readonly #start: WorkerStart
   readonly #log: Log
   readonly #clock = systemClock()
-  readonly #volumes = new Map<VolumeNumber, VolumeFs>()
-  readonly #absent = new Map<VolumeNumber, AbsentVolume>()
+  readonly #leaseClock = suspendProof(this.#clock)
+  readonly #waits = new LeaseWaits(this.#leaseClock)
+  /** Volumes of several copies among those served: without any, no request is looked at for a lease. */
+  #leased = 0
+  readonly #served: ServedVolumes
+  readonly #opens = new Map<VolumeNumber, Opens>()
+  readonly #locks: Locks | null
   readonly #namespace: Namespace | null
   readonly #session: FuseSession
+  readonly #reasons: Reasons
   readonly #reader: RequestReader
+  /** Where the request that is served was read, and its answer goes. */
+  #fd: number
   readonly #secondReader: SecondReader
   readonly #mailbox: Int32Array
   readonly #metrics: Float64Array
   /** Requests that the kernel sent again after a restart; it sends each twice. */
   readonly #resent = new Set<string>()
+  /** The request in hand was forwarded, and is this thread's again. */
+  #comesBack = false
   readonly #notice = Buffer.alloc(64)
   readonly #request = Buffer.allocUnsafeSlow(limits.fuseBufferBytes)
 
   constructor(start: WorkerStart, log: Log) {
     this.#start = start
     this.#log = log
+    this.#fd = start.fd
+    this.#reasons = new Reasons(this.#clock, (reason) => this.#tell({ kind: 'reason', reason }))
     this.#mailbox = new Int32Array(start.mailbox)
     this.#metrics = new Float64Array(start.metrics)
     this.#reader = new RequestReader({
@@ -70,34 +85,65 @@ class MountWorker {
       polledFd: start.polledFd,
       polled: () => Atomics.load(this.#mailbox, mailCell.polled) === 1,
       clock: this.#clock,
-      // Nobody counts this cell down again: the wait ends by its time, or sees that INIT is long done.
-      sleep: (ms) => Atomics.wait(this.#mailbox, mailCell.initKept, 0, ms),
+      sleep: (ms) => this.#sleep(ms),
     })
-    const reader = this.#reader
-    for (const volume of start.absent) this.#absent.set(volume.number, volume)
+    // An exclusive mount's kernel sees every user of its files, and keeps their locks itself.
+    const ownLocks = start.ownLocks && start.exclusive === null
+    this.#locks = ownLocks
+      ? new Locks({ clock: this.#clock, later: () => this.#later(), isAlive: () => false })
+      : null
+    this.#served = new ServedVolumes({
+      log,
+      fs: ({ opening }) => this.#fsWorld(opening.number),
+      readOnly: start.readOnly,
+      opens: (number) => this.#opens.get(number)?.list() ?? [],
+    })
+    const { open, absent } = this.#served
+    for (const volume of start.absent) absent.set(volume.number, volume)
     const requests: RootRequests = {
       mkdir: (name, mode, { uid, gid }, uniqueLo, uniqueHi) =>
-        this.#tell({ kind: 'mkdir', name, mode, uid, gid, fd: reader.fd, uniqueLo, uniqueHi }),
+        this.#tell({ kind: 'mkdir', name, mode, uid, gid, fd: this.#fd, uniqueLo, uniqueHi }),
       rmdir: (name, uniqueLo, uniqueHi) =>
-        this.#tell({ kind: 'rmdir', name, fd: reader.fd, uniqueLo, uniqueHi }),
+        this.#tell({ kind: 'rmdir', name, fd: this.#fd, uniqueLo, uniqueHi }),
     }
     this.#namespace =
-      start.exclusive === null
-        ? new Namespace(this.#volumes, this.#absent, requests, this.#clock)
-        : null
+      start.exclusive === null ? new Namespace(open, absent, requests, this.#clock) : null
     this.#session = new FuseSession({
-      volume: (number) => this.#volumes.get(number),
-      absent: (number) => this.#absent.get(number),
+      volume: (number) => open.get(number),
+      absent: (number) => absent.get(number),
       namespace: this.#namespace,
       exclusive: start.exclusive,
-      locks: start.ownLocks ? new Locks(() => reader.fd) : null,
+      locks: this.#locks,
+      isFar: (number) => absent.get(number)?.code === null || this.#isElsewhere(number),
+      forward: (number, frame) => this.#forward(number, frame),
+      interruptFar: (uniqueLo, uniqueHi) => {
+        const far = [...absent.values()].some(({ code }) => code === null)
+        if (far) this.#tell({ kind: 'interrupt', uniqueLo, uniqueHi })
+      },
+      // No-open: an exclusive mount ends with its volume.
+      holds: ({ volume: { shared } }, request, opcode) =>
+        start.exclusive !== null || handleHolds(shared, request, opcode),
+      caching: {
+        // A volume that another mount writes may change at any moment: the kernel keeps nothing of it.
+        validMs: (volume) => this.#validMs(volume),
+        // Pages of before this mount ordered the volume's changes are dropped at the first open: another may have written.
+        pages: (volume, ino) => {
+          if (!volume.writes) return wire.FOPEN_DIRECT_IO
+          return volume.firstOpen(ino) ? 0 : wire.FOPEN_KEEP_CACHE
+        },
+        changed: () => {},
+      },
+      opened: ({ volume: { number } }, ino, flags, by) => {
+        const opens = this.#opens.get(number) ?? new Opens()
+        opens.count(ino, flags, by)
+        this.#opens.set(number, opens)
+      },
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
-        const { number, shared } = volume.volume
-        const { seq } = shared
-        const all = ino === null || !volume.writes
-        const stagedNumber = all ? shared.stagedNumber : volume.stagedThrough(ino)
-        this.#tellEngine({ number, stagedNumber, seq, fd: reader.fd, uniqueLo, uniqueHi })
+        const caller = { fd: this.#fd, uniqueLo, uniqueHi }
+        const { number } = volume.volume
+        const { seq, stagedNumber } = volume.syncPoint(ino)
+        this.#tellEngine({ number, stagedNumber, seq, caller })
         return false
       },
       refused: (number, ino, from, length) =>
@@ -108,7 +154,8 @@ class MountWorker {
       },
     })
     this.#secondReader = new SecondReader(this.#session.reply.buffer as SharedArrayBuffer)
-    for (const served of start.volumes) this.#add(served)
+    for (const served of start.volumes) this.#served.add(served)
+    this.#leased = this.#countLeased()
     if (start.negotiated) this.#session.agreed(start.negotiated.flags)
     // INIT itself among them, when nothing was agreed yet. A mount that is still being made says EPERM, and INIT follows.
     if (start.resumed) this.#askAgain()
@@ -118,12 +165,13 @@ class MountWorker {
   run(): void {
     const { header } = this.#session
     for (;;) {
-      const n = this.#reader.next(this.#request)
+      const n = this.#waits.any ? this.#nextWhileWaiting() : this.#reader.next(this.#request)
       if (n === 0) break
       const began = this.#clock.monotonicMs()
       if (Atomics.load(this.#mailbox, mailCell.posted) > 0) this.#readMail()
+      this.#fd = this.#reader.fd
       wire.decodeHeader(this.#request, n, header)
-      this.#serve()
+      this.#serve(this.#request, n)
       const cell = header.opcode * 2
       if (cell < this.#metrics.length) {
         this.#metrics[cell] = (this.#metrics[cell] as number) + 1
@@ -134,62 +182,79 @@ class MountWorker {
     this.#end()
   }
 
-  #serve(): void {
+  /** While requests wait for a lease: the next one, what waits no more being served before it. */
+  #nextWhileWaiting(): number {
+    const { header } = this.#session
+    while (this.#waits.any) {
+      if (Atomics.load(this.#mailbox, mailCell.posted) > 0) this.#readMail()
+      for (const { fd, bytes } of this.#waits.ready()) {
+        this.#fd = fd
+        wire.decodeHeader(bytes, bytes.length, header)
+        this.#serve(bytes, bytes.length)
+      }
+      if (this.#reader.canAsk && !this.#waits.full) {
+        const n = this.#reader.ask(this.#request)
+        if (n !== NOTHING) return n
+      }
+      if (this.#waits.any) this.#sleep(LOOK_MS)
+    }
+    return this.#reader.next(this.#request)
+  }
+
+  #sleep(ms: number): void {
+    Atomics.wait(this.#mailbox, mailCell.never, 0, ms)
+  }
+
+  #serve(request: Buffer, length: number): void {
     const session = this.#session
     const { header } = session
-    const { fd } = this.#reader
-    const { uniqueLo, uniqueHi } = header
-    let end: number
-    try {
-      if (header.opcode === OPCODES.INIT.code) end = this.#init()
-      else if (wire.isResend(uniqueHi)) end = this.#again()
-      else end = session.handle(this.#request)
-    } catch (error) {
-      if (error instanceof AssertionError) throw error
-      const opcode = opcodeName(header.opcode)
-      if (codeOf(error) === 'ENOSYS') {
-        answerBare(fd, -38, uniqueLo, uniqueHi)
-        return
-      }
-      const errno = errnoOfThrown(error)
-      if (isSurprise(error)) {
-        const stack = error instanceof Error ? error.stack : String(error)
-        this.#log.error({ op: opcode, errno, stack }, 'request failed in a way nobody foresaw')
-      } else if (errno === -5) {
-        this.#log.warn({ op: opcode, error: messageOf(error) }, 'request answered EIO')
-      }
-      answerBare(fd, errno, uniqueLo, uniqueHi)
+    const lease = this.#leased === 0 ? null : session.lease(request)
+    if (lease && !lease.stopped && this.#waits.lapsed(lease)) {
+      this.#waits.add(lease, header, this.#fd, request.subarray(0, length), null)
       return
     }
-    if (end > 0) answer(fd, session.reply, end, 0, uniqueLo, uniqueHi)
+    let end = wire.OUT_HEADER_BYTES
+    let errno = 0
+    try {
+      if (header.opcode === OPCODES.INIT.code) end = this.#init(request)
+      else if (wire.isResend(header.uniqueHi)) end = this.#again(request)
+      else end = session.handle(request)
+    } catch (error) {
+      const op = opcodeName(header.opcode)
+      errno = failed(error, op, this.#log)
+      const number = wire.nodeVolume(header.nodeHi) || (this.#start.exclusive ?? 0)
+      const ino = wire.nodeIno(header.nodeLo, header.nodeHi)
+      this.#reasons.note(error, { number: number as VolumeNumber, ino, op })
+    }
+    if (end <= 0) return
+    const { uniqueLo, uniqueHi } = header
+    // Once more: since the look above this thread may have stood still.
+    if (lease && this.#waits.lapsed(lease)) {
+      const bytes = errno === 0 ? session.reply.subarray(0, end) : Buffer.alloc(end)
+      this.#waits.add(lease, header, this.#fd, bytes, errno)
+    } else if (errno === 0) answer(this.#fd, session.reply, end, 0, uniqueLo, uniqueHi)
+    else answerBare(this.#fd, errno, uniqueLo, uniqueHi)
   }
 
   /** A request of the daemon's life before: answered from its record if it was executed, executed if not. */
-  #again(): number {
+  #again(request: Buffer): number {
     const session = this.#session
-    const { uniqueLo, uniqueHi, opcode } = session.header
+    const { uniqueLo, uniqueHi } = session.header
     const key = `${uniqueHi}:${uniqueLo}`
-    if (this.#resent.has(key)) return 0
+    if (this.#resent.has(key) && !this.#comesBack) return 0
     this.#resent.add(key)
-    if (isOnce(opcode)) {
-      const end = session.repeat(this.#request)
-      if (end !== -2) return end
-    }
-    return session.handle(this.#request)
+    return session.handleAgain(request)
   }
 
-  #init(): number {
-    const request = wire.decodeInit(
-      this.#request,
-      wire.IN_HEADER_BYTES,
-      this.#session.header.bodyEnd,
-    )
+  #init(frame: Buffer): number {
+    const { bodyEnd } = this.#session.header
+    const request = wire.decodeInit(frame, wire.IN_HEADER_BYTES, bodyEnd)
     const exclusive = this.#start.exclusive !== null
     const wanted = wantedFlags(exclusive, this.#start.ownLocks)
     const flags = (request.flags & wanted.flags) >>> 0
     const flags2 = (request.flags2 & wanted.flags2) >>> 0
     // The kernel of a mount that begins knows no inode. An attached volume may have been in the namespace before.
-    if (!exclusive) for (const volume of this.#volumes.values()) volume.inherited.clear()
+    if (!exclusive) for (const volume of this.#served.open.values()) volume.inherited.clear()
     this.#forgetAll()
     const minor = Math.min(request.minor, wire.FUSE_KERNEL_MINOR_VERSION)
     this.#session.agreed(flags)
@@ -236,6 +301,7 @@ class MountWorker {
       if (!mail) return
       const message = mail.message as ToWorker
       let error: { code: string; message: string } | null = null
+      let opens: readonly OpenFile[] = []
       // Volumes at the root change: names and attributes the kernel keeps are to be asked for again.
       this.#notify((buf) => wire.encodeNotifyIncEpoch(buf), wire.FUSE_NOTIFY_INC_EPOCH)
       this.#notify(
@@ -243,85 +309,101 @@ class MountWorker {
         wire.FUSE_NOTIFY_INVAL_INODE,
       )
       try {
-        this.#obey(message)
+        opens = this.#obey(message)
       } catch (thrown) {
         error = { code: codeOf(thrown) || 'EIO', message: messageOf(thrown) }
       }
-      this.#tell({ kind: 'done', id: message.id, error })
+      this.#tell({ kind: 'done', id: message.id, error, opens })
     }
   }
 
-  #obey(message: ToWorker): void {
-    switch (message.kind) {
-      case 'add':
-        this.#add(message.served)
-        this.#namespace?.changed()
-        return
-      case 'absent': {
-        const { number } = message.volume
-        const volume = this.#volumes.get(number)
-        if (volume?.writes) volume.giveUp()
-        this.#drop(number)
-        this.#absent.set(number, message.volume)
-        this.#namespace?.changed()
-        return
-      }
-      case 'remove':
-        this.#drop(message.number)
-        this.#absent.delete(message.number)
-        this.#namespace?.changed()
-        return
-      case 'role': {
-        const volume = this.#volumes.get(message.number)
-        if (volume?.writes) {
-          if (!message.writes && !message.force) refuseOpenFiles(volume)
-          volume.giveUp()
-        }
-        this.#drop(message.number)
-        this.#add({ opening: message.opening, writes: message.writes })
-        return
-      }
-      case 'keys': {
-        const volume = this.#volumes.get(message.number)
-        assert(volume !== undefined, 'keys come for a volume that is served')
-        volume.volume.keys.replace(message.keys)
-        return
-      }
+  #obey(message: ToWorker): readonly OpenFile[] {
+    if (message.kind === 'again') {
+      this.#serveAgain(message)
+      return []
+    }
+    if (message.kind === 'role' && message.opens) {
+      this.#opens.set(message.number, new Opens(message.opens))
+    }
+    const opens = this.#served.obey(message)
+    this.#leased = this.#countLeased()
+    if (message.kind === 'absent' || message.kind === 'remove') this.#gone(message)
+    if (message.kind !== 'keys') this.#namespace?.changed()
+    return opens
+  }
+
+  /** Who answers for the volume now gets what waits here. */
+  #gone(message: Extract<ToWorker, { kind: 'absent' | 'remove' }>): void {
+    const number = message.kind === 'absent' ? message.volume.number : message.number
+    const isFar = message.kind === 'absent' && message.volume.code === null
+    this.#opens.delete(number)
+    for (const { frame, answer } of this.#locks?.leave(number) ?? []) {
+      if (isFar) this.#forward(number, frame)
+      else answer(-errnoOf('EIO'))
     }
   }
 
-  #add({ opening, writes }: ServedVolume): void {
-    const volume = new LocalVolume(opening)
-    const world = {
+  /** A request that was forwarded, and is this thread's to answer again. */
+  #serveAgain({ frame, fd }: Extract<ToWorker, { kind: 'again' }>): void {
+    const request = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
+    this.#fd = fd
+    this.#comesBack = true
+    wire.decodeHeader(request, request.length, this.#session.header)
+    this.#serve(request, request.length)
+    this.#comesBack = false
+  }
+
+  /** A term of the lease less a tenth, but not beyond its end. A volume that another mount writes may change at any moment. */
+  #validMs({ writes, volume: { shared } }: VolumeFs): number {
+    if (!writes) return 0
+    if (!shared.replicated) return VALID_MS
+    const leftMs = Math.floor(shared.leaseUntilMs - this.#leaseClock.monotonicMs())
+    return Math.min(VALID_MS, Math.max(0, leftMs))
+  }
+
+  #forward(number: VolumeNumber, request: Buffer): void {
+    const frame = new Uint8Array(request)
+    parentPort?.postMessage({ kind: 'far', number, frame, fd: this.#fd } satisfies FromWorker, [
+      frame.buffer,
+    ])
+  }
+
+  /** How the request in hand is answered when that is later. */
+  #later(): (errno: number) => void {
+    const fd = this.#fd
+    const { uniqueLo, uniqueHi } = this.#session.header
+    return (errno) => answerBare(fd, errno, uniqueLo, uniqueHi)
+  }
+
+  #fsWorld(number: VolumeNumber): VolumeFsWorld {
+    return {
       clock: this.#clock,
       log: this.#log,
       mount: this.#start.mount,
-      wakeEngine: () => this.#tellEngine(opening.number),
-      purge: (purge: Ino[]) => this.#tellEngine({ number: opening.number, purge }),
+      wakeEngine: () => this.#tellEngine(number),
+      purge: (purge) => this.#tellEngine({ number, purge }),
       secondReader: this.#secondReader,
-      damaged: (volume: string, chunk: string, what: string) =>
-        this.#tell({ kind: 'damaged', volume, chunk, what }),
+      damaged: (volume, chunk, what) => this.#tell({ kind: 'damaged', volume, chunk, what }),
     }
-    this.#absent.delete(opening.number)
-    this.#volumes.set(opening.number, new VolumeFs(volume, world, writes && !this.#start.readOnly))
   }
 
-  #drop(number: VolumeNumber): void {
-    const volume = this.#volumes.get(number)
-    this.#volumes.delete(number)
-    if (!volume) return
-    volume.close()
-    // Its keys are wiped and the view's reader slot is free when this call returns.
-    volume.volume.close().catch(background(this.#log, 'drop'))
+  /** A volume of the namespace that another node has or is about to have, as this thread will be told. */
+  #isElsewhere(number: VolumeNumber): boolean {
+    if (this.#leased === 0 || this.#start.exclusive !== null) return false
+    return this.#served.open.get(number)?.volume.shared.isElsewhere ?? false
+  }
+
+  #countLeased(): number {
+    return [...this.#served.open.values()].filter(({ volume }) => volume.shared.replicated).length
   }
 
   #forgetAll(): void {
-    for (const volume of this.#volumes.values()) if (volume.writes) forgetAll(volume)
+    for (const volume of this.#served.open.values()) if (volume.writes) forgetAll(volume)
   }
 
   #end(): void {
     this.#forgetAll()
-    for (const volume of this.#volumes.values()) {
+    for (const volume of this.#served.open.values()) {
       try {
         if (volume.writes) volume.giveUp()
       } catch (error) {
@@ -339,16 +421,6 @@ class MountWorker {
   #tellEngine(message: ToEngine): void {
     this.#start.enginePort.postMessage(message)
   }
-}
-
-/** A volume with files open for writing changes hands only by force: their descriptors get EROFS then. */
-function refuseOpenFiles(volume: VolumeFs): void {
-  const open = volume.openForWriting
-  if (open === 0) return
-  const { name } = volume.volume
-  throw new FsError('EBUSY', 'attach', {
-    message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
-  })
 }
 
 /** Features asked for; the kernel's answer is the common part. Reasons: docs/architecture.md, "What the kernel is told". */

@@ -11,6 +11,8 @@ import {
 } from './record.ts'
 
 const windowBytes = 1024 * 1024
+/** Who wants the newest record of a file, whose room is made ahead, must not read a window of zeros for it. */
+const firstWindowBytes = 32 * 1024
 
 /** Reads one journal file through a buffer that holds at least a record; memory is bounded by the largest record. */
 export class FileWindow {
@@ -21,6 +23,7 @@ export class FileWindow {
   #start = 0
   #length = 0
   #workBytes = 0
+  #windowBytes = firstWindowBytes
 
   constructor(disk: Disk, path: string) {
     this.#disk = disk
@@ -92,7 +95,8 @@ export class FileWindow {
   }
 
   #load(offset: number, len: number): void {
-    const want = Math.min(Math.max(len, windowBytes), this.size - offset)
+    const want = Math.min(Math.max(len, this.#windowBytes), this.size - offset)
+    this.#windowBytes = Math.min(windowBytes, 4 * this.#windowBytes)
     if (want > this.#buffer.length) this.#buffer = Buffer.allocUnsafe(want)
     this.#workBytes += Math.max(0, want)
     this.#start = offset

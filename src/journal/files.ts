@@ -13,12 +13,15 @@ export function filePath(directory: string, file: number): string {
 
 /** Numbers of the files that are not empty, ascending. An empty one was cut away, or its first write was lost. */
 export function fileNumbers(disk: Disk, directory: string): number[] {
+  return journalNames(disk, directory).filter((file) => fileBytes(disk, directory, file) > 0)
+}
+
+/** Numbers of all files, the empty ones too, ascending. */
+export function journalNames(disk: Disk, directory: string): number[] {
   const numbers: number[] = []
   for (const name of disk.list(directory)) {
     const digits = namePattern.exec(name)?.[1]
-    if (digits === undefined) continue
-    const number = Number(digits)
-    if (fileBytes(disk, directory, number) > 0) numbers.push(number)
+    if (digits !== undefined) numbers.push(Number(digits))
   }
   return numbers
 }

@@ -10,6 +10,18 @@
  * a record lies in one file, whole; a file is durable before the next one begins; after a failed sync nothing more is
  * appended or synced (design §6.7). Bytes: docs/format.md, journal.
  */
+export { beginAtCheckpoint, finishBeginning } from './begin-at.ts'
+export {
+  type Checkpoint,
+  checkpointFileBytesMax,
+  checkpointFront,
+  checkpointPath,
+  decodeCheckpoint,
+  encodeCheckpoint,
+  type LogPlace,
+  readCheckpoint,
+  writeCheckpoint,
+} from './checkpoint-file.ts'
 export type { FileHeader } from './file-header.ts'
 export { createJournal, Journal, type JournalFile, type JournalOptions } from './journal.ts'
 export {
@@ -30,4 +42,5 @@ export {
   type ScannedRecord,
   type ScanOptions,
   scan,
+  startOfFile,
 } from './scan.ts'

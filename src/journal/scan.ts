@@ -48,6 +48,25 @@ export function firstHead(disk: Disk, directory: string, volumeId: VolumeId): Jo
   return { epoch, seq, chain, file, offset: fileHeaderBytes }
 }
 
+/**
+ * Start of the file that holds what follows record `seq`: older files can go when nothing before it is needed. Null when
+ * the log begins behind it. Reads headers alone.
+ */
+export function startOfFile(
+  disk: Disk,
+  directory: string,
+  volumeId: VolumeId,
+  seq: RecordSeq,
+): JournalHead | null {
+  for (const file of fileNumbers(disk, directory).reverse()) {
+    const header = readFileHeader(disk, directory, volumeId, file)
+    if (!header || header.seq > seq) continue
+    const { epoch, chain } = header
+    return { epoch, seq: header.seq, chain, file, offset: fileHeaderBytes }
+  }
+  return null
+}
+
 /** Whether the log has the record that `head` stands behind, judged by its seal tag. */
 export function holdsHead(
   disk: Disk,
@@ -81,16 +100,11 @@ export function placeBehind(
   volumeId: VolumeId,
   seq: RecordSeq,
 ): JournalHead | null {
-  for (const file of fileNumbers(disk, directory).reverse()) {
-    const header = readFileHeader(disk, directory, volumeId, file)
-    if (!header || header.seq > seq) continue
-    const { epoch, chain } = header
-    let head: JournalHead = { epoch, seq: header.seq, chain, file, offset: fileHeaderBytes }
-    const options = { upTo: seq, resumed: true }
-    for (const record of scan(disk, directory, volumeId, head, null, options)) head = record.head
-    return head.seq === seq ? head : null
-  }
-  return null
+  let head = startOfFile(disk, directory, volumeId, seq)
+  if (!head) return null
+  const options = { upTo: seq, resumed: true }
+  for (const record of scan(disk, directory, volumeId, head, null, options)) head = record.head
+  return head.seq === seq ? head : null
 }
 
 /**

@@ -1,14 +1,22 @@
 import { codeOf, type ErrnoCode, errnoOf, FsError, limits, ProtocolError } from '../base/index.ts'
-import type { Frame } from './frames.ts'
+import type { Frame, Lent } from './frames.ts'
 
 /** `urgent` overtakes `ordered`: answers and signs of life never wait behind requests. */
 export type Order = 'urgent' | 'ordered'
 
+/** One call. The sender lends its bytes until the call is settled, the receiver's are its handler's until that is done. */
+export interface Question {
+  readonly service: string
+  readonly body: Buffer
+  /** Bytes behind the body that are sealed already, where they came beside it; null when there are none. */
+  readonly sealed: Buffer | null
+}
+
 export interface CallsOptions {
   /** @param sent called once the frame has left this node's queue */
   readonly send: (frame: Frame, order: Order, sent?: () => void) => void
-  /** Work on a call of the peer. The body belongs to it. */
-  readonly handle: (service: string, body: Buffer, signal: AbortSignal) => Promise<Buffer>
+  /** Work on a call of the peer. The body belongs to it, what is sealed is lent until the promise is settled. */
+  readonly handle: (question: Question, signal: AbortSignal) => Promise<Buffer>
   /** Known once the other side has said which lane this is, before its first call. */
   readonly handlersMax: () => number
   /** Nothing is under way any more, either way. */
@@ -30,6 +38,8 @@ interface Asking {
   readonly id: number
   readonly service: string
   readonly body: Buffer
+  readonly sealed: Lent | undefined
+  readonly bytes: number
   controller: AbortController | undefined
 }
 
@@ -63,30 +73,42 @@ export class Calls {
   }
 
   /**
-   * @param body borrowed until the promise is settled
+   * @param question its bytes are borrowed until the promise is settled, whatever becomes of it
    * @returns null when the connection was retired before the call was sent: take another one
    * @throws the signal's reason; what the peer answered; ECONNRESET when the connection breaks; EAGAIN when too many wait
    */
-  async ask(service: string, body: Buffer, signal: AbortSignal): Promise<Buffer | null> {
-    if (!(await this.#place(body.length, signal))) return null
+  async ask({ service, body, sealed }: Question, signal: AbortSignal): Promise<Buffer | null> {
+    const bytes = body.length + (sealed?.length ?? 0)
+    if (!(await this.#place(bytes, signal))) return null
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
+      let isLent = sealed !== null
+      let afterwards = () => {}
+      /** Not before the caller may use the sealed bytes again. */
+      const whenBack = (settle: () => void) => {
+        if (isLent) afterwards = settle
+        else settle()
+      }
       const giveUp = () => {
         asked.settle = undefined
-        reject(signal.reason)
+        whenBack(() => reject(signal.reason))
         this.#options.send({ kind: 'cancel', id }, 'ordered')
       }
       const asked: Asked = {
-        bytes: body.length,
+        bytes,
         settle: (answer) => {
           signal.removeEventListener('abort', giveUp)
-          if (answer instanceof FsError) reject(answer)
-          else resolve(answer)
+          whenBack(() => (answer instanceof FsError ? reject(answer) : resolve(answer)))
         },
       }
       signal.addEventListener('abort', giveUp, { once: true })
       this.#asked.set(id, asked)
-      this.#options.send({ kind: 'request', id, service, body }, 'ordered')
+      const done = () => {
+        isLent = false
+        afterwards()
+      }
+      const behind = sealed ? { sealed: { bytes: sealed, done } } : {}
+      this.#options.send({ kind: 'request', id, service, body, ...behind }, 'ordered')
     })
   }
 
@@ -94,7 +116,7 @@ export class Calls {
   take(frame: Extract<Frame, { id: number }>): void {
     switch (frame.kind) {
       case 'request':
-        this.#begin(frame.id, frame.service, frame.body)
+        this.#begin(frame)
         return
       case 'answer':
         this.#settle(frame.id, frame.body)
@@ -190,16 +212,17 @@ export class Calls {
     if (this.idle) this.#options.idle()
   }
 
-  #begin(id: number, service: string, body: Buffer): void {
+  #begin({ id, service, body, sealed }: Extract<Frame, { kind: 'request' }>): void {
+    const bytes = body.length + (sealed?.bytes.length ?? 0)
     if (this.#asking.has(id)) throw new ProtocolError(`call ${id} is under way already`)
     if (
       this.#asking.size >= limits.netCallsMax ||
-      this.#askingBytes + body.length > limits.netWindowBytes
+      this.#askingBytes + bytes > limits.netWindowBytes
     )
       throw new ProtocolError('more calls under way than the protocol allows')
-    const asking: Asking = { id, service, body, controller: undefined }
+    const asking: Asking = { id, service, body, sealed, bytes, controller: undefined }
     this.#asking.set(id, asking)
-    this.#askingBytes += body.length
+    this.#askingBytes += bytes
     this.#queue.push(asking)
     this.#pump()
   }
@@ -219,8 +242,10 @@ export class Calls {
     const controller = new AbortController()
     asking.controller = controller
     this.#running++
+    const { service, body, sealed } = asking
     void this.#options
-      .handle(asking.service, asking.body, controller.signal)
+      .handle({ service, body, sealed: sealed?.bytes ?? null }, controller.signal)
+      .finally(() => sealed?.done())
       .then(
         (body) => answerOf(asking.id, body),
         (error: unknown) => failureFrame(asking.id, error),
@@ -235,7 +260,7 @@ export class Calls {
     this.#unsentBytes += bytes
     this.#options.send(frame, 'urgent', () => {
       this.#unsentBytes -= bytes
-      this.#askingBytes -= asking.body.length
+      this.#askingBytes -= asking.bytes
       this.#asking.delete(asking.id)
       left()
       this.#pump()
@@ -258,6 +283,7 @@ export class Calls {
     // Not in the queue: it was cancelled before, and its answer is on the way.
     if (at < 0) return
     this.#queue.splice(at, 1)
+    asking.sealed?.done()
     this.#answer(asking, failureFrame(id, canceled), () => {})
   }
 }

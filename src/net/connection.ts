@@ -10,7 +10,7 @@ import {
   ProtocolError,
 } from '../base/index.ts'
 import { type Address, peerKeyOf, shortKey } from './addresses.ts'
-import { Calls, type Order } from './calls.ts'
+import { Calls, type Order, type Question } from './calls.ts'
 import {
   decodeFrame,
   decodeHello,
@@ -21,6 +21,7 @@ import {
   type Hello,
   type Lane,
 } from './frames.ts'
+import { type SealedFrame, TcpPipe } from './tcp-pipe.ts'
 
 /** How the bytes travel: straight, or through hyperdht's UDP streams, which get through NATs. */
 export type Path = 'tcp' | 'udx'
@@ -33,8 +34,7 @@ export interface ConnectionOptions {
   readonly clock: Clock
   readonly handle: (
     connection: Connection,
-    service: string,
-    body: Buffer,
+    question: Question,
     signal: AbortSignal,
   ) => Promise<Buffer>
   /** The other side will ask nothing more here. */
@@ -69,7 +69,9 @@ export class Connection {
   /** Not more than Calls lets under way. */
   readonly #urgent: Queued[] = []
   readonly #ordered: Queued[] = []
+  readonly #pipe: TcpPipe | null
   #writable = true
+  #pipeWritable = true
   #hello: Hello | undefined
   #error: FsError | undefined
   #byeSent = false
@@ -107,7 +109,7 @@ export class Connection {
     this.#tickedMs = this.openedMs
     this.#calls = new Calls({
       send: (frame, order, sent) => this.#send(frame, order, sent),
-      handle: (service, body, signal) => options.handle(this, service, body, signal),
+      handle: (question, signal) => options.handle(this, question, signal),
       handlersMax: () =>
         this.lane === 'bulk' ? limits.netBulkHandlersMax : limits.netControlHandlersMax,
       idle: () => this.#endWhenIdle(),
@@ -117,11 +119,18 @@ export class Connection {
       this.#error ??= this.#broken('the other side closed it')
       this.#cancelRetire?.()
       this.#calls.break(this.#error)
+      for (const { frame } of this.#ordered.splice(0)) frame.sealed?.done()
       if (this.#hello) options.onClose(this, this.#error)
       else failed(this.#error)
     })
-    stream.rawStream?.on('data', () => {
+    this.#pipe = stream.rawStream instanceof TcpPipe ? stream.rawStream : null
+    stream.rawStream?.on(this.#pipe ? 'bytes' : 'data', () => {
       this.#heardMs = options.clock.monotonicMs()
+    })
+    this.#pipe?.sendWith(options.hello.sealedKey)
+    this.#pipe?.on('drain', () => {
+      this.#pipeWritable = true
+      this.#flush()
     })
     const channel = new Protomux(stream).createChannel<Hello, Frame | EncodedFrame>({
       protocol: protocolName,
@@ -130,6 +139,7 @@ export class Connection {
       onopen: (hello) => {
         this.#hello = hello
         opened(this)
+        this.#pipe?.receiveWith(hello.sealedKey, (came) => this.#takeSealed(came))
       },
       onclose: () => this.#fail(new ProtocolError('it closed its channel: not a peer of weft')),
       ondrain: () => {
@@ -176,16 +186,16 @@ export class Connection {
   }
 
   get bytesIn(): number {
-    return this.#stream.rawBytesRead
+    return this.#stream.rawBytesRead + (this.#pipe?.sealedIn ?? 0)
   }
 
   get bytesOut(): number {
-    return this.#stream.rawBytesWritten
+    return this.#stream.rawBytesWritten + (this.#pipe?.sealedOut ?? 0)
   }
 
   /** @see Calls.ask */
-  ask(service: string, body: Buffer, signal: AbortSignal): Promise<Buffer | null> {
-    return this.#calls.ask(service, body, signal)
+  ask(question: Question, signal: AbortSignal): Promise<Buffer | null> {
+    return this.#calls.ask(question, signal)
   }
 
   /** Ask for a sign of life; end the connection when there was none for too long. Called each heartbeat. */
@@ -252,6 +262,18 @@ export class Connection {
     }
   }
 
+  /** Of a stranger nothing comes here: it cannot know the key. */
+  #takeSealed({ frame: bytes, sealed, done }: SealedFrame): void {
+    try {
+      const frame = decodeFrame(bytes)
+      if (frame.kind !== 'request') throw new ProtocolError(`${frame.kind} with bytes behind it`)
+      this.#calls.take({ ...frame, sealed: { bytes: sealed, done } })
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error
+      this.#fail(error)
+    }
+  }
+
   #measure(token: number): void {
     if (token !== this.#pings || this.#pingedMs === undefined)
       throw new ProtocolError('a sign of life that was not asked for')
@@ -261,7 +283,10 @@ export class Connection {
   }
 
   #send(frame: Frame, order: Order, sent?: () => void): void {
-    if (this.#error) return
+    if (this.#error) {
+      if (frame.kind === 'request') frame.sealed?.done()
+      return
+    }
     const queue = order === 'urgent' ? this.#urgent : this.#ordered
     queue.push({ frame: encodeFrame(frame), sent })
     this.#flush()
@@ -269,10 +294,17 @@ export class Connection {
 
   /** Hand frames to the stream until it is full, so that an urgent one never finds more than a frame in front of it. */
   #flush(): void {
-    while (this.#writable && !this.#error) {
+    while (this.#writable && this.#pipeWritable && !this.#error) {
       const next = this.#urgent.shift() ?? this.#ordered.shift()
       if (!next) return
-      this.#writable = this.#channel.messages[0].send(next.frame)
+      const { head, body, sealed } = next.frame
+      if (sealed && this.#pipe) {
+        const frame = Buffer.concat([head, body])
+        this.#pipeWritable = this.#pipe.sendSealed(frame, sealed.bytes, () => sealed.done())
+      } else {
+        this.#writable = this.#channel.messages[0].send(next.frame)
+        sealed?.done()
+      }
       next.sent?.()
     }
   }
@@ -332,14 +364,16 @@ const helloEncoding: Encoding<Hello> = {
 /** Sent as encoded, received as frames: the body is copied once, into the message that is sealed in place. */
 const frameEncoding: Encoding<Frame | EncodedFrame> = {
   preencode: (state, value) => {
-    const { head, body } = value as EncodedFrame
-    state.end += head.length + body.length
+    const { head, body, sealed } = value as EncodedFrame
+    state.end += head.length + body.length + (sealed?.bytes.length ?? 0)
   },
   encode: (state, value) => {
-    const { head, body } = value as EncodedFrame
-    state.buffer.set(head, state.start)
-    state.buffer.set(body, state.start + head.length)
-    state.start += head.length + body.length
+    const { head, body, sealed } = value as EncodedFrame
+    for (const bytes of [head, body, sealed?.bytes]) {
+      if (!bytes) continue
+      state.buffer.set(bytes, state.start)
+      state.start += bytes.length
+    }
   },
   decode: (state) => {
     const bytes = state.buffer.subarray(state.start, state.end)

@@ -1,12 +1,13 @@
 import { ByteReader, ByteWriter, limits, ProtocolError } from '../base/index.ts'
 import { type Address, formatAddress, parseAddress } from './addresses.ts'
+import { sealedKeyBytes } from './sealed-bytes.ts'
 
 /**
  * Bytes between peers, version 1. Little-endian; each travels as one Noise message inside a protomux channel, so length
  * and authenticity are settled before a byte of it is read.
  *
  *     hello, the channel's handshake, sent by both
- *       u8 version = 1 · u8 lane (0 control, 1 bulk) · 16 bytes instance · u32 dial ·
+ *       u8 version = 1 · u8 lane (0 control, 1 bulk) · 16 bytes instance · u32 dial · 32 bytes key of what goes past Noise ·
  *       u8 count · count × (u8 length · ASCII host:port)
  *     frames, the channel's messages
  *       1 request  u64 id · u8 length · service · body to the end
@@ -17,7 +18,8 @@ import { type Address, formatAddress, parseAddress } from './addresses.ts'
  *       6 pong     u32 token
  *       7 bye      (nothing)
  *
- * Ids count up on each connection, apart for each side. Lane and dial are the dialler's; the answerer repeats no lane and
+ * Over TCP a request may have bytes behind its body that travel beside its frame (tcp-pipe.ts); elsewhere they are the end
+ * of its body. Ids count up on each connection, apart for each side. Lane and dial are the dialler's; the answerer repeats no lane and
  * sends 0 for both. Kinds and errno names are append-only.
  */
 const protocolVersion = 1
@@ -30,6 +32,8 @@ export interface Hello {
   readonly lane: Lane
   readonly instance: string
   readonly dial: number
+  /** 32 bytes, for what the sender of this hello sends past the Noise channel. */
+  readonly sealedKey: Buffer
   readonly addresses: readonly Address[]
 }
 
@@ -39,6 +43,8 @@ export type Frame =
       readonly id: number
       readonly service: string
       readonly body: Buffer
+      /** Behind the body; absent when there is nothing. */
+      readonly sealed?: Lent
     }
   | { readonly kind: 'answer'; readonly id: number; readonly body: Buffer }
   | {
@@ -52,10 +58,17 @@ export type Frame =
   | { readonly kind: 'ping' | 'pong'; readonly token: number }
   | { readonly kind: 'bye' }
 
+/** Bytes of somebody else's until `done` is called: when they have left this node, or their handler is through with them. */
+export interface Lent {
+  readonly bytes: Buffer
+  done(): void
+}
+
 /** A frame as it is sent: the body is borrowed, not copied, until it is written. */
 export interface EncodedFrame {
   readonly head: Buffer
   readonly body: Buffer
+  readonly sealed?: Lent
 }
 
 const KIND = { request: 1, answer: 2, failure: 3, cancel: 4, ping: 5, pong: 6, bye: 7 } as const
@@ -75,6 +88,7 @@ export function encodeHello(hello: Hello): Buffer {
     .u8(LANES.indexOf(hello.lane))
     .bytes(Buffer.from(hello.instance, 'hex'))
     .u32(hello.dial)
+    .bytes(hello.sealedKey)
     .u8(hello.addresses.length)
   for (const address of hello.addresses) {
     const text = Buffer.from(formatAddress(address), 'latin1')
@@ -95,6 +109,7 @@ export function decodeHello(bytes: Buffer): Hello {
   if (!lane) throw new ProtocolError('no such lane')
   const instance = reader.bytes(instanceBytes).toString('hex')
   const dial = reader.u32()
+  const sealedKey = Buffer.from(reader.bytes(sealedKeyBytes))
   const count = reader.u8()
   if (count > addressesMax) throw new ProtocolError(`${count} addresses, at most ${addressesMax}`)
   const addresses: Address[] = []
@@ -104,7 +119,7 @@ export function decodeHello(bytes: Buffer): Hello {
     addresses.push(address)
   }
   end(reader)
-  return { lane, instance, dial, addresses }
+  return { lane, instance, dial, sealedKey, addresses }
 }
 
 export function encodeFrame(frame: Frame): EncodedFrame {
@@ -115,6 +130,7 @@ export function encodeFrame(frame: Frame): EncodedFrame {
       return {
         head: out.u53(frame.id).u8(service.length).bytes(service).finish(),
         body: frame.body,
+        ...(frame.sealed ? { sealed: frame.sealed } : {}),
       }
     }
     case 'answer':

@@ -14,11 +14,13 @@ import {
   type Random,
 } from '../base/index.ts'
 import { type Address, parseAddress, peerKeyOf, shortKey } from './addresses.ts'
+import type { Question } from './calls.ts'
 import { Connection, type Path } from './connection.ts'
 import { Discovery } from './discovery.ts'
 import { addressesMax, type Lane, SERVICE_NAME } from './frames.ts'
 import { HalfOpen } from './half-open.ts'
 import { Peer, type PeerStatus, unreachable } from './peer.ts'
+import { sealedKeyBytes } from './sealed-bytes.ts'
 import { dialTcp, type NoiseKeyPair, TcpListener } from './tcp.ts'
 
 /** A guest is let in before it is a member, to ask for just that: it may call services that are open to guests. */
@@ -53,6 +55,8 @@ export interface Call {
   readonly role: Role
   /** The handler's to keep. */
   readonly body: Buffer
+  /** As CallOptions.sealed, lent until the handler's promise is settled; null when it came as the end of the body, or not at all. */
+  readonly sealed: Buffer | null
   /** Aborted when the caller gave up or is gone. */
   readonly signal: AbortSignal
 }
@@ -72,6 +76,11 @@ export interface CallOptions {
   /** From now, for everything: connecting, waiting for a place, the answer. */
   readonly deadlineMs: number
   readonly signal?: AbortSignal
+  /**
+   * Bytes behind the body that nobody can read without a key that the connection does not know: they need no second seal,
+   * only that not a bit of them changes on the way. Borrowed as the body is.
+   */
+  readonly sealed?: Buffer
 }
 
 export interface PeerChange {
@@ -153,12 +162,13 @@ export class Net {
     key: PeerKey,
     service: string,
     body: Buffer,
-    { lane = 'control', deadlineMs, signal }: CallOptions,
+    { lane = 'control', deadlineMs, signal, sealed }: CallOptions,
   ): Promise<Buffer> {
     if (this.#closed) throw this.#closed
-    if (body.length > limits.netBodyBytesMax)
+    const bytes = body.length + (sealed?.length ?? 0)
+    if (bytes > limits.netBodyBytesMax)
       throw new FsError('EMSGSIZE', 'net.call', {
-        message: `net.call: ${service} with ${body.length} bytes, at most ${limits.netBodyBytesMax}; send it in parts`,
+        message: `net.call: ${service} with ${bytes} bytes, at most ${limits.netBodyBytesMax}; send it in parts`,
       })
     if (key === this.key) throw unreachable(key, 'that is this node itself')
     if (!this.#options.admit(key)) throw unreachable(key, 'it is not a member here')
@@ -185,7 +195,8 @@ export class Net {
     try {
       for (;;) {
         const connection = await peer.connection(lane, over.signal)
-        const answer = await connection.ask(service, body, over.signal)
+        const question = { service, body, sealed: sealed ?? null }
+        const answer = await connection.ask(question, over.signal)
         if (answer) return answer
       }
     } finally {
@@ -362,11 +373,11 @@ export class Net {
         lane: lane ?? 'control',
         instance: this.#instance,
         dial: lane === undefined ? 0 : ++this.#dials,
+        sealedKey: this.#options.random.bytes(sealedKeyBytes),
         addresses: this.#advertise.slice(0, addressesMax),
       },
       clock: this.#options.clock,
-      handle: (connection, service, body, signal) =>
-        this.#handle(connection, service, body, signal),
+      handle: (connection, question, signal) => this.#handle(connection, question, signal),
       onBye: (connection) => this.#peers.get(connection.peer)?.left(connection),
       onClose: (connection, error) => {
         if (error.cause instanceof ProtocolError)
@@ -437,8 +448,7 @@ export class Net {
 
   async #handle(
     connection: Connection,
-    name: string,
-    body: Buffer,
+    { service: name, body, sealed }: Question,
     signal: AbortSignal,
   ): Promise<Buffer> {
     const { peer } = connection
@@ -453,7 +463,7 @@ export class Net {
     if (service.lane !== connection.lane)
       throw refusal('EINVAL', name, `is served on the ${service.lane} lane`)
     try {
-      return await service.handler({ peer, role, body, signal })
+      return await service.handler({ peer, role, body, sealed, signal })
     } catch (error) {
       if (!(error instanceof FsError))
         Promise.reject(error).catch(background(this.#options.log, `net.serve ${name}`))

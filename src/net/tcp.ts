@@ -1,8 +1,10 @@
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server } from 'node:net'
 import NoiseSecretStream from '@hyperswarm/secret-stream'
 import { type Clock, codeOf, type ErrnoCode, FsError, messageOf } from '../base/index.ts'
 import { type Address, formatAddress } from './addresses.ts'
 import type { HalfOpen } from './half-open.ts'
+import { TcpPipe } from './tcp-pipe.ts'
+import { TcpSource } from './tcp-source.ts'
 
 export interface NoiseKeyPair {
   /** Ed25519, 32 bytes. */
@@ -39,7 +41,9 @@ export class TcpListener {
 
   /** @throws FsError EADDRINUSE, EADDRNOTAVAIL, EACCES: as listen(2) */
   static async listen(options: TcpListenerOptions): Promise<TcpListener> {
-    const server = createServer({ noDelay: true }, (socket) => greet(socket, options))
+    const server = createServer({ noDelay: true, pauseOnConnect: true }, (accepted) =>
+      greet(TcpSource.accepted(accepted), options),
+    )
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) =>
         reject(
@@ -71,27 +75,32 @@ export class TcpListener {
 }
 
 /** A stranger costs a socket and 99 bytes until it has sent what only a dialler of this node can have made. */
-function greet(socket: Socket, options: TcpListenerOptions): void {
+function greet(source: TcpSource, options: TcpListenerOptions): void {
+  const { socket } = source
   const left = options.halfOpen.enter(() => socket.destroy())
   socket.on('error', () => socket.destroy())
   socket.once('close', left)
-  const onReadable = () => {
-    const first: Buffer | null = socket.read(firstFrameBytes)
-    if (!first) return
-    socket.removeListener('readable', onReadable)
-    if (first.length < firstFrameBytes || first.readUIntLE(0, 3) !== firstMessageBytes) {
-      socket.destroy()
-      return
-    }
-    socket.unshift(first)
-    shakeHands(socket, options, left)
+  let first: Buffer = Buffer.alloc(0)
+  source.take = (bytes) => {
+    if (socket.destroyed) return
+    first = Buffer.concat([first, bytes])
+    if (first.length < firstFrameBytes) return
+    if (first.readUIntLE(0, 3) === firstMessageBytes) shakeHands(source, first, options, left)
+    else socket.destroy()
   }
-  socket.on('readable', onReadable)
 }
 
-function shakeHands(socket: Socket, options: TcpListenerOptions, left: () => void): void {
+/** @param first all that came so far */
+function shakeHands(
+  source: TcpSource,
+  first: Buffer,
+  options: TcpListenerOptions,
+  left: () => void,
+): void {
+  const { socket } = source
   const from = formatAddress({ host: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 })
-  const stream = new NoiseSecretStream(false, socket, { pattern, keyPair: options.keyPair })
+  const pipe = new TcpPipe(source, first)
+  const stream = new NoiseSecretStream(false, pipe, { pattern, keyPair: options.keyPair })
   stream.on('error', () => socket.destroy())
   stream.once('handshake', () => {
     if (!options.admit(stream.remotePublicKey, from)) stream.destroy()
@@ -176,12 +185,13 @@ async function dialOne(
   { publicKey, keyPair, timeoutMs }: TcpDialOptions,
   over: AbortSignal,
 ): Promise<NoiseSecretStream> {
-  const socket = connect({ host: address.host, port: address.port, noDelay: true })
+  const source = TcpSource.connect({ host: address.host, port: address.port, noDelay: true })
+  const { socket } = source
   let connected = false
   socket.once('connect', () => {
     connected = true
   })
-  const stream = new NoiseSecretStream(true, socket, {
+  const stream = new NoiseSecretStream(true, new TcpPipe(source), {
     pattern,
     keyPair,
     remotePublicKey: publicKey,

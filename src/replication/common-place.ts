@@ -6,27 +6,34 @@ const PROBES = 16
 
 /**
  * The last place that a log here and one elsewhere both have. The seal tag of a record stands for every record before it,
- * so equal tags mean equal logs up to there, and a search by halves, many at a time, finds where they part.
+ * so equal tags mean equal logs up to there, and a search by halves, many at a time, finds where they part. Either log may
+ * have been cut at its beginning: of a place that one of them does not have any more nothing is known.
  * @param end where the other log ends · @param tagsAt of the other log, null where it has no record
- * @throws ProtocolError when the other one's answer is none, or the two have nothing in common
+ * @returns null when no place is left that both have
+ * @throws ProtocolError when the other one's answer is none
  */
 export async function commonPlace(
   log: { readonly head: Place; placeBehind(seq: RecordSeq): Place | null },
   end: Place,
   tagsAt: (seqs: readonly RecordSeq[]) => Promise<readonly (Buffer | null)[]>,
-): Promise<Place> {
-  // Everything at or below `low` is the same, nothing from `high` on.
+): Promise<Place | null> {
+  const ask = async (seqs: readonly RecordSeq[]) => {
+    const tags = await tagsAt(seqs)
+    if (tags.length !== seqs.length) throw new ProtocolError('not a tag for each sequence asked')
+    return tags
+  }
+  // Nothing at or below `low` is known to differ, everything from `high` on does.
   let low = 0
   let high = Math.min(end.seq, log.head.seq) + 1
   while (high - low > 1) {
     const step = Math.ceil((high - low) / (PROBES + 1))
     const seqs: RecordSeq[] = []
     for (let seq = low + step; seq < high; seq += step) seqs.push(seq as RecordSeq)
-    const tags = await tagsAt(seqs)
-    if (tags.length !== seqs.length) throw new ProtocolError('not a tag for each sequence asked')
+    const tags = await ask(seqs)
     const parted = seqs.findIndex((seq, i) => {
       const tag = tags[i]
-      return !tag || !log.placeBehind(seq)?.chain.equals(tag)
+      const place = log.placeBehind(seq)
+      return tag && place ? !place.chain.equals(tag) : false
     })
     if (parted === -1) low = seqs.at(-1) as number
     else {
@@ -35,6 +42,7 @@ export async function commonPlace(
     }
   }
   const place = log.placeBehind(low as RecordSeq)
-  if (!place) throw new ProtocolError('two logs of one volume have no record in common')
-  return place
+  if (!place) return null
+  const [tag] = await ask([low as RecordSeq])
+  return tag && place.chain.equals(tag) ? place : null
 }

@@ -23,8 +23,8 @@ export interface OwnLog {
   readonly head: Place
   /** The place behind record `seq`; null when the log does not reach back so far. */
   placeBehind(seq: RecordSeq): Place | null
-  /** Whole records behind `after`, up to about `bytesMax`. */
-  read(after: Place, bytesMax: number): Buffer
+  /** Whole records behind `after`, up to about `bytesMax`; null when the log does not reach back so far. */
+  read(after: Place, bytesMax: number): Buffer | null
   /** On stable storage up to here; rises with `sync`. */
   readonly durable: RecordSeq
   /** All that is appended now on stable storage. @throws FsError EIO, and then always: the owner's copy has failed */
@@ -33,6 +33,16 @@ export interface OwnLog {
   grew(): void
   /** Records up to here are on stable storage on every member. */
   advanced(committed: RecordSeq): void
+  /** Reads and unsynced changes may be answered until then: told whenever it is another moment. */
+  leased(untilMs: number): void
+  /** What stands before this record goes; where files end the log may keep some of it. */
+  cutBefore(seq: RecordSeq): void
+}
+
+/** A copy that begins anew: the place it goes on from, and what it is to be told when it has caught up. */
+export interface Begun {
+  readonly place: Place
+  release(): void
 }
 
 export interface FollowerWorld {
@@ -46,6 +56,11 @@ export interface FollowerWorld {
   changed(): void
   /** The copy promised a higher epoch, or the lease of another lasts: this owner is past. */
   deposed(words: string): void
+  /**
+   * The log of the copy, which ends at `end`, has nothing in common with the owner's: have it begin at a checkpoint.
+   * @throws what keeps it from that
+   */
+  beginAnew(copy: CopyPlace, end: Place): Promise<Begun>
 }
 
 const RUN_BYTES_MAX = 2 * 1024 * 1024
@@ -63,11 +78,14 @@ export class Follower {
   #syncWanted = 0
   #answeredMs: number
   #wrong: string | null = null
+  #lost: string | null = null
   #running = false
   #again = false
   #stopped = false
   #retryMs: number = RETRY_MS.min
   #cancelRetry: (() => void) | null = null
+  /** Of a copy that began anew: until its log has this record, what it goes on from stays. */
+  #catchingUp: { readonly until: RecordSeq; release(): void } | null = null
 
   constructor(copy: CopyPlace, world: FollowerWorld) {
     this.copy = copy
@@ -94,9 +112,19 @@ export class Follower {
     if (!this.#behind()) this.#answeredMs = this.#world.clock.monotonicMs()
   }
 
+  /** It refuses to serve this owner: remembered where that is for good. */
+  refused({ why, words }: Answer & { kind: 'refused' }): void {
+    if (why === 'damaged' || why === 'otherCopy') this.#lost = words
+  }
+
   /** Why it cannot follow, in words; null while it does. */
   get wrong(): string | null {
     return this.#wrong
+  }
+
+  /** Why it will not follow again, in words: it is damaged, or not there any more; null unless it said so last. */
+  get lost(): string | null {
+    return this.#lost
   }
 
   /** Ship what is there; with `sync` all up to now is wanted on stable storage. */
@@ -132,6 +160,7 @@ export class Follower {
       this.#wrong = messageOf(error)
       this.#common = null
     }
+    if (failed || this.#stopped) this.#caughtUp()
     this.#running = false
     this.#world.changed()
     if (!failed || this.#stopped || this.#cancelRetry) return
@@ -148,11 +177,16 @@ export class Follower {
     const { log, epoch, node, clock, changed } = this.#world
     const before = this.#common ?? log.head
     const records = before.seq < log.head.seq ? log.read(before, RUN_BYTES_MAX) : Buffer.alloc(0)
+    if (!records) {
+      // Cut since; where the copy stands is asked anew.
+      this.#common = null
+      return
+    }
     const sync = this.#durable < this.#syncWanted || this.#common === null
     const answer = await this.#ask({ op: 'append', epoch, owner: node, before, records, sync })
     if (answer.kind === 'apart') {
-      this.#common = await this.#commonPlace(answer.end)
       this.#durable = 0 as RecordSeq
+      this.#common = (await this.#commonPlace(answer.end)) ?? (await this.#beginAnew(answer.end))
       return
     }
     if (answer.kind !== 'appended') throw unexpected(answer)
@@ -161,12 +195,26 @@ export class Follower {
     this.#common = place
     this.#durable = answer.durable
     this.#wrong = null
+    this.#lost = null
     this.#answeredMs = clock.monotonicMs()
+    if (this.#catchingUp && place.seq >= this.#catchingUp.until) this.#caughtUp()
     changed()
   }
 
-  /** The last place that both logs have. */
-  async #commonPlace(end: Place): Promise<Place> {
+  async #beginAnew(end: Place): Promise<Place> {
+    this.#caughtUp()
+    const { place, release } = await this.#world.beginAnew(this.copy, end)
+    this.#catchingUp = { until: this.#world.log.head.seq, release }
+    return place
+  }
+
+  #caughtUp(): void {
+    this.#catchingUp?.release()
+    this.#catchingUp = null
+  }
+
+  /** The last place that both logs have; null when there is none left. */
+  async #commonPlace(end: Place): Promise<Place | null> {
     const { log } = this.#world
     return await commonPlace(log, end, async (seqs) => {
       const answer = await this.#ask({ op: 'tags', seqs })
@@ -180,6 +228,7 @@ export class Follower {
     const answer = await ask(this.copy, request, { deadlineMs: answerMs })
     if (answer.kind === 'refused') {
       if (answer.why === 'promised') deposed(answer.words)
+      this.refused(answer)
       throw new ProtocolError(`copy ${this.copy.id} on node ${this.copy.node}: ${answer.words}`)
     }
     return answer

@@ -1,5 +1,6 @@
-import { assert, type CopyId, codeOf, type Epoch, type NodeId } from '../base/index.ts'
-import type { RecordedSet, SetStore } from './sets.ts'
+import { assert, type CopyId, codeOf, FsError } from '../base/index.ts'
+import type { PlacedCopy } from './messages.ts'
+import type { Owning, RecordedSet, SetStore } from './sets.ts'
 
 /**
  * Who counts. While a change is asked for and not answered, both sets do: a removed member until the coordinator has
@@ -7,11 +8,11 @@ import type { RecordedSet, SetStore } from './sets.ts'
  */
 export class InSyncSet {
   readonly #store: SetStore
-  readonly #by: { readonly node: NodeId; readonly epoch: Epoch }
+  readonly #by: Owning
   #recorded: RecordedSet
   #asked: readonly CopyId[] | null = null
 
-  constructor(store: SetStore, by: { node: NodeId; epoch: Epoch }, recorded: RecordedSet) {
+  constructor(store: SetStore, by: Owning, recorded: RecordedSet) {
     this.#store = store
     this.#by = by
     this.#recorded = recorded
@@ -49,5 +50,36 @@ export class InSyncSet {
     }
     this.#asked = null
     return wanted === inSync
+  }
+
+  /** A further copy, which is no member. Not while a change is unsettled. @throws as SetStore.addCopy */
+  async addCopy(copy: PlacedCopy): Promise<void> {
+    await this.#settled((by) => this.#store.addCopy(by, copy))
+  }
+
+  /** Copies that are no members go. Not while a change is unsettled. @throws as SetStore.release */
+  async release(copies: readonly CopyId[]): Promise<void> {
+    assert(
+      copies.every((id) => !this.members.has(id)),
+      'only who is no member is given up',
+    )
+    await this.#settled((by) => this.#store.release(by, copies))
+  }
+
+  /** What others changed in the record. Not while a change is unsettled. @throws FsError ESTALE when another owner has it */
+  async look(): Promise<void> {
+    await this.#settled(async ({ node, epoch }) => {
+      const recorded = await this.#store.read()
+      if (recorded.owner === node && recorded.epoch === epoch) return recorded
+      throw new FsError('ESTALE', 'set.look', { message: 'another owner has the volume' })
+    })
+  }
+
+  async #settled(ask: (by: Owning) => Promise<RecordedSet>): Promise<void> {
+    assert(
+      this.#asked === null,
+      'nothing of the record is changed while a change of the set is open',
+    )
+    this.#recorded = await ask(this.#by)
   }
 }

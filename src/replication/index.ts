@@ -20,16 +20,31 @@ export {
 export type { AskCopy, OwnLog } from './follower.ts'
 export { InSyncSet } from './in-sync-set.ts'
 export { type LeadWorld, lead, type OpenedLog } from './lead.ts'
-export type { Addressed, Answer, CopyPlace, Place, Refusal, Request } from './messages.ts'
-export { Owner, type OwnerWorld } from './owner.ts'
+export type {
+  Addressed,
+  Answer,
+  CopyPlace,
+  OldChunks,
+  Place,
+  PlacedCopy,
+  Refusal,
+  Request,
+} from './messages.ts'
+export { type CopyStanding, Owner, type OwnerWorld } from './owner.ts'
 export { OwnerReplicas } from './owner-replicas.ts'
 export {
   type Candidate,
   choosePlaces,
+  chooseSpare,
   type DrivePlace,
   type PlacementWish,
+  type Standing,
 } from './placement.ts'
-export type { RecordedSet, SetStore } from './sets.ts'
+export { TokenBucket } from './repair-bucket.ts'
+export type { FillProgress } from './repair-fill.ts'
+export { type CopyView, nextStep, type RepairStep, type RepairView } from './repair-plan.ts'
+export type { ScrubFinding, ScrubProgress } from './scrub.ts'
+export type { Owning, RecordedSet, SetStore } from './sets.ts'
 export {
   adopt,
   type CandidateWorld,
@@ -40,4 +55,10 @@ export {
 } from './take-over.ts'
 export { designTimes, type Times } from './times.ts'
 export { VolumeLog, type VolumeLogWorld } from './volume-log.ts'
-export { decodeAnswer, decodeRequest, encodeAnswer, encodeRequest } from './wire.ts'
+export {
+  decodeAnswer,
+  decodeRequest,
+  encodeAnswer,
+  encodeRequest,
+  encodeRequestParts,
+} from './wire.ts'

@@ -1,10 +1,11 @@
 import type { ChunkId, Log, RecordSeq, VolumeId } from '../base/index.ts'
-import type { JournalHead } from '../journal/index.ts'
+import type { Checkpoint, JournalHead } from '../journal/index.ts'
 import type { Copy, LedLog } from './copy.ts'
 import type { OwnLog } from './follower.ts'
 import { InSyncSet } from './in-sync-set.ts'
 import type { Place } from './messages.ts'
-import { Owner } from './owner.ts'
+import { Owner, type OwnerWorld } from './owner.ts'
+import type { Unnamed } from './sweep-copy.ts'
 import {
   adopt,
   type CandidateWorld,
@@ -21,6 +22,10 @@ export interface OpenedLog {
   readonly first: Place
   chunksInUse(committed: RecordSeq): Promise<Iterable<ChunkId>>
   readChunk(chunk: ChunkId): Promise<Buffer | null>
+  /** As OwnerWorld. */
+  readonly checkpoint: Checkpoint | null
+  pinCheckpoint(): Promise<() => void>
+  unnamed(chunks: readonly ChunkId[]): Promise<Unnamed>
 }
 
 export interface LeadWorld extends CandidateWorld {
@@ -28,6 +33,9 @@ export interface LeadWorld extends CandidateWorld {
   readonly report: Log
   /** Open the volume behind `head` and append the first record of the epoch; nothing is served yet. */
   open(claim: Claim, head: JournalHead): Promise<OpenedLog>
+  /** As OwnerWorld.pace. */
+  readonly pace?: OwnerWorld['pace']
+  readonly isWhole?: OwnerWorld['isWhole']
   /** The volume is this node's no more: told once, also while it is being taken over. */
   lost(words: string): void
 }
@@ -55,6 +63,8 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
       clock,
       times,
       report,
+      ...(world.pace ? { pace: world.pace } : {}),
+      ...(world.isWhole ? { isWhole: world.isWhole } : {}),
       ...opened,
       lost: (words) => {
         if (own.promised.epoch === epoch) own.unlead()

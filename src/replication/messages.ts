@@ -1,17 +1,18 @@
 import type {
   ChunkId,
   CopyId,
+  DriveId,
   Epoch,
+  KeyEpoch,
   NodeId,
   Position,
   RecordSeq,
   VolumeId,
 } from '../base/index.ts'
+import type { Checkpoint, LogPlace } from '../journal/index.ts'
 
 /** Place behind a record: its position, and its seal tag (16 bytes), which names the whole log up to it. */
-export interface Place extends Position {
-  readonly chain: Buffer
-}
+export type Place = LogPlace
 
 /**
  * What is asked of one copy. Those with an epoch are an owner's, or of one that wants to be: a copy that promised a
@@ -50,6 +51,12 @@ export type Request =
     }
   | { readonly op: 'lacksChunks'; readonly chunks: readonly ChunkId[] }
   | { readonly op: 'readChunk'; readonly chunk: ChunkId }
+  /** Read these chunks whole and look at their checksums; a damaged one is moved aside, so that it can be given anew. */
+  | { readonly op: 'checkChunks'; readonly chunks: readonly ChunkId[] }
+  /** The same of the log behind record `after`, up to about `bytesMax`. */
+  | { readonly op: 'checkLog'; readonly after: RecordSeq; readonly bytesMax: number }
+  /** Of the 256 parts that its chunks lie in, by the first byte of their ids: those of this part that may be swept. */
+  | { readonly op: 'listOld'; readonly part: number; readonly old: OldChunks }
   /** Delete chunks whose last use a record dropped that is committed at `committed` (design §6.6). */
   | {
       readonly op: 'deleteChunks'
@@ -58,6 +65,32 @@ export type Request =
       readonly committed: Position
       readonly chunks: readonly ChunkId[]
     }
+  /** Have this checkpoint, which a committed record names, and drop what is older; its chunks were put before. */
+  | {
+      readonly op: 'checkpoint'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly checkpoint: Checkpoint
+    }
+  /** The log, which ends at `end`, has nothing in common with the owner's: discard it whole and begin at a checkpoint. */
+  | {
+      readonly op: 'begin'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly end: Place
+      readonly checkpoint: Checkpoint
+    }
+  | { readonly op: 'readCheckpoint' }
+
+/**
+ * Chunks that may be swept if nothing names them (design §6.6): put by an owner before `epoch` and at rest for so long, or
+ * sealed with a key before `keyEpoch`.
+ */
+export interface OldChunks {
+  readonly epoch: Epoch
+  readonly keyEpoch: KeyEpoch
+  readonly restMs: number
+}
 
 /** Why a copy refuses: a higher promise, a lease that lasts, its own damage, or being another copy than the one meant. */
 export type Refusal = 'promised' | 'leased' | 'damaged' | 'otherCopy'
@@ -82,8 +115,29 @@ export type Answer =
   | { readonly kind: 'tags'; readonly tags: readonly (Buffer | null)[] }
   | { readonly kind: 'records'; readonly records: Buffer }
   | { readonly kind: 'lacks'; readonly chunks: readonly ChunkId[] }
+  | { readonly kind: 'old'; readonly chunks: readonly ChunkId[] }
   /** Null when it is not there, or damaged. */
   | { readonly kind: 'chunk'; readonly bytes: Buffer | null }
+  /** @property bytes that were read */
+  | {
+      readonly kind: 'checked'
+      readonly bytes: number
+      readonly bad: readonly ChunkId[]
+      readonly missing: readonly ChunkId[]
+    }
+  /** Whole up to record `end`; `damaged` says what is behind it, in words. */
+  | {
+      readonly kind: 'checkedLog'
+      readonly end: RecordSeq
+      readonly bytes: number
+      readonly damaged: string | null
+    }
+  /** Null while the log begins at the start. */
+  | {
+      readonly kind: 'checkpoint'
+      readonly volume: VolumeId
+      readonly checkpoint: Checkpoint | null
+    }
   | { readonly kind: 'done' }
   | {
       readonly kind: 'refused'
@@ -104,4 +158,9 @@ export interface Addressed<T> {
 export interface CopyPlace {
   readonly id: CopyId
   readonly node: NodeId
+}
+
+/** The same, with the drive that its journal is on. */
+export interface PlacedCopy extends CopyPlace {
+  readonly drive: DriveId
 }

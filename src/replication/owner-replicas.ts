@@ -1,4 +1,5 @@
-import { type ChunkId, type DriveId, FsError, type RecordSeq } from '../base/index.ts'
+import { type ChunkId, FsError, type KeyEpoch, type RecordSeq } from '../base/index.ts'
+import { decodeCheckpoint } from '../journal/index.ts'
 import type { Replicas, SharedVolume } from '../store/index.ts'
 import type { Owner } from './owner.ts'
 
@@ -6,12 +7,12 @@ import type { Owner } from './owner.ts'
 export class OwnerReplicas implements Replicas {
   readonly #owner: Owner
   readonly #shared: SharedVolume
-  readonly #readChunk: (chunk: ChunkId, drive: DriveId) => Promise<Buffer | null>
+  readonly #readChunk: (chunk: ChunkId) => Promise<Buffer | null>
 
   constructor(
     owner: Owner,
     shared: SharedVolume,
-    readChunk: (chunk: ChunkId, drive: DriveId) => Promise<Buffer | null>,
+    readChunk: (chunk: ChunkId) => Promise<Buffer | null>,
   ) {
     this.#owner = owner
     this.#shared = shared
@@ -23,18 +24,27 @@ export class OwnerReplicas implements Replicas {
   }
 
   async sync(seq: RecordSeq): Promise<void> {
-    await this.#owner.sync(seq)
+    await this.#owner.sync(seq, { isHere: true })
   }
 
-  async putChunk(chunk: ChunkId, drive: DriveId): Promise<number> {
-    const bytes = await this.#readChunk(chunk, drive)
+  async putChunk(chunk: ChunkId, file: Buffer | null): Promise<number> {
+    const bytes = file ?? (await this.#readChunk(chunk))
     if (!bytes) {
       throw new FsError('EIO', 'putChunk', { chunk, message: `chunk ${chunk} is gone or damaged` })
     }
     // Looked at in one moment: who counts, that all of them have it, and the number which stands for them.
-    do await this.#owner.putChunk(chunk, bytes)
+    do await this.#owner.putChunk(chunk, bytes, { isHere: true })
     while (!this.#owner.mayName([chunk]))
     return this.#shared.setNumber
+  }
+
+  async checkpoint(checkpoint: Buffer): Promise<number> {
+    return await this.#owner.checkpoint(decodeCheckpoint(this.#owner.volume, checkpoint))
+  }
+
+  async dropSealedBefore(keyEpoch: KeyEpoch): Promise<number> {
+    const old = { keyEpoch, restMs: Number.MAX_SAFE_INTEGER }
+    return (await this.#owner.sweep(old)).without
   }
 
   deleteChunk(chunk: ChunkId, droppedBy: RecordSeq): void {

@@ -9,15 +9,20 @@ import {
   type Log,
   messageOf,
   type NodeId,
+  ProtocolError,
   type RecordSeq,
   sleep,
   type VolumeId,
 } from '../base/index.ts'
+import type { Checkpoint } from '../journal/index.ts'
 import { OwnerLease } from '../lease/index.ts'
-import { type AskCopy, Follower, isSilence, type OwnLog } from './follower.ts'
+import { type AskCopy, type Begun, Follower, isSilence, type OwnLog } from './follower.ts'
 import type { InSyncSet } from './in-sync-set.ts'
-import type { CopyPlace, Request } from './messages.ts'
+import type { CopyPlace, OldChunks, Place, PlacedCopy, Request } from './messages.ts'
+import { Fill, type FillProgress } from './repair-fill.ts'
+import { type ScrubFinding, type ScrubProgress, scrubCopy } from './scrub.ts'
 import type { RecordedSet } from './sets.ts'
+import { PARTS, sweepCopy, type Unnamed } from './sweep-copy.ts'
 import type { Times } from './times.ts'
 
 export interface OwnerWorld {
@@ -34,20 +39,56 @@ export interface OwnerWorld {
    */
   chunksInUse(committed: RecordSeq): Promise<Iterable<ChunkId>>
   readChunk(chunk: ChunkId): Promise<Buffer | null>
+  /** The newest checkpoint that the log names, as it is taken over. */
+  readonly checkpoint: Checkpoint | null
+  /** Of these chunks those that nothing uses, and up to where the log was looked at. */
+  unnamed(chunks: readonly ChunkId[]): Promise<Unnamed>
+  /** No other is taken until the returned function is called; one that is being taken is awaited. */
+  pinCheckpoint(): Promise<() => void>
   readonly clock: Clock
   readonly times: Times
   readonly report: Log
   /** Told once: nothing is acknowledged any more. */
   lost(words: string): void
+  /** Whether another copy's answer is this chunk, as far as checksums tell. Without it every answer is. */
+  isWhole?(chunk: ChunkId, bytes: Buffer): boolean
+  /** Fulfilled when so many bytes, which no caller waits for, may go to another copy. Without it they go at once. */
+  pace?(bytes: number, isAwaited: () => boolean): Promise<void>
+}
+
+/** A copy as its owner sees it. */
+export interface CopyStanding {
+  readonly id: CopyId
+  readonly node: NodeId
+  readonly isOwn: boolean
+  readonly isMember: boolean
+  readonly isLeaving: boolean
+  /** Since it last answered as it should. */
+  readonly silentMs: number
+  /** Why it does not follow, in words. */
+  readonly wrong: string | null
+  /** Why it will not follow again: damaged, or not there any more. */
+  readonly lost: string | null
+  /** Records on its stable storage. */
+  readonly durable: RecordSeq
+  /** How many of the log it has not on stable storage. */
+  readonly lagRecords: number
+  /** It has every chunk in use. */
+  readonly isWhole: boolean
+  /** While it is given what it lacks. */
+  readonly fill: FillProgress | null
+  /** How long it has had everything, while it is no member. */
+  readonly steadyMs: number | null
 }
 
 interface Waiter {
   readonly seq: RecordSeq
+  /** The own copy counts: nobody else sees to it. */
+  readonly own: boolean
   readonly done: (error: Error | null) => void
 }
 
 const TICKS_PER_TERM = 10
-const CHUNKS_PER_QUESTION = 512
 
 /**
  * The owner of a volume at one epoch: ships its log to every copy, says what is durable on the whole in-sync set, keeps
@@ -68,7 +109,26 @@ export class Owner {
   /** Copies that confirmed a chunk which no record names yet. */
   readonly #confirmed = new Map<ChunkId, Set<CopyId>>()
   readonly #waiters: Waiter[] = []
+  /** Sequence of the newest checkpoint that each copy has said it has, in this life. */
+  readonly #checkpointAt = new Map<CopyId, number>()
+  #checkpoint: Checkpoint | null
+  /** Callers make the own copy durable: this looks after them, so that one that failed is noticed. */
+  #ownSeenTo = false
+  /** Copies that are being brought up. */
+  readonly #fills = new Map<CopyId, Fill>()
+  /** Copies that are given up: not brought up any more, and out of the set as soon as that can be. */
+  readonly #leaving = new Set<CopyId>()
+  /** Copies that are to be entered. */
+  readonly #asked: { readonly copy: PlacedCopy; readonly done: (error: Error | null) => void }[] =
+    []
+  /** Others may have changed the record. */
+  #isOld = false
+  #putting = 0
+  /** What a scrub found of the own log. */
+  #ownDamage: string | null = null
   #serving = false
+  /** Where the log ended then: what it named is committed once this is. */
+  #servedFrom = 0
   #changingSet = false
   #roundMs: number
   #end: string | null = null
@@ -80,6 +140,7 @@ export class Owner {
     const { recorded } = set
     this.#lease = new OwnerLease(world.times.termMs)
     this.#roundMs = world.clock.monotonicMs()
+    this.#checkpoint = world.checkpoint
     for (const copy of recorded.copies) this.#follow(copy)
     // Members have what their log names (rule 5); their logs are cut to this one's, which names no more.
     for (const id of recorded.inSync) this.#whole.add(id)
@@ -93,6 +154,12 @@ export class Owner {
   /** The set is recorded: from here on it is kept as it should be. */
   serve(): void {
     this.#serving = true
+    this.#servedFrom = this.#world.log.head.seq
+    this.#tellLease()
+  }
+
+  get volume(): VolumeId {
+    return this.#world.volume
   }
 
   get members(): ReadonlySet<CopyId> {
@@ -115,9 +182,20 @@ export class Owner {
 
   /** Records up to here are on stable storage on every member. */
   get committed(): RecordSeq {
+    return Math.min(this.#committedByOthers, this.#durableWithin(true)) as RecordSeq
+  }
+
+  get #committedByOthers(): number {
+    return this.#durableWithin(false)
+  }
+
+  /** Up to where the own copy has its log on stable storage, or every other member; without any there is no end. */
+  #durableWithin(own: boolean): number {
     let least = Number.POSITIVE_INFINITY
-    for (const id of this.members) least = Math.min(least, this.#durableAt(id))
-    return least as RecordSeq
+    for (const id of this.members) {
+      if ((id === this.#world.own) === own) least = Math.min(least, this.#durableAt(id))
+    }
+    return least
   }
 
   /** Copies, members or not, that have the log up to `seq` on stable storage and every chunk of it. */
@@ -127,6 +205,107 @@ export class Owner {
       .filter((id) => this.#whole.has(id) && this.#durableAt(id) >= seq)
   }
 
+  /** Somebody waits for this owner: what is not for a caller stands back. */
+  get isAwaited(): boolean {
+    return this.#waiters.length > 0 || this.#putting > 0
+  }
+
+  /** Every copy of the volume, as it stands now. */
+  standing(): CopyStanding[] {
+    const { clock, own, log } = this.#world
+    const now = clock.monotonicMs()
+    const head = log.head.seq
+    return this.#set.recorded.copies.map(({ id, node }) => {
+      const follower = this.#followers.get(id)
+      const since = this.#steadySince.get(id)
+      return {
+        id,
+        node,
+        isOwn: id === own,
+        isMember: this.members.has(id),
+        isLeaving: this.#leaving.has(id),
+        silentMs: Math.max(0, now - this.#answeredMs(id)),
+        wrong: follower?.wrong ?? null,
+        lost: id === own ? this.#ownDamage : (follower?.lost ?? null),
+        durable: this.#durableAt(id) as RecordSeq,
+        lagRecords: Math.max(0, head - this.#durableAt(id)),
+        isWhole: this.#whole.has(id),
+        fill: this.#fills.get(id)?.progress ?? null,
+        steadyMs: since === undefined ? null : now - since,
+      }
+    })
+  }
+
+  /**
+   * Enter a further copy, empty and made already: it is brought up, and taken into the set once it has caught up.
+   * @throws as SetStore.addCopy; FsError EIO when this owner is past. Without an answer it is open whether it was entered.
+   */
+  async addCopy(copy: PlacedCopy): Promise<void> {
+    if (this.#end !== null) throw this.#past('addCopy')
+    await new Promise<void>((resolve, reject) => {
+      this.#asked.push({ copy, done: (error) => (error ? reject(error) : resolve()) })
+    })
+  }
+
+  /** Give a copy up, never the own one: out of the set, unless that would be below the minimum, and out of the record. */
+  release(id: CopyId): void {
+    assert(id !== this.#world.own, 'an owner keeps its own copy')
+    this.#leaving.add(id)
+  }
+
+  /** It is kept after all, if it was not given up yet. */
+  keep(id: CopyId): void {
+    this.#leaving.delete(id)
+  }
+
+  /** Have a copy, the own one too, read all it holds; what is broken is mended from another. @returns as scrubCopy */
+  async scrub(
+    id: CopyId,
+    isOver: () => boolean,
+    passed: (progress: ScrubProgress) => void,
+  ): Promise<ScrubFinding[] | null> {
+    const { ask, times } = this.#world
+    const copy = this.#placeOf(id)
+    const found = await scrubCopy(copy, {
+      ask,
+      deadlineMs: times.chunkMs,
+      committed: this.committed,
+      chunksInUse: () => this.#world.chunksInUse(this.committed),
+      mend: (chunk) => this.#giveAnew(copy, chunk),
+      pace: async (bytes) => await this.#world.pace?.(bytes, () => this.isAwaited),
+      isOver: () => isOver() || this.#end !== null,
+      passed,
+    })
+    const log = found?.find(({ chunk }) => chunk === null)
+    if (log && id === this.#world.own) this.#ownDamage = log.what
+    return found
+  }
+
+  /** The own copy's chunk failed a read: checked, and had from another copy if need be. @returns whether it is whole now */
+  async mend(chunk: ChunkId): Promise<boolean> {
+    const { ask, own, times } = this.#world
+    const copy = this.#placeOf(own)
+    const options = { deadlineMs: times.chunkMs }
+    const answer = await ask(copy, { op: 'checkChunks', chunks: [chunk] }, options)
+    if (answer.kind !== 'checked') return false
+    if (answer.bad.length + answer.missing.length === 0) return true
+    return await this.#giveAnew(copy, chunk)
+  }
+
+  /** A chunk that a copy has lost, from another one. @returns whether the copy has it now */
+  async #giveAnew(copy: CopyPlace, chunk: ChunkId): Promise<boolean> {
+    const { ask, epoch, node, times } = this.#world
+    const bytes = await this.#findChunk(chunk, copy.id)
+    if (!bytes) return false
+    const put: Request = { op: 'putChunk', epoch, owner: node, chunk, bytes }
+    return (await ask(copy, put, { deadlineMs: times.chunkMs })).kind === 'done'
+  }
+
+  /** Others may have changed the record: looked at soon. */
+  look(): void {
+    this.#isOld = true
+  }
+
   /** Something was appended: it goes out, nobody waits for it. */
   appended(): void {
     for (const follower of this.#followers.values()) follower.wake(false)
@@ -134,28 +313,47 @@ export class Owner {
 
   /**
    * fsync: fulfilled when every member has all records up to `seq` on stable storage.
+   * @param isHere the caller sees to the own copy, and acknowledges nothing before it is durable there too
    * @throws FsError EIO when this owner is past, or its own copy failed
    */
-  async sync(seq: RecordSeq): Promise<void> {
+  async sync(seq: RecordSeq, { isHere = false } = {}): Promise<void> {
     if (this.#end !== null) throw this.#past('sync')
     const waiting = new Promise<void>((resolve, reject) => {
       const done = (error: Error | null) => (error ? reject(error) : resolve())
-      this.#waiters.push({ seq, done })
+      this.#waiters.push({ seq, own: !isHere, done })
     })
     for (const follower of this.#followers.values()) follower.wake(true)
-    this.#syncOwn()
+    if (isHere) {
+      this.#ownSeenTo = true
+      // They may have it already, or there is nobody else.
+      this.#advance()
+    } else this.#syncOwn()
     await waiting
   }
 
-  /** Have a chunk on stable storage on every member. @throws FsError EIO when this owner is past, ENOSPC from a member */
-  async putChunk(chunk: ChunkId, bytes: Buffer): Promise<void> {
+  /**
+   * Have a chunk on stable storage on every member.
+   * @param bytes lent until this settles, whatever becomes of it
+   * @param isHere the caller sees to the own copy, and names the chunk only when it is durable there
+   * @throws FsError EIO when this owner is past, ENOSPC from a member
+   */
+  async putChunk(chunk: ChunkId, bytes: Buffer, { isHere = false } = {}): Promise<void> {
     const confirmed = this.#confirmed.get(chunk) ?? new Set()
     this.#confirmed.set(chunk, confirmed)
+    if (isHere) confirmed.add(this.#world.own)
     for (;;) {
       if (this.#end !== null) throw this.#past('putChunk')
       const missing = [...this.#takingChunks()].filter((id) => !confirmed.has(id))
       if (missing.length === 0) return
-      await Promise.all(missing.map((id) => this.#putOne(id, chunk, bytes, confirmed)))
+      this.#putting++
+      try {
+        const asked = missing.map((id) => this.#putOne(id, chunk, bytes, confirmed))
+        for (const put of await Promise.allSettled(asked)) {
+          if (put.status === 'rejected') throw put.reason
+        }
+      } finally {
+        this.#putting--
+      }
     }
   }
 
@@ -191,6 +389,97 @@ export class Owner {
     return true
   }
 
+  /**
+   * Have every member keep this checkpoint, which a committed record names, and drop what is older: the own log too. Other
+   * copies get it when they have caught up. @returns how many copies of the volume do not have it now
+   * @throws FsError EIO when this owner is past
+   */
+  async checkpoint(checkpoint: Checkpoint): Promise<number> {
+    this.#checkpoint = checkpoint
+    const { clock, times } = this.#world
+    for (;;) {
+      if (this.#end !== null) throw this.#past('checkpoint')
+      const missing = [...this.members].filter((id) => !this.#hasCheckpoint(id))
+      if (missing.length === 0) break
+      await Promise.all(missing.map((id) => this.#giveCheckpoint(this.#placeOf(id), checkpoint)))
+      // Until it answers, has what it lacks, or is dropped for its silence.
+      if (missing.some((id) => !this.#hasCheckpoint(id))) await sleep(clock, times.dropMs / 10)
+    }
+    return this.#set.recorded.copies.filter(({ id }) => !this.#hasCheckpoint(id)).length
+  }
+
+  #hasCheckpoint(id: CopyId): boolean {
+    return (this.#checkpointAt.get(id) ?? 0) >= (this.#checkpoint?.newest.seq ?? 0)
+  }
+
+  async #giveCheckpoint(copy: CopyPlace, checkpoint: Checkpoint): Promise<void> {
+    const { ask, epoch, node, own, log, times } = this.#world
+    // Before it does: what is looked for meanwhile would be gone.
+    if (copy.id === own) log.cutBefore(checkpoint.oldest.seq)
+    const request: Request = { op: 'checkpoint', epoch, owner: node, checkpoint }
+    try {
+      const answer = await ask(copy, request, { deadlineMs: times.chunkMs })
+      if (answer.kind === 'done') this.#checkpointAt.set(copy.id, checkpoint.newest.seq)
+      else if (answer.kind === 'lacks') await this.#fillOf(copy, async () => answer.chunks).run()
+      else if (answer.kind === 'refused' && answer.why === 'promised') this.stop(answer.words)
+    } catch (error) {
+      if (!isSilence(error)) throw error
+    }
+  }
+
+  /**
+   * A copy whose log ends before this one begins, or parted from it before: it gets a checkpoint and goes on from there.
+   * Never a member: it has every acknowledged record, and this log begins before the last of them.
+   */
+  async #beginAnew(copy: CopyPlace, end: Place): Promise<Begun> {
+    const { ask, epoch, node, log, times, pinCheckpoint } = this.#world
+    if (this.members.has(copy.id)) {
+      throw new ProtocolError(
+        `copy ${copy.id} on node ${copy.node}: a member of the set has lost what it confirmed`,
+      )
+    }
+    const release = await pinCheckpoint()
+    try {
+      const checkpoint = this.#checkpoint
+      const place = checkpoint && log.placeBehind(checkpoint.newest.seq)
+      if (!checkpoint || !place) throw new ProtocolError('the log names no checkpoint to begin at')
+      this.#forget(copy.id)
+      if (!(await this.#fillOf(copy, async () => checkpoint.chunks).run())) {
+        throw new FsError('EAGAIN', 'begin', {
+          message: `copy ${copy.id} on node ${copy.node}: no chunks of the checkpoint for it`,
+        })
+      }
+      if (this.#end !== null) throw this.#past('begin')
+      const request: Request = { op: 'begin', epoch, owner: node, end, checkpoint }
+      const answer = await ask(copy, request, { deadlineMs: times.chunkMs })
+      if (answer.kind !== 'done') throw new ProtocolError(`begin: a copy answered ${answer.kind}`)
+      return { place, release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  /**
+   * Have every copy delete chunks that no record names. @param old epoch is this owner's
+   * @returns chunks deleted, and how many copies were not there for it · @throws FsError EIO when this owner is past
+   */
+  async sweep(
+    old: Omit<OldChunks, 'epoch'>,
+    parts = PARTS,
+  ): Promise<{ deleted: number; without: number }> {
+    const { ask, epoch, node, times, unnamed } = this.#world
+    const sync = (seq: RecordSeq) => this.sync(seq)
+    const world = { ask, epoch, node, times, unnamed, sync }
+    const swept = { deleted: 0, without: 0 }
+    for (const copy of this.#set.recorded.copies) {
+      const deleted = await sweepCopy(world, copy, { ...old, epoch }, parts)
+      if (deleted === null) swept.without++
+      else swept.deleted += deleted
+    }
+    return swept
+  }
+
   /** Make exactly these copies the set: the last step of a take-over. @throws as InSyncSet.change */
   async recordSet(copies: readonly CopyId[]): Promise<boolean> {
     return await this.#set.change(copies)
@@ -221,6 +510,7 @@ export class Owner {
     // The volume is fenced by this, and only then is anybody told.
     this.#world.lost(words)
     for (const { done } of this.#waiters.splice(0)) done(this.#past('sync'))
+    for (const { done } of this.#asked.splice(0)) done(this.#past('addCopy'))
   }
 
   /** Members, and copies that are being taken in. */
@@ -284,6 +574,7 @@ export class Owner {
       answerMs: times.answerMs,
       changed: () => this.#advance(),
       deposed: (words) => this.stop(words),
+      beginAnew: (one, end) => this.#beginAnew(one, end),
     })
     this.#followers.set(copy.id, follower)
   }
@@ -299,10 +590,12 @@ export class Owner {
   #advance(): void {
     if (this.#end !== null) return
     const { committed } = this
+    const byOthers = this.#committedByOthers
     this.#world.log.advanced(committed)
+    this.#tellLease()
     for (let i = 0; i < this.#waiters.length; ) {
       const waiter = this.#waiters[i] as Waiter
-      if (waiter.seq <= committed) {
+      if (waiter.seq <= (waiter.own ? committed : byOthers)) {
         this.#waiters.splice(i, 1)
         waiter.done(null)
       } else i++
@@ -314,6 +607,7 @@ export class Owner {
     const { clock, times } = this.#world
     this.#askForLease()
     for (const follower of this.#followers.values()) follower.wake(false)
+    if (this.#ownSeenTo && this.#world.log.durable < this.#world.log.head.seq) this.#syncOwn()
     const now = clock.monotonicMs()
     const oldest = Math.min(...[...this.members].map((id) => this.#answeredMs(id)))
     this.#roundMs = Math.max(this.#roundMs, oldest)
@@ -340,9 +634,11 @@ export class Owner {
         (answer) => {
           if (answer.kind === 'granted') {
             this.#lease.granted(copy.id, sentMs)
+            this.#tellLease()
             this.#followers.get(copy.id)?.heard()
-          } else if (answer.kind === 'refused' && answer.why === 'promised') {
-            this.stop(answer.words)
+          } else if (answer.kind === 'refused') {
+            if (answer.why === 'promised') this.stop(answer.words)
+            else this.#followers.get(copy.id)?.refused(answer)
           }
         },
         (error: unknown) => {
@@ -352,18 +648,30 @@ export class Owner {
     }
   }
 
+  #tellLease(): void {
+    this.#world.log.leased(this.leaseUntilMs)
+  }
+
   /** Settle what is unsettled, else bring copies up and change the set by one of them, if that is due. */
   async #changeSet(now: number): Promise<void> {
     this.#changingSet = true
     try {
-      await this.#bringUp(now)
+      this.#bringUp(now)
+      await this.#spreadCheckpoint()
       if (!this.#serving || this.#end !== null) return
       if (this.#set.changing) {
         await this.#set.change(this.#set.recorded.inSync)
         return
       }
       const next = this.#nextSet(now)
-      if (next) await this.#set.change(next)
+      if (!next) {
+        await this.#changeCopies()
+        return
+      }
+      const recorded = this.#set.change(next)
+      // A copy that is added counts from the asking, for the lease too.
+      this.#tellLease()
+      await recorded
     } catch (error) {
       if (codeOf(error) === 'ESTALE') this.stop('another owner has the volume')
       else if (!isSilence(error)) {
@@ -371,8 +679,66 @@ export class Owner {
       }
     } finally {
       this.#changingSet = false
+      this.#knowCopies()
       this.#advance()
     }
+  }
+
+  /** One change of the record that is not of the set: a copy more, copies fewer, or a look at what others changed. */
+  async #changeCopies(): Promise<void> {
+    const asked = this.#asked.shift()
+    if (asked) {
+      const { copy, done } = asked
+      try {
+        await this.#set.addCopy(copy)
+        done(null)
+      } catch (error) {
+        done(error as Error)
+        throw error
+      }
+      return
+    }
+    const given = this.#set.recorded.copies
+      .map(({ id }) => id)
+      .filter((id) => this.#leaving.has(id) && !this.members.has(id))
+    if (given.length > 0) await this.#set.release(given)
+    else if (this.#isOld) {
+      this.#isOld = false
+      await this.#set.look()
+    }
+  }
+
+  /** The copies are those of the record: new ones are followed, those that were given up forgotten. */
+  #knowCopies(): void {
+    if (this.#end !== null) return
+    const { copies } = this.#set.recorded
+    for (const copy of copies) this.#follow(copy)
+    const known = new Set(copies.map(({ id }) => id))
+    for (const [id, follower] of this.#followers) {
+      if (known.has(id)) continue
+      follower.stop()
+      this.#followers.delete(id)
+      this.#leaving.delete(id)
+      this.#forget(id)
+    }
+  }
+
+  /**
+   * Copies that were away when it was taken, and those that a newcomer finds. Not before the set is recorded: until then
+   * the record that names it may still be cut, and what it made needless be needed.
+   */
+  async #spreadCheckpoint(): Promise<void> {
+    const checkpoint = this.#checkpoint
+    if (!checkpoint || !this.#serving || this.committed < this.#servedFrom) return
+    const missing = this.#set.recorded.copies.filter(
+      ({ id }) => this.#whole.has(id) && !this.#hasCheckpoint(id) && this.#answers(id),
+    )
+    await Promise.all(missing.map((copy) => this.#giveCheckpoint(copy, checkpoint)))
+  }
+
+  #answers(id: CopyId): boolean {
+    const { clock, times } = this.#world
+    return clock.monotonicMs() - this.#answeredMs(id) < times.dropMs
   }
 
   /** Without a member that is silent, with a copy that has caught up, or both in one step; null when it is as it should be. */
@@ -384,22 +750,26 @@ export class Owner {
     const steady = [...this.#steadySince].find(
       ([id, since]) =>
         !inSync.includes(id) &&
+        !this.#leaving.has(id) &&
         now - since >= times.steadyMs &&
         this.#durableAt(id) >= this.committed,
     )?.[0]
-    if (silent === undefined) return steady === undefined ? null : [...inSync, steady]
+    if (silent === undefined && steady !== undefined) return [...inSync, steady]
+    if (silent === undefined) return this.#withoutLeaving(inSync, minimum)
     const left = inSync.filter((id) => id !== silent)
     if (left.length < minimum && steady === undefined) return null
     this.#forget(silent)
     return left.length < minimum && steady !== undefined ? [...left, steady] : left
   }
 
-  /** Have copies that are no members follow, and give them what they lack. */
-  async #bringUp(now: number): Promise<void> {
+  /** Have copies that are no members follow, and give them what they lack, beside everything else. */
+  #bringUp(now: number): void {
     const { times, log, own } = this.#world
     for (const copy of this.#set.recorded.copies) {
       const { id } = copy
-      if (this.members.has(id)) continue
+      if (this.members.has(id) || this.#leaving.has(id)) continue
+      // A member before this owner that the set was recorded without: new chunks passed it by.
+      if (!this.#taking.has(id)) this.#whole.delete(id)
       const follower = this.#followers.get(id)
       if (follower && (follower.wrong !== null || now - follower.answeredMs > times.dropMs)) {
         this.#leaveBehind(id)
@@ -409,57 +779,73 @@ export class Owner {
         if (id === own) this.#syncOwn()
         else follower?.wake(true)
       }
-      if (this.#whole.has(id) || this.#durableAt(id) === 0) continue
+      if (this.#whole.has(id) || this.#durableAt(id) === 0 || this.#fills.has(id)) continue
       // From here on it gets every new chunk, so that what it lacks only shrinks.
       this.#taking.add(id)
       log.grew()
-      if (!(await this.#fillUp(copy))) this.#leaveBehind(id)
-      else if (this.#taking.has(id)) {
-        this.#whole.add(id)
-        this.#steadySince.set(id, now)
-      }
+      this.#fillUp(copy).catch((error: unknown) => {
+        this.#leaveBehind(id)
+        this.#world.report.warn({ copy: id, error: messageOf(error) }, 'a copy is not brought up')
+      })
     }
   }
 
-  /** Give a copy every chunk that the log uses and it lacks. @returns false when it did not get them all */
-  async #fillUp(copy: CopyPlace): Promise<boolean> {
+  async #fillUp(copy: CopyPlace): Promise<void> {
+    const { clock } = this.#world
+    const { id } = copy
     // Before it serves nothing is appended, and all that is there is committed once the set is recorded.
-    const committed = this.#serving ? this.committed : this.#world.log.head.seq
+    const fill = this.#fillOf(
+      copy,
+      () => this.#world.chunksInUse(this.#serving ? this.committed : this.#world.log.head.seq),
+      () => !this.#taking.has(id),
+    )
+    this.#fills.set(id, fill)
     try {
-      const chunks = [...(await this.#world.chunksInUse(committed))]
-      for (let at = 0; at < chunks.length; at += CHUNKS_PER_QUESTION) {
-        const asked = chunks.slice(at, at + CHUNKS_PER_QUESTION)
-        if (!(await this.#fill(copy, asked))) return false
-      }
-      return true
-    } catch (error) {
-      if (!isSilence(error)) throw error
-      return false
+      const isWhole = await fill.run()
+      // Forgotten meanwhile: what it was given may not be all.
+      if (!isWhole || !this.#taking.has(id)) return this.#leaveBehind(id)
+      this.#whole.add(id)
+      this.#steadySince.set(id, clock.monotonicMs())
+    } finally {
+      this.#fills.delete(id)
     }
   }
 
-  async #fill(copy: CopyPlace, chunks: readonly ChunkId[]): Promise<boolean> {
+  /** Gives a copy these chunks, as far as it lacks them. */
+  #fillOf(
+    copy: CopyPlace,
+    chunksInUse: () => Promise<Iterable<ChunkId>>,
+    isOver: () => boolean = () => false,
+  ): Fill {
     const { ask, epoch, node, times } = this.#world
-    const answer = await ask(copy, { op: 'lacksChunks', chunks }, { deadlineMs: times.chunkMs })
-    if (answer.kind !== 'lacks') return false
-    for (const chunk of answer.chunks) {
-      const bytes = await this.#findChunk(chunk)
-      // Its last use was dropped meanwhile, or nobody who has it answers: the next look decides.
-      if (!bytes) return false
-      const put: Request = { op: 'putChunk', epoch, owner: node, chunk, bytes }
-      const done = await ask(copy, put, { deadlineMs: times.chunkMs })
-      if (done.kind !== 'done') return false
-    }
-    return true
+    return new Fill(copy, {
+      ask,
+      epoch,
+      node,
+      chunkMs: times.chunkMs,
+      chunksInUse,
+      findChunk: (chunk) => this.#findChunk(chunk),
+      pace: async (bytes) => await this.#world.pace?.(bytes, () => this.isAwaited),
+      isOver: () => this.#end !== null || isOver(),
+    })
   }
 
-  /** From the own copy if it has it, else from any other. */
-  async #findChunk(chunk: ChunkId): Promise<Buffer | null> {
-    const { ask, own, readChunk, times } = this.#world
+  /** Without one that is given up, if enough are left and all of them answer; null when there is none. */
+  #withoutLeaving(inSync: readonly CopyId[], minimum: number): CopyId[] | null {
+    const { own } = this.#world
+    const leaving = inSync.find((id) => this.#leaving.has(id) && id !== own)
+    if (leaving === undefined || inSync.length - 1 < minimum) return null
+    this.#forget(leaving)
+    return inSync.filter((id) => id !== leaving)
+  }
+
+  /** From the own copy if it has it, else from any other but `not`. */
+  async #findChunk(chunk: ChunkId, not: CopyId | null = null): Promise<Buffer | null> {
+    const { ask, own, readChunk, isWhole, times, report } = this.#world
     const bytes = await readChunk(chunk)
     if (bytes) return bytes
     for (const copy of this.#set.recorded.copies) {
-      if (copy.id === own || !this.#whole.has(copy.id)) continue
+      if (copy.id === own || copy.id === not || !this.#whole.has(copy.id)) continue
       const request: Request = { op: 'readChunk', chunk }
       const answer = await ask(copy, request, { deadlineMs: times.chunkMs }).catch(
         (error: unknown) => {
@@ -467,7 +853,9 @@ export class Owner {
           return null
         },
       )
-      if (answer?.kind === 'chunk' && answer.bytes) return answer.bytes
+      if (answer?.kind !== 'chunk' || !answer.bytes) continue
+      if (isWhole?.(chunk, answer.bytes) ?? true) return answer.bytes
+      report.warn({ op: 'chunk', chunk, copy: copy.id, node: copy.node }, 'a copy gave wrong bytes')
     }
     return null
   }

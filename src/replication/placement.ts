@@ -48,47 +48,92 @@ export interface DrivePlace {
  * @throws FsError ENOSPC when there are not enough places, with what there is and what would help
  */
 export function choosePlaces(wish: PlacementWish, candidates: readonly Candidate[]): DrivePlace[] {
-  const fit = candidates.filter(
-    (one) => one.freeBytes >= wish.bytesMin && (wish.class === null || one.class === wish.class),
-  )
-  const score = new Map(fit.map((one) => [one, scoreOf(wish.volume, one)]))
+  const fit = candidates.filter((one) => isFit(wish, one))
   const chosen: Candidate[] = []
   while (chosen.length < wish.copies) {
-    const open = fit.filter((one) =>
-      chosen.every((other) => !together(one, other, wish.spread) && one.node !== other.node),
-    )
-    const [best] = open.sort(
-      (a, b) =>
-        Number(b.node === wish.home && chosen.length === 0) -
-          Number(a.node === wish.home && chosen.length === 0) ||
-        b.class - a.class ||
-        apartness(b, chosen) - apartness(a, chosen) ||
-        (score.get(b) ?? 0) - (score.get(a) ?? 0),
-    )
+    const best = bestBeside(chosen, fit, wish)
     if (!best) throw tooFew(wish, candidates, fit, chosen)
     chosen.push(best)
   }
   return chosen.map(({ node, drive }) => ({ node, drive }))
 }
 
+/** A copy that is there, and where. */
+export interface Standing {
+  readonly node: NodeId
+  readonly domain: FailureDomain
+}
+
+/**
+ * Where one more copy goes, beside those that stay: as choosePlaces, but where no domain of the asked level is left it takes
+ * the next narrower one, for a copy too near to another is better than none.
+ * @returns the place, and the level at which it is apart from the others
+ * @throws FsError ENOSPC when no node is left that could take it, with what would help
+ */
+export function chooseSpare(
+  wish: Omit<PlacementWish, 'copies' | 'home'>,
+  standing: readonly Standing[],
+  candidates: readonly Candidate[],
+): DrivePlace & { readonly spread: SpreadLevel } {
+  const full = { ...wish, copies: 1, home: null }
+  const others = candidates.filter(({ node }) => standing.every((one) => one.node !== node))
+  const fit = others.filter((one) => isFit(full, one))
+  for (const spread of SPREAD_LEVELS.slice(SPREAD_LEVELS.indexOf(wish.spread))) {
+    const best = bestBeside(standing, fit, { ...full, spread })
+    if (best) return { node: best.node, drive: best.drive, spread }
+  }
+  const passed = [...new Set(others.map((one) => one.nodeName))].join(', ')
+  throw new FsError('ENOSPC', 'volume.place', {
+    volume: wish.name,
+    message: `volume ${wish.name}: no node is left for another copy of it, which needs ${wish.bytesMin} bytes free${wish.class === null ? '' : ` on a drive of class ${wish.class}`}${passed === '' ? '' : `; passed over, by class or room: ${passed}`}`,
+    next: 'add a node (weft cluster invite), or room on one (weft drive add); or ask for fewer copies: weft volume repl',
+  })
+}
+
+/** Of copies of one volume those that are too near to another one of them, at the level that is asked for. */
+export function tooNear<T extends Standing>(copies: readonly T[], spread: SpreadLevel): T[] {
+  return copies.filter((one) =>
+    copies.some((other) => other !== one && together(one, other, spread)),
+  )
+}
+
+function isFit(wish: PlacementWish, one: Candidate): boolean {
+  return one.freeBytes >= wish.bytesMin && (wish.class === null || one.class === wish.class)
+}
+
+function bestBeside(
+  chosen: readonly Standing[],
+  fit: readonly Candidate[],
+  { volume, spread, home }: PlacementWish,
+): Candidate | undefined {
+  const open = fit.filter((one) =>
+    chosen.every((other) => !together(one, other, spread) && one.node !== other.node),
+  )
+  const atHome = (one: Candidate) => Number(one.node === home && chosen.length === 0)
+  return open.sort(
+    (a, b) =>
+      atHome(b) - atHome(a) ||
+      b.class - a.class ||
+      apartness(b, chosen) - apartness(a, chosen) ||
+      scoreOf(volume, b) - scoreOf(volume, a),
+  )[0]
+}
+
 /** What stands at a level, under all above it: rack 1 of two zones is two racks. A node that says nothing is one of its own. */
-function domainAt(one: Candidate, level: SpreadLevel): string {
+function domainAt(one: Standing, level: SpreadLevel): string {
   if (level === 'node') return one.node
   const said = one.domain[level]
   if (said === null) return `node ${one.node}`
-  const levels = SPREAD_LEVELS.slice(
-    0,
-    SPREAD_LEVELS.indexOf(level),
-  ) as (keyof Candidate['domain'])[]
+  const levels = SPREAD_LEVELS.slice(0, SPREAD_LEVELS.indexOf(level)) as (keyof FailureDomain)[]
   return [...levels.map((above) => one.domain[above] ?? ''), said].join('/')
 }
 
-function together(a: Candidate, b: Candidate, level: SpreadLevel): boolean {
+function together(a: Standing, b: Standing, level: SpreadLevel): boolean {
   return domainAt(a, level) === domainAt(b, level)
 }
 
 /** How far from the nearest of the others: the widest level at which it is apart from all, 5 for regions, 1 for nodes. */
-function apartness(one: Candidate, others: readonly Candidate[]): number {
+function apartness(one: Standing, others: readonly Standing[]): number {
   for (const [index, level] of SPREAD_LEVELS.entries()) {
     const said = level === 'node' || one.domain[level] !== null
     if (said && others.every((other) => !together(one, other, level)))

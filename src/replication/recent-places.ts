@@ -25,4 +25,13 @@ export class RecentPlaces {
   cutBehind(seq: number): void {
     for (const later of [...this.#places.keys()]) if (later > seq) this.#places.delete(later)
   }
+
+  /** What stood before the file that begins behind record `seq` is gone; that place too was known as the end of another. */
+  dropThrough(seq: number): void {
+    for (const older of [...this.#places.keys()]) if (older <= seq) this.#places.delete(older)
+  }
+
+  clear(): void {
+    this.#places.clear()
+  }
 }

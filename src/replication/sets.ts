@@ -1,5 +1,5 @@
 import type { CopyId, Epoch, NodeId } from '../base/index.ts'
-import type { CopyPlace } from './messages.ts'
+import type { CopyPlace, PlacedCopy } from './messages.ts'
 
 /** Of a volume's record in the coordinator, what replication rests on. */
 export interface RecordedSet {
@@ -12,6 +12,12 @@ export interface RecordedSet {
   readonly minimum: number
 }
 
+/** A life of an owner. */
+export interface Owning {
+  readonly node: NodeId
+  readonly epoch: Epoch
+}
+
 /**
  * The record, read linearizably and changed by compare-and-set (design §6.3). A promise that rejects with anything but
  * ESTALE leaves open whether the change was made, now or later.
@@ -21,8 +27,9 @@ export interface SetStore {
   /** Begin a life of an owner, above the recorded epoch and above `abovePromise`. */
   takeEpoch(node: NodeId, abovePromise: Epoch): Promise<RecordedSet>
   /** @throws FsError ESTALE when `by` is not the recorded owner at its epoch any more */
-  setInSync(
-    by: { readonly node: NodeId; readonly epoch: Epoch },
-    inSync: readonly CopyId[],
-  ): Promise<RecordedSet>
+  setInSync(by: Owning, inSync: readonly CopyId[]): Promise<RecordedSet>
+  /** A further copy, empty, durable on its node. @throws FsError ESTALE; EEXIST, EBUSY when that node has one or had one */
+  addCopy(by: Owning, copy: PlacedCopy): Promise<RecordedSet>
+  /** Copies that are no members are the volume's no more, and their nodes delete them. @throws FsError ESTALE; EBUSY for a member */
+  release(by: Owning, copies: readonly CopyId[]): Promise<RecordedSet>
 }

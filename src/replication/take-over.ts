@@ -91,19 +91,22 @@ function isLonger(a: Place, b: Place): boolean {
  * @throws FsError EAGAIN when another candidate was quicker; when that copy falls silent, or the own one fails
  */
 export async function adopt(
-  { node, ask, times }: CandidateWorld,
-  { epoch, longest }: Claim,
+  world: CandidateWorld,
+  claimed: Claim,
   own: Copy,
 ): Promise<JournalHead> {
+  const { node, ask, times } = world
+  const { epoch, longest } = claimed
   const { copy, end } = longest
   const options = { deadlineMs: times.promiseMs }
   const promise = await own.handle({ op: 'promise', epoch, owner: node })
   if (promise.kind !== 'promised') throw lost(promise)
-  let at: Place = await commonPlace(own, end, async (seqs) => {
+  const common = await commonPlace(own, end, async (seqs) => {
     const answer = await ask(copy, { op: 'tags', seqs }, options)
     if (answer.kind !== 'tags') throw lost(answer)
     return answer.tags
   })
+  let at: Place = common ?? (await beginAnew(world, claimed, own))
   while (at.seq < end.seq) {
     const run = await ask(copy, { op: 'read', after: at, bytesMax: RUN_BYTES_MAX }, options)
     if (run.kind !== 'records') throw lost(run)
@@ -117,6 +120,39 @@ export async function adopt(
   const place = own.endAt(epoch, end)
   if (!place) throw lost(promise)
   return place
+}
+
+/**
+ * The own log ends before the one that was found begins, or parted from it before: it is discarded whole, and begun at that
+ * copy's checkpoint. @returns where the checkpoint was taken
+ */
+async function beginAnew(
+  { node, ask, times }: CandidateWorld,
+  { epoch, recorded, longest }: Claim,
+  own: Copy,
+): Promise<Place> {
+  const { copy } = longest
+  if (recorded.inSync.includes(own.identity.id)) {
+    throw new FsError('EIO', 'takeOver', {
+      message: `take-over: this node's copy ${own.identity.id} is in the set and has lost what it confirmed`,
+    })
+  }
+  const options = { deadlineMs: times.promiseMs }
+  const found = await ask(copy, { op: 'readCheckpoint' }, options)
+  if (found.kind !== 'checkpoint' || !found.checkpoint) throw lost(found)
+  const { checkpoint } = found
+  const lacks = await own.handle({ op: 'lacksChunks', chunks: checkpoint.chunks })
+  for (const chunk of lacks.kind === 'lacks' ? lacks.chunks : []) {
+    const read = await ask(copy, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
+    if (read.kind !== 'chunk' || !read.bytes) throw lost(read)
+    const { bytes } = read
+    const put = await own.handle({ op: 'putChunk', epoch, owner: node, chunk, bytes })
+    if (put.kind !== 'done') throw lost(put)
+  }
+  const { head: end } = own
+  const begun = await own.handle({ op: 'begin', epoch, owner: node, end, checkpoint })
+  if (begun.kind !== 'done') throw lost(begun)
+  return checkpoint.newest
 }
 
 /** Another candidate was quicker: its promise was asked for, or its log taken, in between. */

@@ -1,11 +1,14 @@
 import type { Epoch, RecordSeq, VolumeId } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
-import { type JournalHead, placeBehind } from '../journal/index.ts'
+import { type JournalHead, placeBehind, startOfFile } from '../journal/index.ts'
 import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
 import { type LedLog, readRun } from './copy.ts'
 import type { OwnLog } from './follower.ts'
 import type { Place } from './messages.ts'
 import { RecentPlaces } from './recent-places.ts'
+
+/** A run of this size is kept for the next who asks: small ones are read most, each time through the page cache. */
+const RUN_KEPT_BYTES_MAX = 64 * 1024
 
 export interface VolumeLogWorld {
   readonly disk: Disk
@@ -25,6 +28,10 @@ export class VolumeLog implements LedLog, OwnLog {
   readonly #world: VolumeLogWorld
   readonly #recent = new RecentPlaces()
   #ended: JournalHead | null = null
+  /** What stood before this record was cut. */
+  #from = 0
+  /** The last run that was read: followers ask for the same one, one after the other. */
+  #run: { from: Place; to: RecordSeq; bytesMax: number; records: Buffer } | null = null
 
   constructor(world: VolumeLogWorld) {
     this.#world = world
@@ -57,6 +64,7 @@ export class VolumeLog implements LedLog, OwnLog {
     if (!this.#ended) fencing()
     shared.lock()
     shared.state = VOLUME_STATE.fenced
+    shared.leaseUntilMs = 0
     const { head } = shared
     shared.unlock()
     this.#ended = head
@@ -71,18 +79,35 @@ export class VolumeLog implements LedLog, OwnLog {
     this.#world.shared.committed = committed
   }
 
+  cutBefore(seq: RecordSeq): void {
+    const { disk, directory, volume } = this.#world
+    this.#from = startOfFile(disk, directory, volume, seq)?.seq ?? this.#from
+    this.#recent.dropThrough(this.#from)
+  }
+
+  leased(untilMs: number): void {
+    if (!this.#ended) this.#world.shared.leaseUntilMs = untilMs
+  }
+
   placeBehind(seq: RecordSeq): JournalHead | null {
     const { disk, directory, volume } = this.#world
+    if (seq < this.#from) return null
     const { head } = this
     if (seq >= head.seq) return seq === head.seq ? head : null
     return this.#recent.behind(seq) ?? placeBehind(disk, directory, volume, seq)
   }
 
-  read(after: Place, bytesMax: number): Buffer {
+  read(after: Place, bytesMax: number): Buffer | null {
     const { disk, directory, volume } = this.#world
     const from = this.placeBehind(after.seq)
-    if (!from) return Buffer.alloc(0)
+    if (!from) return null
+    const to = this.head.seq
+    const run = this.#run
+    const isSame = run?.from.seq === from.seq && run.to === to && run.bytesMax === bytesMax
+    if (run && isSame && run.from.chain.equals(from.chain)) return run.records
     const note = (place: JournalHead) => this.#recent.note(place)
-    return readRun(disk, directory, volume, from, this.head.seq, bytesMax, note)
+    const records = readRun(disk, directory, volume, from, to, bytesMax, note)
+    this.#run = records.length <= RUN_KEPT_BYTES_MAX ? { from, to, bytesMax, records } : null
+    return records
   }
 }

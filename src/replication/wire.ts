@@ -3,8 +3,12 @@ import {
   ByteWriter,
   type ChunkId,
   type CopyId,
+  CorruptError,
+  codeOf,
   type Epoch,
+  type KeyEpoch,
   limits,
+  messageOf,
   type NodeId,
   type Position,
   ProtocolError,
@@ -12,7 +16,13 @@ import {
   type VolumeId,
 } from '../base/index.ts'
 import { chunkFileBytesMax } from '../chunks/index.ts'
-import { chainBytes } from '../journal/index.ts'
+import {
+  type Checkpoint,
+  chainBytes,
+  checkpointFileBytesMax,
+  decodeCheckpoint,
+  encodeCheckpoint,
+} from '../journal/index.ts'
 import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
 
 /**
@@ -32,6 +42,12 @@ import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
  *       9 readChunk     id chunk
  *      10 deleteChunks  reign · u53 epoch and u53 sequence committed · ids
  *      11 yield         reign
+ *      20 checkChunks   ids
+ *      21 checkLog      u53 sequence after · u32 most bytes
+ *      12 checkpoint    reign · rest: checkpoint file
+ *      13 begin         reign · place end · rest: checkpoint file
+ *      14 readCheckpoint
+ *      15 listOld       u8 part · u53 epoch · u32 key epoch · u53 rest ms
  *     answer    u8 version 1 · u8 kind · the rest by kind
  *       1 state         u53 promised · u32 wait ms · place end · u8 0, or u8 1 and text damaged
  *       2 promised      place end
@@ -43,7 +59,11 @@ import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
  *       8 lacks         ids
  *       9 chunk         u8 0, or u8 1 and rest: chunk file
  *      10 done
+ *      13 old           ids
+ *      12 checkpoint    id volume · u8 0, or u8 1 and rest: checkpoint file
  *      11 refused       u8 why: 1 promised, 2 leased, 3 damaged, 4 other copy · u53 promised · u32 wait ms · text words
+ *      20 checked       u53 bytes · ids bad · ids missing
+ *      21 checkedLog    u53 end · u53 bytes · u8 0, or u8 1 and text damaged
  *     reign     u53 epoch · id owner
  *     place     u53 epoch · u53 sequence · 16 bytes chain
  *
@@ -62,6 +82,12 @@ const OP = {
   readChunk: 9,
   deleteChunks: 10,
   yield: 11,
+  checkChunks: 20,
+  checkLog: 21,
+  checkpoint: 12,
+  begin: 13,
+  readCheckpoint: 14,
+  listOld: 15,
 } as const satisfies Record<Request['op'], number>
 const KIND = {
   state: 1,
@@ -75,6 +101,10 @@ const KIND = {
   chunk: 9,
   done: 10,
   refused: 11,
+  checked: 20,
+  checkedLog: 21,
+  checkpoint: 12,
+  old: 13,
 } as const satisfies Record<Answer['kind'], number>
 const WHY = { promised: 1, leased: 2, damaged: 3, otherCopy: 4 } as const satisfies Record<
   Refusal,
@@ -88,6 +118,17 @@ const SEQS_MAX = 1024
 /** The largest record there may be, alone in its run: a run of several is smaller. */
 const RECORDS_BYTES_MAX = limits.recordBytesMax + ID_BYTES * limits.recordChunkIdsMax + 64 * 1024
 const WAIT_MS_MAX = 0xffff_ffff
+
+/** @returns the bytes; of a chunk that is put only what stands before its file, which is `sealed` by the volume's key */
+export function encodeRequestParts(request: Addressed<Request>): {
+  readonly body: Buffer
+  readonly sealed: Buffer | null
+} {
+  const { message } = request
+  if (message.op !== 'putChunk') return { body: encodeRequest(request), sealed: null }
+  const nothing = { ...message, bytes: Buffer.alloc(0) }
+  return { body: encodeRequest({ ...request, message: nothing }), sealed: message.bytes }
+}
 
 /** @returns one buffer with a single copy of the records or of the chunk */
 export function encodeRequest({ volume, copy, message }: Addressed<Request>): Buffer {
@@ -113,27 +154,53 @@ export function encodeRequest({ volume, copy, message }: Addressed<Request>): Bu
     case 'putChunk':
       return withRest(putId(putReign(to, message), message.chunk), message.bytes)
     case 'lacksChunks':
+    case 'checkChunks':
       return putIds(to, message.chunks).finish()
+    case 'checkLog':
+      return to.u53(message.after).u32(message.bytesMax).finish()
     case 'readChunk':
       return putId(to, message.chunk).finish()
     case 'deleteChunks':
       return putIds(putPosition(putReign(to, message), message.committed), message.chunks).finish()
+    case 'checkpoint':
+      return withRest(putReign(to, message), encodeCheckpoint(volume, message.checkpoint))
+    case 'begin':
+      return withRest(
+        putPlace(putReign(to, message), message.end),
+        encodeCheckpoint(volume, message.checkpoint),
+      )
+    case 'readCheckpoint':
+      return to.finish()
+    case 'listOld': {
+      const { epoch, keyEpoch, restMs } = message.old
+      return to.u8(message.part).u53(epoch).u32(keyEpoch).u53(restMs).finish()
+    }
   }
 }
 
 /**
  * @param body ours from here on: records and chunks are views of it
+ * @param sealed the chunk file, when it came beside the body
  * @throws ProtocolError for anything that encodeRequest does not make
  */
-export function decodeRequest(body: Buffer): Addressed<Request> {
-  return whole(body, (from, op) => {
+export function decodeRequest(body: Buffer, sealed: Buffer | null = null): Addressed<Request> {
+  const request = whole(body, (from, op) => {
     const volume = id<VolumeId>(from)
     const copy = id<CopyId>(from)
-    return { volume, copy, message: requestOf(from, op) }
+    return { volume, copy, message: requestOf(from, op, volume) }
   })
+  if (sealed === null) return request
+  const { message } = request
+  if (message.op !== 'putChunk' || message.bytes.length > 0) {
+    throw new ProtocolError(`copy: ${sealed.length} bytes beside ${message.op}`)
+  }
+  if (sealed.length > chunkFileBytesMax) {
+    throw new ProtocolError(`copy: a chunk file of ${sealed.length} bytes`)
+  }
+  return { ...request, message: { ...message, bytes: sealed } }
 }
 
-function requestOf(from: ByteReader, op: number): Request {
+function requestOf(from: ByteReader, op: number, volume: VolumeId): Request {
   switch (op) {
     case OP.state:
       return { op: 'state', candidate: id(from) }
@@ -164,12 +231,35 @@ function requestOf(from: ByteReader, op: number): Request {
     }
     case OP.lacksChunks:
       return { op: 'lacksChunks', chunks: ids(from) }
+    case OP.checkChunks:
+      return { op: 'checkChunks', chunks: ids(from) }
+    case OP.checkLog: {
+      const after = from.u53() as RecordSeq
+      return { op: 'checkLog', after, bytesMax: from.u32() }
+    }
     case OP.readChunk:
       return { op: 'readChunk', chunk: id(from) }
     case OP.deleteChunks: {
       const { epoch, owner } = reign(from)
       const committed = position(from)
       return { op: 'deleteChunks', epoch, owner, committed, chunks: ids(from) }
+    }
+    case OP.checkpoint: {
+      const { epoch, owner } = reign(from)
+      return { op: 'checkpoint', epoch, owner, checkpoint: checkpoint(from, volume) }
+    }
+    case OP.begin: {
+      const { epoch, owner } = reign(from)
+      const end = place(from)
+      return { op: 'begin', epoch, owner, end, checkpoint: checkpoint(from, volume) }
+    }
+    case OP.readCheckpoint:
+      return { op: 'readCheckpoint' }
+    case OP.listOld: {
+      const part = from.u8()
+      const epoch = from.u53() as Epoch
+      const keyEpoch = from.u32() as KeyEpoch
+      return { op: 'listOld', part, old: { epoch, keyEpoch, restMs: from.u53() } }
     }
     default:
       throw new ProtocolError(`copy: operation ${op} is not known`)
@@ -199,9 +289,21 @@ export function encodeAnswer(answer: Answer): Buffer {
     case 'records':
       return withRest(to, answer.records)
     case 'lacks':
+    case 'old':
       return putIds(to, answer.chunks).finish()
     case 'chunk':
       return answer.bytes === null ? to.u8(0).finish() : withRest(to.u8(1), answer.bytes)
+    case 'checked':
+      return putIds(putIds(to.u53(answer.bytes), answer.bad), answer.missing).finish()
+    case 'checkedLog': {
+      to.u53(answer.end).u53(answer.bytes)
+      return (answer.damaged === null ? to.u8(0) : putText(to.u8(1), answer.damaged)).finish()
+    }
+    case 'checkpoint': {
+      const { volume, checkpoint: one } = answer
+      putId(to, volume)
+      return one === null ? to.u8(0).finish() : withRest(to.u8(1), encodeCheckpoint(volume, one))
+    }
     case 'refused': {
       to.u8(WHY[answer.why]).u53(answer.promised)
       return putText(putWait(to, answer.waitMs), answer.words).finish()
@@ -245,10 +347,30 @@ export function decodeAnswer(body: Buffer): Answer {
         return { kind: 'records', records: rest(from, RECORDS_BYTES_MAX) }
       case KIND.lacks:
         return { kind: 'lacks', chunks: ids(from) }
+      case KIND.old:
+        return { kind: 'old', chunks: ids(from) }
       case KIND.chunk:
         return { kind: 'chunk', bytes: flag(from) ? rest(from, chunkFileBytesMax) : null }
+      case KIND.checked: {
+        const bytes = from.u53()
+        const bad = ids<ChunkId>(from)
+        return { kind: 'checked', bytes, bad, missing: ids(from) }
+      }
+      case KIND.checkedLog: {
+        const end = from.u53() as RecordSeq
+        const bytes = from.u53()
+        return { kind: 'checkedLog', end, bytes, damaged: flag(from) ? text(from) : null }
+      }
       case KIND.done:
         return { kind: 'done' }
+      case KIND.checkpoint: {
+        const volume = id<VolumeId>(from)
+        return {
+          kind: 'checkpoint',
+          volume,
+          checkpoint: flag(from) ? checkpoint(from, volume) : null,
+        }
+      }
       case KIND.refused: {
         const why = whyOf(from.u8())
         const promised = from.u53() as Epoch
@@ -324,6 +446,16 @@ function putPlace(to: ByteWriter, at: Place): ByteWriter {
 
 function place(from: ByteReader): Place {
   return { ...position(from), chain: from.bytes(chainBytes) }
+}
+
+/** @throws ProtocolError */
+function checkpoint(from: ByteReader, volume: VolumeId): Checkpoint {
+  try {
+    return decodeCheckpoint(volume, rest(from, checkpointFileBytesMax))
+  } catch (error) {
+    if (!(error instanceof CorruptError) && codeOf(error) !== 'ENOTSUP') throw error
+    throw new ProtocolError(`copy: ${messageOf(error)}`, error)
+  }
 }
 
 function putWait(to: ByteWriter, waitMs: number): ByteWriter {

@@ -1,14 +1,9 @@
-import { join } from 'node:path'
 import {
-  ByteReader,
-  ByteWriter,
   type ChunkId,
   type Clock,
   CorruptError,
-  type DriveId,
-  type Epoch,
+  codeOf,
   FsError,
-  type KeyEpoch,
   type Log,
   limits,
   messageOf,
@@ -17,86 +12,119 @@ import {
   type Random,
   type RecordSeq,
 } from '../base/index.ts'
-import { openBlob, sealBlob } from '../crypto/index.ts'
-import { firstHead, holdsHead } from '../journal/index.ts'
+import { type Checkpoint, encodeCheckpoint, firstHead } from '../journal/index.ts'
 import { type AppliedHead, type Change, keys } from '../meta/index.ts'
-import { putPieces } from './chunk-pieces.ts'
+import {
+  type Dump,
+  type DumpChunk,
+  decodeManifest,
+  dumpChunks,
+  encodeManifest,
+  type Manifest,
+  placeHere,
+  readManifest,
+  sealManifest,
+  writeManifest,
+} from './checkpoint-manifest.ts'
+import { nameChunks, putPieces } from './chunk-pieces.ts'
 import type { Draft } from './draft.ts'
 import type { LocalVolume } from './local-volume.ts'
+import type { Replicas } from './replicas.ts'
 
 /** Entries dumped before other work of the thread gets its turn. */
 const ENTRIES_PER_TURN = 1000
-const MANIFEST = 'checkpoint'
-const MANIFEST_VERSION = 1
-
-export interface DumpChunk {
-  id: ChunkId
-  drive: DriveId
-  plainBytes: number
-}
-
-/** One dump of the view: the journal place it was taken at, and the chunks that hold its entries in order. */
-interface Dump {
-  head: AppliedHead
-  chunks: DumpChunk[]
-}
-
-/** The newest dump and the one before it, which stays until the next: docs/format.md §5. */
-interface Manifest {
-  newest: Dump
-  previous: Dump | null
-}
+/** After one that could not be taken. */
+const RETRY_MS = 10_000
 
 type Commit = (make: (draft: Draft) => object) => boolean
 
 export interface TakeOptions {
   /** The one before goes too, and with it every journal file that ends before this one. */
   alone?: boolean
-  /** Called when the new one is durable and named, before old journal files go. */
+  /** Called when the new one is durable and named, before old journal files of this node go. */
   beforeDrop?: () => void
 }
 
 /**
  * Checkpoints of one volume: sealed dumps of the view as chunks, so that the journal need not be kept for ever and a
  * lost view is rebuilt. One is taken when the journal has grown by as much as the last dump, and at least one file.
+ *
+ * Of a volume of one copy the file is written first, then the record that names it. Of several copies the record comes
+ * first and is committed; then every copy gets the file, and drops what is older (design §4, §6.6).
  */
 export class Checkpoints {
   readonly #volume: LocalVolume
+  readonly #clock: Clock
   readonly #random: Random
   readonly #log: Log
+  /** The newest that is taken; of several copies the newest that the log names. */
   #manifest: Manifest | null
+  /** Chunks that the record which names it stopped using, while that record is not committed. */
+  #leaving: readonly DumpChunk[] = []
   #running: Promise<void> | null = null
   #holds = 0
-  /** The manifest file could not be read and the view's copy of it serves; null while it is whole. */
+  #dumping: Promise<unknown> = Promise.resolve()
+  /** From the record that names the newest until every member has it. */
+  #spreading: Promise<unknown> = Promise.resolve()
+  readonly #pins = new Set<symbol>()
+  #unpinned: (() => void)[] = []
+  #stopped = false
+  #notBeforeMs = Number.NEGATIVE_INFINITY
+  /** Where the journal stood when the newest was taken. */
+  #since: { file: number; offset: number } | null
+  /** The checkpoint file could not be read and the view's copy of it serves; null while it is whole. */
   problem: string | null = null
 
   constructor(volume: LocalVolume, world: { log: Log; clock: Clock; random: Random }) {
     this.#volume = volume
+    this.#clock = world.clock
     this.#random = world.random
     this.#log = world.log
-    try {
-      this.#manifest = readManifest(volume)
-      if (!this.#manifest && volume.view.get(keys.checkpointKey())) {
-        throw new CorruptError('the checkpoint manifest is missing', { path: manifestPath(volume) })
-      }
-    } catch (error) {
-      if (!(error instanceof CorruptError) && !(error instanceof ProtocolError)) throw error
-      this.problem = messageOf(error)
-      this.#log.error({ op: 'checkpoint', volume: volume.id, error: this.problem }, 'damaged')
-      const copy = volume.view.get(keys.checkpointKey())
-      this.#manifest = copy ? decodeManifest(copy) : null
-    }
-    this.problem ??= this.#gap()
+    const { replicated } = volume.shared
+    const file = this.#whatIsWhole(() => this.#readFile(replicated))
+    const named = replicated || this.problem ? this.#whatIsWhole(() => this.#readNamed()) : null
+    this.#manifest = replicated && !this.problem ? named : (file ?? named)
+    this.problem ??= this.#gap(file)
+    this.#since = this.#manifest ? placeIfAny(this.#volume, this.#manifest.newest) : null
   }
 
-  /** Why the view could not be made anew from the newest checkpoint and the journal, null when it could. */
-  #gap(): string | null {
+  #whatIsWhole(read: () => Manifest | null): Manifest | null {
+    try {
+      return read()
+    } catch (error) {
+      if (!(error instanceof CorruptError) && !(error instanceof ProtocolError)) throw error
+      this.problem ??= messageOf(error)
+      this.#log.error(
+        { op: 'checkpoint', volume: this.#volume.id, error: messageOf(error) },
+        'damaged',
+      )
+      return null
+    }
+  }
+
+  /** Of several copies the file comes after the record that names it. */
+  #readFile(mayBeMissing: boolean): Manifest | null {
+    const volume = this.#volume
+    const file = readManifest(volume)
+    if (!file && !mayBeMissing && volume.view.get(keys.checkpointKey())) {
+      throw new CorruptError('the checkpoint manifest is missing', { volume: volume.id })
+    }
+    return file
+  }
+
+  #readNamed(): Manifest | null {
+    const named = this.#volume.view.get(keys.checkpointKey())
+    return named ? decodeManifest(named) : null
+  }
+
+  /** Why the view could not be made anew from the newest checkpoint of this node and the journal, null when it could. */
+  #gap(file: Manifest | null): string | null {
     const { disk, opening } = this.#volume
     const { journalDirectory, id } = opening
-    const newest = this.#manifest?.newest
+    const newest = file?.newest
     try {
       if (newest) {
-        if (holdsHead(disk, journalDirectory, id, newest.head)) return null
+        if (placeHere(this.#volume, newest.head)) return null
         return 'the journal does not go on where it ends'
       }
       const first = firstHead(disk, journalDirectory, id)
@@ -110,20 +138,49 @@ export class Checkpoints {
 
   /** Chunks that checkpoints use; the sweep of unnamed chunks leaves them alone. */
   chunks(): DumpChunk[] {
-    return [...(this.#manifest?.newest.chunks ?? []), ...(this.#manifest?.previous?.chunks ?? [])]
+    const used = new Map<ChunkId, DumpChunk>()
+    const add = (chunks: readonly DumpChunk[]) => {
+      for (const chunk of chunks) used.set(chunk.id, chunk)
+    }
+    if (this.#manifest) add(dumpChunks(this.#manifest))
+    add(this.#leaving)
+    // Of several copies each has the file that its owner gave it, which may be another.
+    if (this.#volume.shared.replicated) add(this.#chunksOfFile())
+    return [...used.values()]
+  }
+
+  #chunksOfFile(): DumpChunk[] {
+    try {
+      const file = readManifest(this.#volume)
+      return file ? dumpChunks(file) : []
+    } catch (error) {
+      if (!(error instanceof CorruptError)) throw error
+      this.problem ??= messageOf(error)
+      return []
+    }
+  }
+
+  /** Chunks of checkpoints that records use, and those whose end is not committed. */
+  get named(): ChunkId[] {
+    const chunks = this.#manifest ? dumpChunks(this.#manifest) : []
+    return [...chunks, ...this.#leaving].map(({ id }) => id)
+  }
+
+  /** The newest that the log names, for the copies; null when it names none. */
+  get newest(): Checkpoint | null {
+    return this.#manifest ? sealManifest(this.#volume, this.#manifest) : null
   }
 
   /** Start a checkpoint in the background when one is due. */
   maybeTake(commit: Commit): void {
-    // A copy that is brought up gets the whole journal: checkpoints do not travel yet.
-    if (this.#volume.replicas) return
-    if (this.#running || this.#holds > 0 || !this.#due()) return
-    this.#begin(commit, {}).catch((error: unknown) =>
+    if (this.#stopped || this.#running || this.#holds > 0 || !this.#due()) return
+    this.#begin(commit, {}).catch((error: unknown) => {
+      this.#notBeforeMs = this.#clock.monotonicMs() + RETRY_MS
       this.#log.error(
         { op: 'checkpoint', volume: this.#volume.id, error: messageOf(error) },
         'checkpoint failed; the journal stays',
-      ),
-    )
+      )
+    })
   }
 
   /** No checkpoint, and so no end of a journal file, until the returned function is called. */
@@ -137,17 +194,56 @@ export class Checkpoints {
     }
   }
 
-  /** Take one now. @throws what kept it from being taken; the journal then stays as it is */
-  async take(commit: Commit, options: TakeOptions = {}): Promise<void> {
-    while (this.#running) await this.#running.catch(() => null)
-    await this.#begin(commit, options)
+  /**
+   * The newest that the log names stays the newest until the returned function is called: a copy begins at it. Does not
+   * wait for the dump of a further one, which may itself wait for the copies.
+   */
+  async pin(): Promise<() => void> {
+    const pin = Symbol('pin')
+    this.#pins.add(pin)
+    await this.#spreading
+    return () => {
+      this.#pins.delete(pin)
+      if (this.#pins.size === 0) for (const go of this.#unpinned.splice(0)) go()
+    }
   }
 
-  #begin(commit: Commit, options: TakeOptions): Promise<void> {
-    this.#running = this.#take(commit, options).finally(() => {
+  async #untilUnpinned(): Promise<void> {
+    while (this.#pins.size > 0 && !this.#stopped) {
+      await new Promise<void>((resolve) => this.#unpinned.push(resolve))
+    }
+  }
+
+  /** None is begun any more, and nothing reads the view: the volume can be closed. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    for (const go of this.#unpinned.splice(0)) go()
+    await this.#dumping
+  }
+
+  /**
+   * Take one now. @returns how many copies of the volume do not have it
+   * @throws what kept it from being taken; the journal then stays as it is
+   */
+  async take(commit: Commit, options: TakeOptions = {}): Promise<number> {
+    while (this.#running) await this.#running.catch(() => null)
+    return await this.#begin(commit, options)
+  }
+
+  async #begin(commit: Commit, options: TakeOptions): Promise<number> {
+    const { replicas } = this.#volume
+    const taking = replicas
+      ? this.#takeOnAll(commit, options, replicas)
+      : this.#take(commit, options).then(() => 0)
+    this.#running = taking.then(
+      () => {},
+      () => {},
+    )
+    try {
+      return await taking
+    } finally {
       this.#running = null
-    })
-    return this.#running
+    }
   }
 
   async #take(commit: Commit, { alone = false, beforeDrop }: TakeOptions): Promise<void> {
@@ -158,33 +254,126 @@ export class Checkpoints {
     // Taken at a durable place (design §4): behind a log that a cut in power left shorter, nothing can go on from it.
     await volume.journal.syncAsync(newest.head)
     writeManifest(volume, manifest)
-    this.#manifest = manifest
+    this.#noteTaken(manifest)
     this.problem = null
-    commit((draft) => {
-      draft.put(keys.checkpointKey(), encodeManifest(manifest))
-      return {}
-    })
+    const gone = leftBehind(before, manifest)
+    this.#name(commit, manifest, gone)
     beforeDrop?.()
     volume.journal.dropBefore((manifest.previous ?? (alone ? newest : null))?.head.file ?? 0)
-    const gone = [
-      ...(before?.previous?.chunks ?? []),
-      ...(alone ? (before?.newest.chunks ?? []) : []),
-    ]
     for (const { id, drive } of gone) await volume.chunks.delete(id, drive)
   }
 
+  async #takeOnAll(
+    commit: Commit,
+    { alone = false, beforeDrop = () => {} }: TakeOptions,
+    replicas: Replicas,
+  ): Promise<number> {
+    const newest = await this.#dump()
+    const before = this.#manifest
+    const manifest: Manifest = { newest, previous: alone ? null : (before?.newest ?? null) }
+    const gone = leftBehind(before, manifest)
+    await this.#commit(replicas)
+    await this.#untilUnpinned()
+    const spreading = this.#spread(manifest, gone, commit, replicas, beforeDrop)
+    this.#spreading = spreading.catch(() => {})
+    return await spreading
+  }
+
+  async #spread(
+    manifest: Manifest,
+    gone: readonly DumpChunk[],
+    commit: Commit,
+    replicas: Replicas,
+    beforeDrop: () => void,
+  ): Promise<number> {
+    const volume = this.#volume
+    await nameChunks(volume, manifest.newest.chunks, () => this.#name(commit, manifest, gone))
+    this.#noteTaken(manifest)
+    this.#leaving = gone
+    await this.#commit(replicas)
+    this.#leaving = []
+    beforeDrop()
+    const file = encodeCheckpoint(volume.id, sealManifest(volume, manifest))
+    const without = await replicas.checkpoint(file)
+    this.problem = null
+    // Deleted with the file that named them.
+    for (const { id } of gone) volume.chunks.forget(id)
+    return without
+  }
+
+  /** All that is appended now on stable storage, here and on every other member. */
+  async #commit(replicas: Replicas): Promise<void> {
+    const { shared, journal } = this.#volume
+    // Under the lock: a head half moved could name a record of the next file with the file before.
+    shared.lock()
+    const { head } = shared
+    shared.unlock()
+    await Promise.all([replicas.sync(head.seq), journal.syncAsync(head)])
+    if (head.seq > shared.synced) shared.synced = head.seq
+  }
+
+  #noteTaken(manifest: Manifest): void {
+    this.#manifest = manifest
+    this.#since = manifest.newest.head
+  }
+
+  #name(commit: Commit, manifest: Manifest, gone: readonly DumpChunk[]): void {
+    this.#refuseStopped()
+    commit((draft) => {
+      draft.put(keys.checkpointKey(), encodeManifest(manifest))
+      draft.besides = {
+        begins: manifest.newest.chunks.map(({ id }) => id),
+        ends: gone.map(({ id }) => id),
+      }
+      return {}
+    })
+  }
+
   #due(): boolean {
-    const since = this.#manifest?.newest
+    if (this.#clock.monotonicMs() < this.#notBeforeMs) return false
     const { head } = this.#volume.shared
-    const files = head.file - (since?.head.file ?? 1)
-    const grown = files * limits.journalFileBytesMax + head.offset - (since?.head.offset ?? 0)
-    const last = since?.chunks.reduce((sum, chunk) => sum + chunk.plainBytes, 0) ?? 0
+    const since = this.#since ?? { file: 1, offset: 0 }
+    const grown = (head.file - since.file) * limits.journalFileBytesMax + head.offset - since.offset
+    const last =
+      this.#manifest?.newest.chunks.reduce((sum, chunk) => sum + chunk.plainBytes, 0) ?? 0
     return grown > Math.max(limits.journalFileBytesMax, last)
   }
 
+  #refuseStopped(): void {
+    if (!this.#stopped) return
+    throw new FsError('ECANCELED', 'checkpoint', { message: 'the volume is being closed' })
+  }
+
   async #dump(): Promise<Dump> {
-    const { head, entries } = this.#volume.view.snapshot()
+    const dumping = this.#dumpAll()
+    this.#dumping = dumping.catch(() => {})
+    return await dumping
+  }
+
+  /** What was put of one that fails is taken back: no record names it. */
+  async #dumpAll(): Promise<Dump> {
     const chunks: DumpChunk[] = []
+    try {
+      return { head: await this.#dumpTo(chunks), chunks }
+    } catch (error) {
+      for (const chunk of chunks) await this.#takeBack(chunk)
+      throw error
+    }
+  }
+
+  async #takeBack({ id, drive }: DumpChunk): Promise<void> {
+    const { chunks, replicas, shared } = this.#volume
+    replicas?.deleteChunk(id, shared.committed as RecordSeq)
+    try {
+      await chunks.delete(id, drive)
+    } catch (error) {
+      // The first failure is the one to tell; what stays is swept.
+      if (codeOf(error) === '') throw error
+    }
+  }
+
+  async #dumpTo(chunks: DumpChunk[]): Promise<AppliedHead> {
+    const { head, entries } = this.#volume.view.snapshot()
     const plain = Buffer.allocUnsafe(limits.chunkBytesMax)
     let at = 0
     let turn = 0
@@ -204,27 +393,55 @@ export class Checkpoints {
       value.copy(plain, at + 5 + key.length)
       at += bytes
       if (++turn % ENTRIES_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve))
+      this.#refuseStopped()
     }
     await put()
-    return { head, chunks }
+    return head
   }
 }
 
-/** Fill an empty view from the newest checkpoint, or the one before where that is damaged. @returns false when the volume has none */
-export function loadCheckpoint(volume: LocalVolume): boolean {
+/** Chunks of the checkpoint before that the new one does not keep. */
+function leftBehind(before: Manifest | null, now: Manifest): DumpChunk[] {
+  const kept = new Set(dumpChunks(now).map(({ id }) => id))
+  return before ? dumpChunks(before).filter(({ id }) => !kept.has(id)) : []
+}
+
+/**
+ * Fill an empty view from the newest checkpoint, or the one before where that is damaged.
+ * @param alone also when the journal does not go on there: the place is then where it was taken
+ * @returns false when the volume has none
+ */
+export function loadCheckpoint(volume: LocalVolume, alone = false): boolean {
   const manifest = readManifest(volume)
   if (!manifest) return false
   try {
-    fillFrom(volume, manifest.newest)
+    fillFrom(volume, manifest.newest, alone)
   } catch (error) {
     if (!(error instanceof CorruptError) || !manifest.previous) throw error
     volume.view.clear()
-    fillFrom(volume, manifest.previous)
+    fillFrom(volume, manifest.previous, alone)
   }
   return true
 }
 
-function fillFrom(volume: LocalVolume, { head, chunks }: Dump): void {
+function placeIfAny(volume: LocalVolume, { head }: Dump): AppliedHead | null {
+  try {
+    return placeHere(volume, head)
+  } catch (error) {
+    if (!(error instanceof CorruptError)) throw error
+    return null
+  }
+}
+
+function fillFrom(volume: LocalVolume, dump: Dump, alone: boolean): void {
+  const { head: taken, chunks } = dump
+  const head = alone ? (placeIfAny(volume, dump) ?? taken) : placeHere(volume, taken)
+  if (!head) {
+    throw new CorruptError('the journal does not go on where the checkpoint ends', {
+      volume: volume.id,
+      seq: taken.seq,
+    })
+  }
   for (const [index, { id, drive, plainBytes }] of chunks.entries()) {
     const plain = Buffer.allocUnsafe(plainBytes)
     volume.chunks.readSync(id, drive, volume.reader, 0, plainBytes, plain, 0)
@@ -254,7 +471,14 @@ export function checkpointValues(
   const manifest = readManifest(volume)
   if (!manifest) return null
   const values = new Map<string, Buffer | null>()
-  const { head, chunks } = manifest.newest
+  const { head: taken, chunks } = manifest.newest
+  const head = placeHere(volume, taken)
+  if (!head) {
+    throw new CorruptError('the journal does not go on where the checkpoint ends', {
+      volume: volume.id,
+      seq: taken.seq,
+    })
+  }
   for (const { id, drive, plainBytes } of chunks) {
     const plain = Buffer.allocUnsafe(plainBytes)
     volume.chunks.readSync(id, drive, volume.reader, 0, plainBytes, plain, 0)
@@ -280,71 +504,4 @@ function* dumpedEntries(plain: Buffer): Generator<Change> {
     }
     at = valueAt + valueBytes
   }
-}
-
-function manifestPath(volume: LocalVolume): string {
-  return join(volume.opening.journalDirectory, MANIFEST)
-}
-
-function writeManifest(volume: LocalVolume, manifest: Manifest): void {
-  const epoch = volume.keys.newest
-  const ad = Buffer.from(volume.id, 'hex')
-  const sealed = sealBlob(volume.keys.get(epoch).journal, encodeManifest(manifest), ad)
-  const bytes = new ByteWriter().u8(MANIFEST_VERSION).u32(epoch).bytes(sealed).finish()
-  volume.disk.replaceFile(manifestPath(volume), bytes)
-}
-
-export function readManifest(volume: LocalVolume): Manifest | null {
-  const path = manifestPath(volume)
-  if (!volume.disk.exists(path)) return null
-  const reader = new ByteReader(volume.disk.readFile(path))
-  const version = reader.u8()
-  if (version > MANIFEST_VERSION) {
-    throw new FsError('ENOTSUP', 'checkpoint', {
-      message: `${path}: written by a newer weft (checkpoint manifest version ${version}, this build reads ${MANIFEST_VERSION}): run that build`,
-    })
-  }
-  if (version !== MANIFEST_VERSION) {
-    throw new CorruptError(`checkpoint manifest of version ${version}, this build reads 1`, {
-      path,
-    })
-  }
-  const key = volume.keys.get(reader.u32() as KeyEpoch).journal
-  return decodeManifest(openBlob(key, reader.bytes(reader.left), Buffer.from(volume.id, 'hex')))
-}
-
-function encodeManifest({ newest, previous }: Manifest): Buffer {
-  const writer = new ByteWriter()
-  writer.u8(previous ? 2 : 1)
-  for (const dump of previous ? [newest, previous] : [newest]) {
-    const { head, chunks } = dump
-    writer.u53(head.epoch).u53(head.seq).bytes(head.chain).u53(head.file).u53(head.offset)
-    writer.u32(chunks.length)
-    for (const { id, drive, plainBytes } of chunks) {
-      writer.bytes(Buffer.from(id, 'hex')).bytes(Buffer.from(drive, 'hex')).u32(plainBytes)
-    }
-  }
-  return writer.finish()
-}
-
-function decodeManifest(bytes: Buffer): Manifest {
-  const reader = new ByteReader(bytes)
-  const dumps = Array.from({ length: reader.u8() }, (): Dump => {
-    const head: AppliedHead = {
-      epoch: reader.u53() as Epoch,
-      seq: reader.u53() as RecordSeq,
-      chain: Buffer.from(reader.bytes(16)),
-      file: reader.u53(),
-      offset: reader.u53(),
-    }
-    const chunks = Array.from({ length: reader.u32() }, () => ({
-      id: reader.bytes(16).toString('hex') as ChunkId,
-      drive: reader.bytes(16).toString('hex') as DriveId,
-      plainBytes: reader.u32(),
-    }))
-    return { head, chunks }
-  })
-  const [newest, previous] = dumps
-  if (!newest) throw new CorruptError('checkpoint manifest names no dump')
-  return { newest, previous: previous ?? null }
 }

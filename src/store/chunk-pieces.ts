@@ -49,12 +49,12 @@ export async function putPieces(
       epoch: volume.shared.epoch,
       key: volume.chunkKey(keyEpoch),
       urgent,
+      ...(volume.replicas ? { lend: (file: Buffer) => volume.confirm(id, file) } : {}),
     },
     plain,
     plainBytes,
     encodeBackPointer(pieces),
   )
-  await volume.confirm(id, drive)
   return { id, drive, keyEpoch, plainBytes, storedBytes }
 }
 
@@ -64,13 +64,22 @@ export async function nameChunk(
   chunk: SealedChunk,
   commit: () => void,
 ): Promise<void> {
+  await nameChunks(volume, [chunk], commit)
+}
+
+/** As `nameChunk`, of several that one record names. */
+export async function nameChunks(
+  volume: LocalVolume,
+  chunks: readonly { readonly id: ChunkId; readonly drive: DriveId }[],
+  commit: () => void,
+): Promise<void> {
   for (;;) {
     try {
       commit()
       return
     } catch (error) {
       if (error !== SET_CHANGED) throw error
-      await volume.confirm(chunk.id, chunk.drive)
+      for (const { id } of chunks) await volume.confirmAnew(id)
     }
   }
 }

@@ -42,6 +42,11 @@ export class Draft {
   inodesDelta = 0
   /** The record covers every staged write up to this number; null when it covers none, or some alone (dataThrough). */
   covers: number | null = null
+  /** Chunks that no extent uses: those of checkpoints, which the record begins and stops using. */
+  besides: { begins: readonly ChunkId[]; ends: readonly ChunkId[] } = {
+    begins: [],
+    ends: [],
+  }
 
   constructor(entries: Entries) {
     this.#entries = entries

@@ -25,6 +25,7 @@ import {
 import { Checkpoints } from './checkpoint.ts'
 import { type ChunkPiece, nameChunk, putPieces, type SealedChunk } from './chunk-pieces.ts'
 import { type ChunkEnd, Draft, ExtentEditor } from './draft.ts'
+import { isNamed } from './fsck-chunks.ts'
 import { type Interval, Intervals } from './intervals.ts'
 import { KeptExtents } from './kept-extents.ts'
 import { type LocalVolume, TOUCHED } from './local-volume.ts'
@@ -52,11 +53,12 @@ export interface EngineFigures {
   drives: string[]
 }
 
-/** A caller waiting for stable storage; `done` gets a negative errno, 0 for success. */
+/** A caller waiting for stable storage. */
 export interface SyncRequest {
   stagedNumber: number
   seq: number
-  done(errno: number): void
+  /** @param errno negative, 0 for success · @param why what failed */
+  done(errno: number, why?: unknown): void
 }
 
 interface BatchFile {
@@ -189,12 +191,16 @@ export class Engine {
   #syncing: Promise<void> = Promise.resolve()
   /** Sequence of the last record of staged data: what an fsync rests on. */
   #lastCommit = 0
+  /** The last sync of the other copies that was begun. */
+  #shipped = { seq: 0, done: Promise.resolve() }
   #putsInFlight = 0
   #putDone: (() => void) | null = null
   readonly #quiet: Quiet
   #running: Promise<void> | null = null
   #again = false
   #stopped = false
+  /** Nothing will be synced any more. */
+  #over = false
   #noSpaceUntilMs = 0
   /** When staged writes that are not taken yet were first seen; 0 for none. */
   #stagedSinceMs = 0
@@ -257,6 +263,10 @@ export class Engine {
 
   /** fsync: answered when all staged up to `stagedNumber` and all records up to `seq` are on stable storage. */
   sync(request: SyncRequest): void {
+    if (this.#over) {
+      request.done(-errnoOf('EIO'))
+      return
+    }
     const { shared } = this.volume
     if (request.stagedNumber > shared.flushWanted) shared.flushWanted = request.stagedNumber
     this.#syncs.push(request)
@@ -298,11 +308,15 @@ export class Engine {
 
   /** Settles, unless another node owns the volume, then ends the engine; the volume is the caller's to close. */
   async stop(): Promise<void> {
-    if (this.volume.shared.state !== VOLUME_STATE.fenced) await this.settle()
+    if (!this.volume.shared.isLost) await this.settle()
     this.#stopped = true
+    await this.#checkpoints.stop()
     // Reclaim may be in the middle of a pass.
     await this.#running
     this.#cancelTimer?.()
+    this.#over = true
+    // What they wait for will not come: the volume was lost, or they came while it was being let go.
+    this.#refuseSyncs()
     this.#staging.close()
     dropStaging(this.volume.opening.stagingDirectory)
   }
@@ -439,22 +453,36 @@ export class Engine {
     const { seq } = shared
     shared.unlock()
     this.#followTo(seq)
-    this.volume.replicas?.appended()
+    this.#ship(seq)
     this.#followedMs = this.#clock.monotonicMs()
   }
 
   /**
    * Chunks that records use, and those whose last use a record dropped that may not be committed: they are not deleted
-   * yet, and a copy whose log ends sooner needs them. Walks the chunk table.
+   * yet, and a copy whose log ends sooner needs them. Those of checkpoints too. Walks the chunk table.
    */
   chunksInUse(): ChunkId[] {
     this.follow()
     const end = Buffer.of(keys.KIND.chunk + 1)
     const chunks = this.#ended.map(({ chunk }) => chunk.id)
+    chunks.push(...this.#checkpoints.named)
     for (const key of this.volume.view.keys(Buffer.of(keys.KIND.chunk), end)) {
       chunks.push(keys.chunkOfKey(key))
     }
     return chunks
+  }
+
+  /** Of these chunks those that nothing uses, with every record up to `seq` looked at. */
+  unnamed(chunks: readonly ChunkId[]): { chunks: ChunkId[]; seq: RecordSeq } {
+    this.follow()
+    const used = new Set([
+      ...this.#ended.map(({ chunk }) => chunk.id),
+      ...this.#checkpoints.chunks().map(({ id }) => id),
+    ])
+    return {
+      chunks: chunks.filter((id) => !used.has(id) && !isNamed(this.volume, id)),
+      seq: this.volume.shared.applied as RecordSeq,
+    }
   }
 
   /** All that is appended now on stable storage in the own copy. @throws FsError EIO, and then always */
@@ -560,7 +588,7 @@ export class Engine {
       return
     }
     this.#noSpaceUntilMs = this.#clock.monotonicMs() + NO_SPACE_RETRY_MS
-    for (const sync of this.#syncs.splice(0)) sync.done(-errnoOf('ENOSPC'))
+    for (const sync of this.#syncs.splice(0)) sync.done(-errnoOf('ENOSPC'), error)
   }
 
   /** After a put found no room: begin again behind the last commit, when all puts have ended and a moment passed. */
@@ -774,7 +802,7 @@ export class Engine {
     const { shared, view } = this.volume
     const { seq } = head
     this.#lastCommit = seq
-    this.volume.replicas?.appended()
+    this.#ship(seq)
     // Whoever waits for the drive waits while the view takes the record, not after.
     if (this.#syncs.length > 0) this.#startSync(head)
     // Records of others that came before it and that it has nothing to do with.
@@ -797,13 +825,12 @@ export class Engine {
     if (ready.length === 0) return
     for (const sync of ready) this.#syncs.splice(this.#syncs.indexOf(sync), 1)
     let errno = 0
+    let why: unknown
     try {
       await this.#commits
       await this.#syncing
       const wanted = Math.max(this.#lastCommit, ...ready.map((sync) => sync.seq)) as RecordSeq
-      const others = this.volume.replicas?.sync(wanted)
-      // Its failure is told below, when the own copy is done.
-      others?.catch(() => {})
+      const others = this.#shipped.seq >= wanted ? this.#shipped.done : this.#shipAndSync(wanted)
       if (shared.synced < wanted) await this.#syncJournal()
       await others
     } catch (error) {
@@ -812,8 +839,25 @@ export class Engine {
         'sync failed',
       )
       errno = error instanceof FsError ? error.errno : -5
+      why = error
     }
-    for (const sync of ready) sync.done(errno)
+    for (const sync of ready) sync.done(errno, why)
+  }
+
+  /** What was appended goes to the other copies; at once to be made durable there when somebody waits for that. */
+  #ship(seq: number): void {
+    if (this.#syncs.length > 0) void this.#shipAndSync(seq)
+    else this.volume.replicas?.appended()
+  }
+
+  #shipAndSync(seq: number): Promise<void> {
+    const { replicas } = this.volume
+    if (!replicas || this.#shipped.seq >= seq) return this.#shipped.done
+    const done = replicas.sync(seq as RecordSeq)
+    // Told to whoever awaits it.
+    done.catch(() => {})
+    this.#shipped = { seq, done }
+    return done
   }
 
   async #syncJournal(): Promise<void> {
@@ -905,6 +949,10 @@ export class Engine {
       'the volume stops',
     )
     this.volume.shared.state = VOLUME_STATE.failed
-    for (const sync of this.#syncs.splice(0)) sync.done(-5)
+    this.#refuseSyncs(error)
+  }
+
+  #refuseSyncs(why?: unknown): void {
+    for (const sync of this.#syncs.splice(0)) sync.done(-errnoOf('EIO'), why)
   }
 }

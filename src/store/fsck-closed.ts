@@ -10,7 +10,7 @@ import {
 } from '../base/index.ts'
 import { type Disk, systemDisk } from '../disk/index.ts'
 import { beginAnew } from '../journal/index.ts'
-import { readManifest } from './checkpoint.ts'
+import { readManifest } from './checkpoint-manifest.ts'
 import { checkChunks, lostRanges } from './fsck-chunks.ts'
 import { checkIndex, type IndexCheck } from './fsck-index.ts'
 import { checkJournal, type JournalCheck, type JournalDamage } from './fsck-journal.ts'
@@ -139,7 +139,7 @@ class ClosedFsck {
   #fill(): boolean {
     const volume = this.#volume
     try {
-      const from = fillView(volume)
+      const from = fillView(volume, true)
       const reach = reachOf(volume, from)
       if (reach.held) replay(volume, from, { upTo: reach.head.seq })
       this.#reach = reach

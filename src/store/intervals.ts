@@ -16,6 +16,11 @@ export class Intervals {
     return this.#list
   }
 
+  /** End of the last range: the file is at least this long. 0 when there is none. */
+  get end(): number {
+    return this.#list.at(-1)?.to ?? 0
+  }
+
   /** Bytes that the ranges hold together. */
   bytes(): number {
     return this.#list.reduce((sum, { from, to }) => sum + (to - from), 0)

@@ -2,7 +2,6 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   type ChunkId,
-  type DriveId,
   FsError,
   type Ino,
   type KeyEpoch,
@@ -140,10 +139,18 @@ export class LocalVolume {
     return this.keys.get(epoch).chunk
   }
 
-  /** Have a chunk that is durable here on every copy that counts, so that a record may name it. @throws as Replicas */
-  async confirm(chunk: ChunkId, drive: DriveId): Promise<void> {
+  /**
+   * Have a chunk on every other copy that counts, so that a record may name it once it is durable here too.
+   * @param file of it, in shared memory, lent until this settles; null to take it from the drive · @throws as Replicas
+   */
+  async confirm(chunk: ChunkId, file: Buffer | null): Promise<void> {
     if (!this.replicas) return
-    this.#confirmed.set(chunk, await this.replicas.putChunk(chunk, drive))
+    this.#confirmed.set(chunk, await this.replicas.putChunk(chunk, file))
+  }
+
+  /** As `confirm`, unless the set is still the one that has it. */
+  async confirmAnew(chunk: ChunkId): Promise<void> {
+    if (this.#confirmed.get(chunk) !== this.shared.setNumber) await this.confirm(chunk, null)
   }
 
   /** Totals as the shared state has them; a record that covers staged writes moves stagedNumber. */
@@ -194,7 +201,8 @@ export class LocalVolume {
     const { shared } = this
     if (shared.stopped) throw this.stoppedError()
     if (!more.urgent && !this.hasRoom(1)) throw new FsError('ENOSPC', 'append', {})
-    const { changes, begins, ends } = draft.finish()
+    const { changes, begins: used, ends } = draft.finish()
+    const begins = [...used, ...draft.besides.begins]
     if (more.apartFrom?.meets(changes)) throw TOUCHED
     if (this.replicas) {
       if (begins.some((id) => this.#confirmed.get(id) !== shared.setNumber)) throw SET_CHANGED
@@ -217,7 +225,7 @@ export class LocalVolume {
           seq: Math.min(shared.synced, shared.committed) as typeof before.seq,
         },
         begins,
-        ends: ends.map((end): ChunkId => end.id),
+        ends: [...ends.map((end): ChunkId => end.id), ...draft.besides.ends],
         requestId: more.requestId,
       },
       encodeChanges(changes),

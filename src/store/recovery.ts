@@ -184,10 +184,14 @@ function rebuild(opening: VolumeOpening, epoch: Epoch, disk: Disk): Recovered {
   }
 }
 
-/** An empty view gets what checkpoint or start of the journal say. @returns where the journal goes on */
-export function fillView(volume: LocalVolume): AppliedHead {
+/**
+ * An empty view gets what checkpoint or start of the journal say.
+ * @param alone also of a checkpoint where the journal does not go on
+ * @returns where the journal goes on
+ */
+export function fillView(volume: LocalVolume, alone = false): AppliedHead {
   const { journalDirectory, id } = volume.opening
-  if (!loadCheckpoint(volume)) {
+  if (!loadCheckpoint(volume, alone)) {
     const first = firstHead(volume.disk, journalDirectory, id)
     if (!first) throw new CorruptError('volume has no journal', { volume: id })
     if (first.seq !== 0) {

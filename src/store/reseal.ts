@@ -19,6 +19,7 @@ import {
   rangesByBackPointer,
   rewriteRanges,
 } from './live-ranges.ts'
+import type { LocalVolume } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
 
 export interface Resealed {
@@ -40,9 +41,9 @@ const ROUNDS_MAX = 100
 
 /**
  * Rewrites everything a volume has that is sealed with a key epoch below `keepFrom`: chunks, values of the view, journal
- * and checkpoint, while the volume is in use. Begun again it goes on with what is left. When it returns nothing that weft
+ * and checkpoint, on every copy, while the volume is in use. Begun again it goes on with what is left. When it returns nothing that weft
  * may read again needs the old keys, so that they can be dropped.
- * @throws FsError EUCLEAN when a damaged chunk cannot be rewritten, ENOSPC without room for it, ECANCELED
+ * @throws FsError EAGAIN when a copy is away, EUCLEAN when a damaged chunk cannot be rewritten, ENOSPC without room for it, ECANCELED
  */
 export async function resealVolume(
   engine: Engine,
@@ -62,8 +63,17 @@ export async function resealVolume(
   }
   await renewLog(engine, keepFrom, work)
   await engine.settle()
+  const without = (await volume.replicas?.dropSealedBefore(keepFrom)) ?? 0
+  if (without > 0) throw awayCopies(volume, without)
   done.quarantined = await dropOldFiles(engine, keepFrom, work)
   return done
+}
+
+function awayCopies({ name }: LocalVolume, count: number): FsError {
+  return new FsError('EAGAIN', 'reseal', {
+    message: `${count} of the copies of volume ${name} ${count === 1 ? 'does' : 'do'} not answer or ${count === 1 ? 'is' : 'are'} not in sync, and may hold what the old keys sealed; the old keys stay`,
+    next: `weft volume inspect ${name} shows which; when all are in sync, start it again: it goes on where it stopped`,
+  })
 }
 
 class ChunkReseal {
@@ -204,7 +214,10 @@ async function renewLog(engine: Engine, keepFrom: KeyEpoch, work: Work): Promise
   work.progress(0, null, `${volume.name}: journal and checkpoint`)
   engine.locked(() => volume.shared.setHead(volume.journal.rollOver(volume.shared.head)))
   engine.commit(() => ({}))
-  await checkpoints.take((make) => engine.commit(make), { alone: true })
+  // At the first one each further copy begins a file of its journal, and at the second all in front of that goes.
+  if (volume.replicas) await checkpoints.take((make) => engine.commit(make))
+  const without = await checkpoints.take((make) => engine.commit(make), { alone: true })
+  if (without > 0) throw awayCopies(volume, without)
   const { journalDirectory, id } = volume.opening
   const upTo = volume.shared.seq as RecordSeq
   const release = await checkpoints.hold()

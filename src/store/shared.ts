@@ -11,6 +11,7 @@ const PROGRESS = 3
 const STATE = 4
 const POISON = 5
 const REPLICATED = 6
+const LEAVING = 7
 const INT_CELLS = 16
 
 const EPOCH = 0
@@ -39,6 +40,8 @@ const WRITTEN = 22
 /** Three cells. */
 const SET_NUMBER = 25
 const COMMITTED = 26
+const LEASE_UNTIL = 27
+const LINE_FIRST = 28
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
@@ -139,6 +142,24 @@ export class SharedVolume {
     return state !== VOLUME_STATE.open && state !== VOLUME_STATE.readOnly
   }
 
+  /** Another node owns the volume; this one has not let go of it yet. */
+  get isLost(): boolean {
+    return this.state === VOLUME_STATE.fenced
+  }
+
+  /** This node is about to let go of it, for another: what is asked from now on is asked there. */
+  get isLeaving(): boolean {
+    return this.#ints[LEAVING] === 1
+  }
+  set isLeaving(leaving: boolean) {
+    this.#ints[LEAVING] = leaving ? 1 : 0
+  }
+
+  /** No request that begins now is this node's to execute. */
+  get isElsewhere(): boolean {
+    return this.isLost || this.isLeaving
+  }
+
   /** The engine says it sleeps; who has work for it takes the sign and, if it was up, must send it a message. */
   engineSleeps(): void {
     Atomics.store(this.#ints, ENGINE_SLEEPS, 1)
@@ -224,6 +245,16 @@ export class SharedVolume {
     this.#ints[REPLICATED] = replicated ? 1 : 0
   }
   /**
+   * Of a volume of several copies: until when its owner may answer reads and unsynced changes (design §6.1, lease), in
+   * milliseconds of `suspendProof`, which is the same in every thread. Before the first grant it is past.
+   */
+  get leaseUntilMs(): number {
+    return this.#floats[LEASE_UNTIL] as number
+  }
+  set leaseUntilMs(ms: number) {
+    this.#floats[LEASE_UNTIL] = ms
+  }
+  /**
    * Grows whenever another copy begins to count. Changed only under the lock: a record that is appended behind the change
    * names no chunk that was confirmed before it.
    */
@@ -242,6 +273,14 @@ export class SharedVolume {
   }
   set committed(seq: number) {
     this.#floats[COMMITTED] = seq
+  }
+
+  /** First of the epochs, up to this one, in which this node has owned the volume without losing anything it was asked to do. */
+  get lineFirst(): number {
+    return this.#floats[LINE_FIRST] as number
+  }
+  set lineFirst(epoch: number) {
+    this.#floats[LINE_FIRST] = epoch
   }
 
   get stagedNumber(): number {

@@ -6,7 +6,7 @@ import type { LocalVolume } from './local-volume.ts'
 import { turn, type Work } from './work.ts'
 
 /** Design §6.6: a chunk that no record ever named rests a day before it is swept. */
-const REST_MS = 24 * 3600 * 1000
+export const SWEEP_REST_MS = 24 * 3600 * 1000
 const RECORDS_PER_TURN = 500
 
 export interface Swept {
@@ -34,7 +34,7 @@ export async function sweep(engines: readonly Engine[], clock: Clock, work: Work
     for (const chunk of unnamed) {
       if (!stable.has(chunk.volume)) continue
       const writtenMs = chunk.volume.chunks.writtenMs(chunk.id, chunk.drive) ?? 0
-      if (sec * 1000 - writtenMs >= REST_MS) await remove(chunk, swept)
+      if (sec * 1000 - writtenMs >= SWEEP_REST_MS) await remove(chunk, swept)
       else young.push(chunk)
     }
     for (const { volume } of namers) {

@@ -1,7 +1,15 @@
 /** @hyperswarm/secret-stream 6.9.2, only the calls weft makes. Read from its index.js, which ships no types. */
 declare module '@hyperswarm/secret-stream' {
   import type { EventEmitter } from 'node:events'
-  import type { Socket } from 'node:net'
+
+  /** What is called of a net.Socket; each write is one whole message, with its length in front. */
+  export interface RawStream extends EventEmitter {
+    write(bytes: Buffer): boolean
+    end(): void
+    destroy(error?: Error): void
+    pause(): void
+    resume(): void
+  }
 
   /**
    * Emits 'handshake' when the keys are agreed and before anything else is read, then 'error' at most once, and 'close'.
@@ -10,7 +18,7 @@ declare module '@hyperswarm/secret-stream' {
   export default class NoiseSecretStream extends EventEmitter {
     constructor(
       isInitiator: boolean,
-      rawStream: Socket,
+      rawStream: RawStream,
       options: {
         pattern: 'IK'
         keyPair: { publicKey: Buffer; secretKey: Buffer }

@@ -24,7 +24,7 @@ export function commitStaged(fs: VolumeFs, ino: Ino): boolean {
       const editor = new ExtentEditor(draft, ino)
       putInline(editor, file.intervals.list, fs.staging)
       const inode = copyInode(before)
-      coverStaged(inode, file.size, file.last, editor.bytesDelta)
+      coverStaged(inode, file.intervals.end, file.last, editor.bytesDelta)
       fs.putInode(draft, ino, inode)
       const engineIdle = shared.takenNumber <= shared.coveredNumber && !shared.engineBehind
       if (engineIdle && fs.staged.count === 1) draft.covers = shared.stagedNumber

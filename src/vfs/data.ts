@@ -45,7 +45,7 @@ function readOnce(
   const inode = fs.inode(ino)
   if ((inode.mode & S_IFMT) === S_IFDIR) throw new FsError('EISDIR', 'read', { ino })
   const staged = fs.staged.get(ino)
-  const size = staged ? Math.max(inode.size, staged.size) : inode.size
+  const size = staged ? Math.max(inode.size, staged.intervals.end) : inode.size
   const count = Math.min(length, size - offset)
   if (count <= 0) return 0
   readCommitted(fs, ino, inode.bytes, offset, count, out, outAt)
@@ -113,7 +113,7 @@ export function write(
   if ((inode.mode & S_IFMT) !== S_IFREG) throw new FsError('EINVAL', 'write', { ino })
   if (shared.state !== 0) throw new FsError('EROFS', 'write', { ino })
   const staged = fs.staged.get(ino)
-  const at = how.append ? Math.max(inode.size, staged?.size ?? 0) : offset
+  const at = how.append ? Math.max(inode.size, staged?.intervals.end ?? 0) : offset
   if (at + length > limits.fileBytesMax) throw new FsError('EFBIG', 'write', { ino })
   if (length === 0) return
   if (how.killSetids && withoutSetids(inode.mode) !== inode.mode) {

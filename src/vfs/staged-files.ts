@@ -4,8 +4,6 @@ import { Intervals, type Staged } from '../store/index.ts'
 /** What staged writes say of one file beyond what records say. */
 export interface StagedFile {
   intervals: Intervals
-  /** The file is at least this long. */
-  size: number
   /** Newest staged write: its number and time. */
   last: Staged
 }
@@ -41,12 +39,11 @@ export class StagedFiles {
     this.#last = staged
     let file = this.#files.get(staged.ino)
     if (!file) {
-      file = { intervals: new Intervals(), size: 0, last: staged }
+      file = { intervals: new Intervals(), last: staged }
       this.#files.set(staged.ino, file)
     }
     file.intervals.insert(staged)
     file.last = staged
-    file.size = Math.max(file.size, staged.offset + staged.length)
   }
 
   /** Forget what records cover by now; the view must have been refreshed after `committed` was read. */

@@ -67,8 +67,8 @@ export interface Attributes {
 export interface VolumeFsWorld {
   clock: Clock
   log: Log
-  /** Number of the mount whose thread this is; names its answers in the journal. */
-  mount: number
+  /** Number of the mount whose request this is; names its answers in the journal. */
+  readonly mount: number
   wakeEngine(): void
   /** The engine is to give back inodes that have no name and no user any more. */
   purge(inos: Ino[]): void
@@ -78,7 +78,6 @@ export interface VolumeFsWorld {
   damaged(volume: VolumeId, chunk: ChunkId, what: string): void
 }
 
-const O_ACCMODE = 3
 const ENGINE_BEHIND = Symbol('engine behind')
 const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
@@ -138,7 +137,6 @@ export class VolumeFs {
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
   readonly #syncs: SyncTimes
   readonly #opened = new Set<Ino>()
-  #openForWriting = 0
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
   /** Changed by a record that was not in the view yet when this thread last dropped what it kept; null for anything. */
@@ -278,8 +276,9 @@ export class VolumeFs {
     if (!staged) return { ino, inode }
     const seen = copyInode(inode)
     takeTimes(seen, staged.last)
-    seen.size = Math.max(inode.size, staged.size)
-    seen.bytes = Math.max(inode.bytes, Math.min(staged.size, inode.bytes + staged.size))
+    const { end } = staged.intervals
+    seen.size = Math.max(inode.size, end)
+    seen.bytes = Math.max(inode.bytes, Math.min(end, inode.bytes + end))
     return { ino, inode: seen }
   }
 
@@ -431,12 +430,18 @@ export class VolumeFs {
   /**
    * fsync of one file by this thread, where that is quicker than waking the engine: little of it is staged and the drive
    * is fast.
-   * @returns false when the engine has to do it: always where other copies have a say
+   * @returns false when the engine has to do it: always where other copies have a say; it then finds a record and needs only
+   * to have it synced everywhere
    * @throws FsError EIO when the drive failed: the copy has left (rule 7)
    */
   syncHere(ino: Ino): boolean {
     const { shared } = this.volume
-    if (!this.writes || shared.replicated || this.#syncs.slow()) return false
+    if (!this.writes) return false
+    if (shared.replicated) {
+      if (this.staged.get(ino)) commitStaged(this, ino)
+      return false
+    }
+    if (this.#syncs.slow()) return false
     if (this.staged.get(ino) && !commitStaged(this, ino)) return false
     shared.lock()
     const { head } = shared
@@ -445,6 +450,14 @@ export class VolumeFs {
     this.#syncs.time(() => this.volume.journal.sync(head))
     if (shared.synced < head.seq) shared.synced = head.seq
     return true
+  }
+
+  /** What the engine has to make durable for an fsync of one file; null for all that was accepted so far. */
+  syncPoint(ino: Ino | null): { stagedNumber: number; seq: number } {
+    const { seq, stagedNumber } = this.volume.shared
+    // Who only reads does not know whose write is which.
+    const all = ino === null || !this.writes
+    return { seq, stagedNumber: all ? stagedNumber : this.stagedThrough(ino) }
   }
 
   /** Number of the last staged write of a file, 0 when none is staged. */
@@ -537,20 +550,19 @@ export class VolumeFs {
     return true
   }
 
-  /** An open or release with these O_ flags. */
-  countOpen(flags: number, by: 1 | -1): void {
-    if (flags & O_ACCMODE) this.#openForWriting = Math.max(0, this.#openForWriting + by)
-  }
-
-  /** Descriptors that could write, as far as this life of the daemon has seen them opened. */
-  get openForWriting(): number {
-    return this.#openForWriting
-  }
-
-  /** Commit and apply all that this thread accepted: another is going to order the changes. */
+  /**
+   * Commit and apply all that this thread accepted: another is going to order the changes. Of a volume that another node has
+   * taken nothing is committed any more, and it must be let go all the same.
+   */
   giveUp(): void {
-    this.flushThrough(this.volume.shared.stagedNumber)
-    this.overlay.settleAll()
+    const { shared } = this.volume
+    if (shared.isLost) return
+    try {
+      this.flushThrough(shared.stagedNumber)
+      this.overlay.settleAll()
+    } catch (error) {
+      if (!shared.isLost) throw error
+    }
   }
 
   close(): void {

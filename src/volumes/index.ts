@@ -8,6 +8,16 @@
  * minimum (§6.3); only a tombstone orders data to be deleted; no verb leaves a volume without a key slot, or puts older
  * keys in the place of newer ones; a refusal says what, why, and what next.
  */
+export {
+  NUMBER_NEXT,
+  nameKey,
+  REPLACED_KEYS,
+  replacedKey,
+  TOMBSTONES,
+  tombstoneKey,
+  VOLUMES,
+  volumeKey,
+} from './entries.ts'
 export { type NodeIdentity, openNodeIdentity } from './identity.ts'
 export {
   type AddedSlot,
@@ -31,6 +41,7 @@ export {
 export {
   type Beside,
   type NewVolume,
+  type Owning,
   type StoredVolume,
   type VolumeList,
   VolumeRegistry,
@@ -41,6 +52,7 @@ export {
   type ClusterShape,
   checkVolumeName,
   formatVolumeSpec,
+  leastMinimum,
   parseVolumeSpec,
   type VolumeSpec,
   type VolumeSpecRequest,

@@ -1,6 +1,7 @@
 import {
   type Clock,
   CorruptError,
+  codeOf,
   FsError,
   isoTime,
   type KeyEpoch,
@@ -137,6 +138,15 @@ export class KeysService {
     )
     if (added === undefined) throw new CorruptError('key slot that was not made')
     return { stored, slot: this.#summary(added.slot), shares: added.shares ?? [] }
+  }
+
+  /** A slot for a node that is to hold a copy, so that it can own the volume; no change when it has one. */
+  async addNode(id: VolumeId, node: NodeId, boxKey: Buffer, holder: KeyHolder): Promise<void> {
+    try {
+      await this.add(id, nodeSlot(node, boxKey), holder)
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+    }
   }
 
   /** A slot that any `threshold` of the shares open together. */

@@ -34,9 +34,18 @@ export interface VolumeRecord {
   readonly owner: NodeId | null
   /** Every copy that was ever made part of the volume and not given up. */
   readonly copies: readonly Copy[]
-  /** Copies that have every acknowledged record; never fewer than `minimum`. */
+  /** Copies that have every acknowledged record; never fewer than `minimum`, but in a rebuilt record. */
   readonly inSync: readonly CopyId[]
   readonly minimum: number
+  /** Copies given up: each node deletes its own and takes it off this list. Only standing here orders that. */
+  readonly released: readonly Copy[]
+  /** Where a person wants the owner; null when it is there. A copy is kept on that node meanwhile. */
+  readonly movingTo: NodeId | null
+  /**
+   * The coordinator was rebuilt, and nobody has owned the volume since: of the copies that answered, `inSync` are those with
+   * the longest log. The first take-over brings the others up to it, and makes a set of at least the minimum.
+   */
+  readonly rebuilt?: true
   readonly spec: VolumeSpec
   readonly keys: KeyBundle
   /**
@@ -76,6 +85,8 @@ const specShape = z.strictObject({
   onLoss: z.enum(['wait', 'error']),
 })
 
+const copyShape = z.strictObject({ id: hex, node: hex, drive: hex })
+
 const recordShape = z.strictObject({
   version: z.literal(FORMAT),
   generation: count,
@@ -84,9 +95,12 @@ const recordShape = z.strictObject({
   name,
   epoch: z.int().min(0),
   owner: hex.nullable(),
-  copies: z.array(z.strictObject({ id: hex, node: hex, drive: hex })).min(1),
+  copies: z.array(copyShape).min(1),
   inSync: z.array(hex),
   minimum: count,
+  released: z.array(copyShape).default([]),
+  movingTo: hex.nullable().default(null),
+  rebuilt: z.literal(true).optional(),
   spec: specShape,
   keys: z.unknown(),
   state: z.enum(['making', 'ready', 'deleting']),
@@ -141,7 +155,10 @@ export function contradictionIn(record: VolumeRecord): string | null {
   if (new Set(ids).size !== ids.length) return 'a copy is listed twice'
   if (new Set(record.inSync).size !== record.inSync.length) return 'a copy is in sync twice'
   if (record.inSync.some((id) => !ids.includes(id))) return 'an in-sync copy that is not a copy'
-  if (record.inSync.length < record.minimum) return 'fewer copies in sync than the minimum'
+  const least = record.rebuilt ? 1 : record.minimum
+  if (record.inSync.length < least) return 'fewer copies in sync than the minimum'
+  if (record.released.some(({ id }) => ids.includes(id)))
+    return 'a copy that is given up and is not'
   if (record.name !== record.spec.name) return 'two names'
   if ((record.epoch === 0) !== (record.owner === null)) return 'an epoch without an owner'
   return null

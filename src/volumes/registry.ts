@@ -17,6 +17,7 @@ import {
 } from '../base/index.ts'
 import type { Coordinator, Step } from '../coordinator/index.ts'
 import type { KeyBundle } from '../crypto/index.ts'
+import { NUMBER_NEXT, nameKey, replacedKey, tombstoneKey, VOLUMES, volumeKey } from './entries.ts'
 import {
   type Copy,
   contradictionIn,
@@ -28,7 +29,7 @@ import {
   type VolumeRecord,
 } from './record.ts'
 import { describeBytes, formatSize } from './size.ts'
-import { checkVolumeName, type VolumeSpec } from './spec.ts'
+import { checkVolumeName, leastMinimum, type VolumeSpec } from './spec.ts'
 
 /** A record as it stands, and the coordinator's version of it, for compare-and-set. */
 export interface StoredVolume {
@@ -51,22 +52,23 @@ export interface NewVolume {
   readonly makeKeys: (id: VolumeId) => Promise<KeyBundle>
 }
 
+/** Which life of an owner asks. */
+export interface Owning {
+  readonly node: NodeId
+  readonly epoch: Epoch
+}
+
 /** Further steps of the transaction that changes a record. @param before the record as it is replaced */
 export type Beside = (before: StoredVolume) => Promise<readonly Step[]>
 
 const nothingBeside: Beside = async () => []
 
-const NUMBER_NEXT = 'number/next'
-const volumeKey = (id: VolumeId) => `volume/${id}`
-const nameKey = (name: string) => `name/${name}`
-const tombstoneKey = (id: VolumeId) => `tombstone/${id}`
-const replacedKey = (id: VolumeId) => `replaced-keys/${id}/`
-const VOLUMES = 'volume/'
-
 /** Of this coordinator; one that is rebuilt or moved counts on from what its members have seen (design §3). */
 const GENERATION = 1
 /** Losing a compare-and-set means that another change won, so someone always gets on; this many in a row is a fault. */
 const attemptsMax = 100
+/** Copies given up whose nodes have not said that they are deleted; beyond that the oldest are forgotten, and stay where they lie. */
+const releasedMax = 64
 /** Bundles kept after imports replaced them. */
 const replacedMax = 8
 
@@ -113,6 +115,8 @@ export class VolumeRegistry {
         copies,
         inSync: copies.map((copy) => copy.id),
         minimum: spec.minimum,
+        released: [],
+        movingTo: null,
         spec,
         keys,
         state: 'making',
@@ -307,18 +311,9 @@ export class VolumeRegistry {
    * The owner's change of the in-sync set (design §6.3). Copies not known yet become copies of the volume.
    * @throws FsError ESTALE when `by` is not the recorded owner at its epoch; EBUSY below the minimum
    */
-  async setInSync(
-    id: VolumeId,
-    by: { readonly node: NodeId; readonly epoch: Epoch },
-    inSync: readonly Copy[],
-  ): Promise<StoredVolume> {
+  async setInSync(id: VolumeId, by: Owning, inSync: readonly Copy[]): Promise<StoredVolume> {
     return this.#change('setInSync', id, (record) => {
-      if (record.owner !== by.node || record.epoch !== by.epoch) {
-        throw new FsError('ESTALE', 'volume.setInSync', {
-          volume: record.name,
-          message: `volume ${record.name}: epoch ${by.epoch} of node ${by.node} is past; epoch ${record.epoch} of node ${record.owner} owns it`,
-        })
-      }
+      mustOwn(record, by, 'setInSync')
       if (inSync.length < record.minimum) {
         throw new FsError('EBUSY', 'volume.setInSync', {
           volume: record.name,
@@ -328,8 +323,86 @@ export class VolumeRegistry {
       const known = new Set(record.copies.map((copy) => copy.id))
       const joined = inSync.filter((copy) => !known.has(copy.id))
       const ids = inSync.map((copy) => copy.id)
-      return { ...record, copies: [...record.copies, ...joined], inSync: ids }
+      const { rebuilt: _, ...settled } = record
+      return withMinimum({ ...settled, copies: [...record.copies, ...joined], inSync: ids })
     })
+  }
+
+  /**
+   * A further copy, empty and made already: no member until the owner has brought it up. No error when it is there.
+   * @throws FsError ESTALE as setInSync; EEXIST when that node has a copy, EBUSY while it still deletes one
+   */
+  async addCopy(id: VolumeId, by: Owning, copy: Copy): Promise<StoredVolume> {
+    return this.#change('addCopy', id, (record) => {
+      mustOwn(record, by, 'addCopy')
+      if (record.copies.some((one) => one.id === copy.id)) return record
+      const has = record.copies.some((one) => one.node === copy.node)
+      if (has || record.released.some((one) => one.node === copy.node)) {
+        throw new FsError(has ? 'EEXIST' : 'EBUSY', 'volume.addCopy', {
+          volume: record.name,
+          retry: 'later',
+          message: `volume ${record.name}: node ${copy.node} ${has ? 'has a copy of it' : 'has not deleted its old copy yet'}`,
+        })
+      }
+      return { ...record, copies: [...record.copies, copy] }
+    })
+  }
+
+  /**
+   * Give copies up that are no members: their nodes delete them when they hear of it, however late.
+   * @throws FsError ESTALE as setInSync; EBUSY for a member
+   */
+  async release(id: VolumeId, by: Owning, given: readonly CopyId[]): Promise<StoredVolume> {
+    return this.#change('release', id, (record) => {
+      mustOwn(record, by, 'release')
+      if (given.some((copy) => record.inSync.includes(copy))) {
+        throw new FsError('EBUSY', 'volume.release', {
+          volume: record.name,
+          message: `volume ${record.name}: a copy that is in sync is not given up`,
+        })
+      }
+      const gone = record.copies.filter((copy) => given.includes(copy.id))
+      const copies = record.copies.filter((copy) => !given.includes(copy.id))
+      const released = [...record.released, ...gone].slice(-releasedMax)
+      return { ...record, copies, released }
+    })
+  }
+
+  /** A copy that was given up is deleted, or its node is gone for good. */
+  async forgetReleased(id: VolumeId, isForgotten: (copy: Copy) => boolean): Promise<StoredVolume> {
+    return this.#change('forgetReleased', id, (record) => ({
+      ...record,
+      released: record.released.filter((copy) => !isForgotten(copy)),
+    }))
+  }
+
+  /**
+   * How many copies it shall have; its owner makes or gives up some. A minimum that a person set stays, as far as it can.
+   * It rises only once as many are in sync.
+   */
+  async setRepl(id: VolumeId, repl: number): Promise<StoredVolume> {
+    return this.#change('setRepl', id, (record) => {
+      mustBeReady(record, 'given more or fewer copies')
+      const { spec } = record
+      const isUsual = spec.minimum === leastMinimum(spec.repl)
+      const minimum = isUsual ? leastMinimum(repl) : Math.min(spec.minimum, repl)
+      return withMinimum({ ...record, spec: { ...spec, repl, minimum } })
+    })
+  }
+
+  /** Where the owner shall be; null for where it is. */
+  async setMovingTo(id: VolumeId, movingTo: NodeId | null): Promise<StoredVolume> {
+    return this.#change('setMovingTo', id, (record) => {
+      mustBeReady(record, 'moved')
+      return { ...record, movingTo }
+    })
+  }
+
+  /** The owner is where it shall be. What somebody has wished since stays. */
+  async arrived(id: VolumeId, at: NodeId): Promise<StoredVolume> {
+    return this.#change('arrived', id, (record) =>
+      record.movingTo === at ? { ...record, movingTo: null } : record,
+    )
   }
 
   /**
@@ -462,6 +535,21 @@ function withKeys(record: VolumeRecord, keys: KeyBundle): VolumeRecord {
     volume: record.name,
     message: `volume ${record.name}: keys up to key epoch ${keys.newest} would replace keys up to ${record.keys.newest}, and what is sealed with the newest could not be read`,
   })
+}
+
+function mustOwn(record: VolumeRecord, by: Owning, op: string): void {
+  if (record.owner === by.node && record.epoch === by.epoch) return
+  throw new FsError('ESTALE', `volume.${op}`, {
+    volume: record.name,
+    message: `volume ${record.name}: epoch ${by.epoch} of node ${by.node} is past; epoch ${record.epoch} of node ${record.owner} owns it`,
+  })
+}
+
+/** The minimum that is asked for, once it is kept. */
+function withMinimum(record: VolumeRecord): VolumeRecord {
+  const { minimum } = record.spec
+  const isKept = minimum <= record.minimum || record.inSync.length >= minimum
+  return isKept ? { ...record, minimum } : record
 }
 
 function mustBeReady(record: VolumeRecord, what: string): void {

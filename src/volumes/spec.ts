@@ -169,7 +169,7 @@ function replOf(text: string | undefined, cluster: ClusterShape): number {
 }
 
 /** Half of repl, rounded up: below it two halves of a cluster could each believe they have enough (design §6.3). */
-function leastMinimum(repl: number): number {
+export function leastMinimum(repl: number): number {
   return Math.ceil(repl / 2)
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Registry } from 'prom-client'
 import type {
   ApiServer,
+  ChangePlan,
   ClusterInfo,
   FsckReport,
   InviteInfo,
@@ -12,6 +13,7 @@ import type {
   KeySlotInfo,
   MountInfo,
   NodeControl,
+  RecoverPlan,
   VolumeDetail,
 } from '../../src/api/index.ts'
 import { startApi } from '../../src/api/index.ts'
@@ -104,6 +106,10 @@ export async function fakeNode(): Promise<FakeNode> {
   let pendingResult: unknown = null
 
   const control: NodeControl = {
+    async why({ volume }) {
+      said('why')
+      return { volume: volume ?? null, problems: [], reasons: [] }
+    },
     async status() {
       said('status')
       return {
@@ -149,6 +155,7 @@ export async function fakeNode(): Promise<FakeNode> {
     async umount(request) {
       said('umount', request)
       dropMount('umount', request.target)
+      return { heldBy: [] }
     },
     async attach(request) {
       said('attach', request)
@@ -158,6 +165,7 @@ export async function fakeNode(): Promise<FakeNode> {
     async detach(request) {
       said('detach', request)
       dropMount('detach', request.target)
+      return { heldBy: [] }
     },
     async fsck(request) {
       said('fsck', request)
@@ -319,8 +327,19 @@ export async function fakeNode(): Promise<FakeNode> {
         said('cluster.revoke', id)
         return { ...invite(), state: 'revoked' }
       },
-      async moveCoordinator(to) {
-        said('cluster.moveCoordinator', to)
+      async recoverPlan() {
+        said('cluster.recoverPlan')
+        return recoverPlan
+      },
+      async recover(begin) {
+        said('cluster.recover', begin)
+        return { begun: false, generation: 2, plan: recoverPlan }
+      },
+      async recoverState() {
+        return { state: 'done', waitsFor: [], plan: recoverPlan }
+      },
+      async moveCoordinator(to, access) {
+        said('cluster.moveCoordinator', Object.keys(access).length > 0 ? [to, access] : to)
         return { place: to, generation: 2 }
       },
       async nodes() {
@@ -330,6 +349,40 @@ export async function fakeNode(): Promise<FakeNode> {
       async remove(name, options) {
         said('cluster.remove', [name, options])
         return { id: NODE_ID, name, reason: options.reason ?? '', removedAt: WHEN, keyEpoch: 2 }
+      },
+    },
+    async scrub(request) {
+      said('scrub', request)
+      const report = { volumes: ['notes'], chunks: 3, bytes: 300, findings: [], unfinished: [] }
+      return startJob('scrub', report)
+    },
+    repair: {
+      async repl(volume, request) {
+        said('repair.repl', [volume, request])
+        return changePlan(!request.plan)
+      },
+      async move(volume, request) {
+        said('repair.move', [volume, request])
+        return changePlan(!request.plan)
+      },
+      async stay(volume) {
+        said('repair.stay', volume)
+      },
+      async drain(name, request) {
+        said('repair.drain', [name, request])
+        return changePlan(!request.plan)
+      },
+      async drainStatus(name) {
+        said('repair.drainStatus', name)
+        return { node: name, since: null, left: [] }
+      },
+      async settings() {
+        said('repair.settings')
+        return { graceMs: 120_000, bytesPerSecond: 256 * 1024 ** 2 }
+      },
+      async set(change) {
+        said('repair.set', change)
+        return { graceMs: change.graceMs ?? 120_000, bytesPerSecond: 256 * 1024 ** 2 }
       },
     },
     jobs: {
@@ -431,6 +484,24 @@ function slot(id: string, kind: KeySlotInfo['kind'], name: string): KeySlotInfo 
   }
 }
 
+function changePlan(accepted: boolean): ChangePlan {
+  const step = {
+    volume: 'notes',
+    what: '1 more',
+    bytes: 3 * 1024 ** 3,
+    inSyncMeanwhile: 2,
+    minimum: 2,
+  }
+  return {
+    accepted,
+    what: 'volume notes: 3 copies instead of 2',
+    steps: [step],
+    bytes: step.bytes,
+    secondsMin: 12,
+    secondsMax: 130,
+  }
+}
+
 function invite(): InviteInfo {
   return {
     id: 'e'.repeat(32),
@@ -444,6 +515,20 @@ function invite(): InviteInfo {
 }
 
 /** Of two nodes; the other one is down. */
+const recoverPlan: RecoverPlan = {
+  node: 'node2',
+  generation: 2,
+  from: ['node2', 'node3'],
+  silent: [{ node: 'node1', why: 'no answer' }],
+  volumes: [{ id: '1'.repeat(32), name: 'db', copies: 3, answering: ['node2', 'node3'], epoch: 8 }],
+  refused: [
+    {
+      ...{ id: '2'.repeat(32), name: 'lone', copies: 1, answering: 0, needed: 1 },
+      ...{ lacking: ['node1'], why: '0 of its 1 copies answer' },
+    },
+  ],
+}
+
 export function clusterInfo(): ClusterInfo {
   const about = { state: 'member', joinedAt: WHEN, removedAt: null, reason: '' } as const
   const self = {
@@ -466,7 +551,7 @@ export function clusterInfo(): ClusterInfo {
     coordinator: { kind: 'embedded', node: NODE_ID },
     members: { state: 'current', reason: '', count: 2 },
     node: self,
-    coordinatorState: { place: 'node node1', why: '' },
+    coordinatorState: { place: 'node node1', why: '', since: null },
     nodes: [
       { ...self, ...nothing, connection: 'self', why: '' },
       { ...other, ...nothing, addresses: [], connection: 'down', why: 'refused the connection' },
@@ -484,6 +569,7 @@ function detail(name: string, number: number): VolumeDetail {
     usedBytes: 1536 * 1024,
     files: 7,
     repl: 1,
+    inSync: 1,
     cos: null,
     owner: null,
     attached: null,
@@ -497,7 +583,21 @@ function detail(name: string, number: number): VolumeDetail {
     storedBytes: 2 * 1024 * 1024,
     liveBytes: 1536 * 1024,
     journalBytes: 8192,
-    copies: [{ id: 'c'.repeat(32), node: 'node1', inSync: true }],
+    copies: [
+      {
+        id: 'c'.repeat(32),
+        node: 'node1',
+        inSync: true,
+        state: 'in sync' as const,
+        why: '',
+        silentSeconds: 0,
+        doneBytes: 0,
+        totalBytes: 0,
+      },
+    ],
+    repair: null,
+    movingTo: null,
+    ownersNow: ['node1'],
     drives: ['d'.repeat(32)],
     problems: [],
   }

@@ -220,7 +220,13 @@ const request = {
   sentMs: 1_790_000_000_000,
   to: 'a'.repeat(64),
 }
-const view = { record, members: [certificate.signed], removed: [], wrapped: '' }
+const view = {
+  record,
+  members: [certificate.signed],
+  removed: [],
+  wrapped: '',
+  succession: null,
+}
 
 test('join messages are read back, and garbage ends in a ProtocolError and nothing else', () => {
   const asked = encodeJoinRequest(request, node.sign, clusterPair)

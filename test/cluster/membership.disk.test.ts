@@ -161,13 +161,14 @@ test('a member hears of joins and removals from another one while the coordinato
     const heard = decodeMemberList(list)
     assert.is(b.membership?.admit(d.key), 'member')
     assert.is(b.membership?.admit(c.key), null)
-    b.membership?.learn(encodeMemberList({ members: heard.members, removed: [] }))
+    b.membership?.learn(encodeMemberList({ members: heard.members, removed: [], succession: null }))
     assert.is(b.membership?.admit(c.key), null)
     const [first] = heard.members
     assert.ok(first)
     const forged = { ...first, text: first.text.replace('node-', 'fake-') }
     assert.throws(
-      () => b.membership?.learn(encodeMemberList({ members: [forged], removed: [] })),
+      () =>
+        b.membership?.learn(encodeMemberList({ members: [forged], removed: [], succession: null })),
       (error: unknown) => error instanceof ProtocolError && /did not sign/.test(error.message),
     )
     const random = seeded(5)
@@ -182,6 +183,54 @@ test('a member hears of joins and removals from another one while the coordinato
       b.membership?.members().every(({ name }) => name.startsWith('node-')),
       true,
     )
+  }))
+
+test('where the coordinator was rebuilt is believed of a member, is not forgotten, and nothing lower is obeyed', () =>
+  inWorld(async (world) => {
+    const { a } = world
+    const b = await world.member('node-b')
+    const c = await world.member('node-c')
+    for (const { membership } of [a, b, c]) await membership?.refresh()
+    const announced = b.membership?.announceSuccession()
+    assert.ok(announced)
+    const { list, signed } = announced
+    assert.is(b.membership?.record.generation, 1, 'said and not done')
+    const forged = encodeMemberList({
+      ...decodeMemberList(list),
+      succession: { ...signed, text: signed.text.replace('"generation":2', '"generation":9') },
+    })
+    assert.instance(
+      caught(() => a.membership?.learn(forged)),
+      ProtocolError,
+    )
+    const stranger = { ...signed, node: 'e'.repeat(32) as typeof signed.node }
+    a.membership?.learn(encodeMemberList({ ...decodeMemberList(list), succession: stranger }))
+    assert.is(a.membership?.record.generation, 1)
+
+    let told = false
+    a.membership?.onChange(({ record }) => {
+      told ||= record
+    })
+    a.membership?.learn(list)
+    assert.ok(told)
+    const obeyed = { kind: 'embedded', node: idOf(b) }
+    assert.equal(a.membership?.record.coordinator, obeyed)
+    a.away = true
+    const again = await a.start()
+    assert.equal([again.record.generation, again.record.coordinator], [2, obeyed])
+    a.away = false
+    assert.match(String(await again.refresh().catch(String)), /generation 1 is below 2/)
+    // From one member to the next, with its own key, also over a restart.
+    c.membership?.learn(again.memberList())
+    assert.is(c.membership?.record.generation, 2)
+
+    const entries = b.membership?.rebuilt() ?? new Map()
+    const keys = [...entries.keys()].filter((key) => !key.startsWith('member-name/')).sort()
+    assert.equal(keys, [
+      'cluster/keys',
+      'cluster/record',
+      ...[a, b, c].map((node) => `member/${idOf(node)}`).sort(),
+    ])
   }))
 
 test('a list that comes late brings no older certificate back', () =>
@@ -268,7 +317,7 @@ test('after a rotation the removed member unwraps nothing, and its forgeries by 
       await node.membership?.refresh()
       assert.is(node.membership?.members().length, 2)
       assert.is(node.membership?.admit(c.key), null)
-      node.membership?.learn(encodeMemberList({ members: [forged], removed: [] }))
+      node.membership?.learn(encodeMemberList({ members: [forged], removed: [], succession: null }))
       assert.is(node.membership?.members().length, 2)
       node.away = true
       const restarted = await node.start()

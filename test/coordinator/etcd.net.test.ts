@@ -397,6 +397,14 @@ test('over TLS with a certificate and a password; without them the refusal says 
     changing.close()
     assert.is((await user.get('k'))?.value.toString(), 'v2')
 
+    for (const [i, { name, run }] of coordinatorCases.entries()) {
+      try {
+        await run(await using({ tls, login, deadlineMs: 5000 }, `case-${i}/`))
+      } catch (error) {
+        throw new Error(`over TLS: ${name}: ${error}`, { cause: error })
+      }
+    }
+
     const wrong = await thrownBy(
       (await using({ tls, login: { user: 'root', password: 'wrong' } })).get('k'),
     )

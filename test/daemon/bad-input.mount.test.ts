@@ -451,7 +451,8 @@ test('what a newer weft wrote is left alone, and the build that reads it is aske
       showsOneProblem(world, /volume new is damaged/, NEWER),
     )
     const manifest = join(drive, 'volumes', id, 'checkpoint')
-    writeFileSync(manifest, Buffer.of(2, 1, 0, 0, 0))
+    // Magic, and version 2 (docs/format.md §5).
+    writeFileSync(manifest, Buffer.concat([Buffer.from('WFCP'), Buffer.of(2, 0), Buffer.alloc(40)]))
     await showsOneProblem(world, /volume new is damaged/, NEWER)
     rmSync(manifest)
 

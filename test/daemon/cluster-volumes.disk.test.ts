@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -11,8 +11,11 @@ import {
   systemClock,
   systemRandom,
 } from '../../src/base/index.ts'
+import type { ClusterId } from '../../src/cluster/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../../src/coordinator/index.ts'
+import { newIdentity, nodeIdOf } from '../../src/crypto/index.ts'
 import { ClusterCoordinator } from '../../src/daemon/cluster-coordinator.ts'
+import { KeptEntries } from '../../src/daemon/cluster-kept.ts'
 import { ClusterVolumes } from '../../src/daemon/cluster-volumes.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import {
@@ -54,10 +57,21 @@ async function open() {
     },
     (error) => error,
   )
-  const cluster = () =>
-    new ClusterVolumes({
+  const keys = newIdentity()
+  const self = { id: nodeIdOf(keys.sign.publicKey), keys }
+  const kept = () =>
+    new KeptEntries({
       home: dir,
       disk: systemDisk,
+      coordinator,
+      cluster: 'c'.repeat(32) as ClusterId,
+      self,
+      generation: () => 1,
+      log: silentLog,
+    })
+  const cluster = () =>
+    new ClusterVolumes({
+      kept: kept(),
       registry: new VolumeRegistry(coordinator, systemRandom, clock),
       clock,
       log: silentLog,
@@ -68,18 +82,18 @@ async function open() {
     })
   const registry = new VolumeRegistry(embedded, systemRandom, clock)
   const identity = openNodeIdentity(join(dir, 'other'), systemDisk, '2026-01-01T00:00:00.000Z')
-  const keys = new KeysService(registry, identity, clock)
+  const service = new KeysService(registry, identity, clock)
   const create = async (name: string) => {
     const node = identity.id as NodeId
     const { record } = await registry.create({
       spec: parseVolumeSpec({ name }, { nodes: [node] }),
       places: [{ node, drive: 'd'.repeat(32) as DriveId }],
-      makeKeys: (id) => keys.createKeys(id),
+      makeKeys: (id) => service.createKeys(id),
     })
     await registry.markReady(record.id)
   }
   return {
-    ...{ dir, world, coordinator, cluster, create },
+    ...{ dir, world, coordinator, registry, cluster, kept, create },
     async close() {
       await coordinator.close()
       await embedded.close()
@@ -139,15 +153,61 @@ test('volumes that others make are adopted, and a start without the coordinator 
 })
 
 test('what cannot be read of the last life is nothing known, and no reason not to start', async () => {
-  const { dir, cluster, close } = await open()
+  const { dir, cluster, create, kept, close } = await open()
   try {
     const volumes = cluster()
     assert.equal(volumes.remembered(), [])
-    for (const text of ['', '{}', '{"version":1,"records":["{}"]}', '{"version":2}']) {
-      writeFileSync(join(dir, 'volumes.json'), text)
-      assert.equal(volumes.remembered(), [], text)
+    await create('one')
+    await create('two')
+    await kept().update()
+    assert.is(cluster().remembered().length, 2)
+    const [file = ''] = readdirSync(join(dir, 'kept')).filter((name) => name.startsWith('volume.'))
+    const path = join(dir, 'kept', file)
+    const good = readFileSync(path, 'utf8')
+    for (const text of ['', '{}', good.slice(0, -9), good.replace('ready', 'reads')]) {
+      writeFileSync(path, text)
+      assert.is(cluster().remembered().length, 1, text)
     }
+    await kept().update()
+    assert.is(cluster().remembered().length, 2, 'written anew')
     await volumes.close()
+  } finally {
+    await close()
+  }
+})
+
+test('a record stays until there is a tombstone of its volume, whatever the coordinator lists', async () => {
+  const { coordinator, registry, create, kept, close } = await open()
+  try {
+    await create('one')
+    const mine = kept()
+    await mine.update()
+    const id = (await registry.byName('one'))?.record.id
+    assert.ok(id)
+    const key = `volume/${id}`
+    const before = await coordinator.get(key)
+    await coordinator.compareAndSet(key, before?.version ?? 0, null)
+    await mine.update()
+    const names = () =>
+      kept()
+        .volumes()
+        .map(({ name }) => name)
+    assert.equal(names(), ['one'])
+    assert.equal(
+      mine.missing().map(({ name }) => name),
+      ['one'],
+    )
+
+    await coordinator.compareAndSet(key, 0, before?.value ?? null)
+    await registry.markDeleting(id)
+    await registry.remove(id)
+    await mine.update()
+    assert.equal(names(), [])
+    assert.equal(mine.missing(), [])
+    assert.equal(
+      [...kept().signedBehind('')].map((one) => one.key),
+      ['number/next', `tombstone/${id}`],
+    )
   } finally {
     await close()
   }

@@ -54,6 +54,7 @@ function asking(answer: (service: string, body: Buffer) => Buffer) {
       return answer(service, body)
     },
     peerOf: (node) => (node === there ? keyThere : null),
+    generation: 2,
   })
   const to = (node: NodeId, message: Request) => ask({ id: copy, node }, message, { deadlineMs: 9 })
   return { to, calls, local }
@@ -128,13 +129,18 @@ test('a call is answered when it is understood, on its lane, and of who it says 
       },
     },
     (peer) => (peer === keyThere ? there : null),
+    () => 2,
   )
   const call = (service: string, body: Buffer) => {
     const handler = handlers.get(service)
     assert.ok(handler)
-    return handler({ peer: keyThere, role: 'member', body, signal })
+    return handler({ peer: keyThere, role: 'member', body, sealed: null, signal })
   }
-  const of = (message: Request) => encodeRequest({ volume, copy, message })
+  const of = (message: Request, generation = 2) => {
+    const prefix = Buffer.alloc(6)
+    prefix.writeUIntLE(generation, 0, 6)
+    return Buffer.concat([prefix, encodeRequest({ volume, copy, message })])
+  }
   const mine: Request = { op: 'grant', epoch, owner: there }
   assert.equal(await call('copy', of(mine)), encodeAnswer(done))
   assert.equal(await call('copy.chunks', of(readChunk)), encodeAnswer(done))
@@ -146,7 +152,10 @@ test('a call is answered when it is understood, on its lane, and of who it says 
   assert.is(await codeOfRejection(call('copy', of(readChunk))), 'EPROTO')
   assert.is(await codeOfRejection(call('copy', of(grant))), 'EACCES')
   assert.is(await codeOfRejection(call('copy', of(state))), 'EACCES')
+  assert.is(await codeOfRejection(call('copy', of(mine, 1))), 'ESTALE', 'of a past coordinator')
+  assert.is(await codeOfRejection(call('copy', Buffer.from('x'))), 'EPROTO')
   assert.is(asked.length, 2, 'nothing of it reached a copy')
+  assert.equal(await call('copy', of(mine, 3)), encodeAnswer(done), 'who has heard of a newer one')
 })
 
 test.run()

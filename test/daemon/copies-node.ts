@@ -117,6 +117,7 @@ const copies = await Copies.open({
   clock: systemClock(),
   termMs: times.termMs,
   isBuried: async () => false,
+  isReleased: async () => false,
   destroy: async () => {},
   log: silentLog,
 })
@@ -133,7 +134,7 @@ const net = new Net({
   random: systemRandom,
   log: silentLog,
 })
-serveCopies(net, copies, nodeOf)
+serveCopies(net, copies, nodeOf, () => 1)
 await net.open()
 
 const ask = askOverNet(volume, {
@@ -141,6 +142,7 @@ const ask = askOverNet(volume, {
   copies,
   call: (...args) => net.call(...args),
   peerOf: (other) => members.get(other) ?? null,
+  generation: 1,
 })
 
 /** Questions to the process that keeps the volume's record, by number. */
@@ -158,6 +160,8 @@ const setStore: SetStore = {
   read: () => askRecord('read', []),
   takeEpoch: (...args) => askRecord('takeEpoch', args),
   setInSync: (...args) => askRecord('setInSync', args),
+  addCopy: (...args) => askRecord('addCopy', args),
+  release: (...args) => askRecord('release', args),
 }
 
 let leads: { owner: Owner; log: JournalLog } | null = null
@@ -175,6 +179,12 @@ async function tryToLead(own: CopyId): Promise<boolean> {
       first,
       chunksInUse: async (committed) => opened.chunksInUse(committed),
       readChunk: (chunk) => raw.read(chunk, volume),
+      checkpoint: null,
+      unnamed: async (chunks) => {
+        const used = opened.chunksInUse(0 as RecordSeq)
+        return { chunks: chunks.filter((chunk) => !used.has(chunk)), seq: opened.head.seq }
+      },
+      pinCheckpoint: async () => () => {},
     }
   }
   const owner = await lead(

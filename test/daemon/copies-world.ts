@@ -220,6 +220,12 @@ export class CopiesWorld {
       const [by, inSync] = change.args
       if (by.node !== recorded.owner || by.epoch !== recorded.epoch) return null
       this.recorded = { ...recorded, inSync }
+    } else if (change.op === 'addCopy') {
+      const { id, node } = change.args[1]
+      this.recorded = { ...recorded, copies: [...recorded.copies, { id, node }] }
+    } else if (change.op === 'release') {
+      const copies = recorded.copies.filter(({ id }) => !change.args[1].includes(id))
+      this.recorded = { ...recorded, copies }
     }
     return this.recorded
   }

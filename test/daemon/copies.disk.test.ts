@@ -39,6 +39,7 @@ class CopiesWorld {
   readonly directory: string
   readonly driveId: DriveId
   readonly buried = new Set<VolumeId>()
+  readonly released = new Set<CopyId>()
   readonly destroyed: string[] = []
   drive: Drive
   clock: Clock = systemClock()
@@ -62,6 +63,7 @@ class CopiesWorld {
       clock: this.clock,
       termMs: this.termMs,
       isBuried: async (id) => this.buried.has(id),
+      isReleased: async (_, copy) => this.released.has(copy),
       destroy: async (id, directories) => {
         this.destroyed.push(id)
         for (const each of directories) rmSync(each, { recursive: true, force: true })
@@ -217,6 +219,43 @@ test('only a tombstone removes a copy', async () => {
     assert.ok(answer.kind === 'refused' && answer.why === 'otherCopy')
     copies.close()
     assert.equal((await world.open()).list(), [])
+  })
+})
+
+test('a copy that the owner gave up is deleted only when the record says so, and never one that is led', async () => {
+  await onDisk(async (world) => {
+    const copies = await world.open()
+    copies.create(world.made)
+    assert.is(codeOf(await rejectionOf(copies.release(world.made))), 'EBUSY')
+    world.released.add(copy)
+    const found = copies.find(volume, copy)
+    assert.is((await ask(copies, { op: 'promise', epoch, owner })).kind, 'promised')
+    assert.ok(found)
+    const { head } = found
+    found.lead({ epoch, head, durable: head.seq, fence: () => head }, () => {})
+    assert.is(codeOf(await rejectionOf(copies.release(world.made))), 'EBUSY', 'this node owns it')
+    found.unlead()
+    await copies.release(world.made)
+    assert.equal(world.destroyed, [volume])
+    assert.equal(copies.list(), [])
+    await copies.release(world.made)
+    assert.equal(world.destroyed, [volume], 'a second order finds nothing')
+    copies.close()
+  })
+})
+
+test('a copy that nobody ever used gives way to another', async () => {
+  await onDisk(async (world) => {
+    const copies = await world.open()
+    copies.create(world.made)
+    const other = 'fe'.repeat(16) as CopyId
+    copies.create({ ...world.made, copy: other })
+    assert.equal(
+      copies.list().map((one) => one.copy),
+      [other],
+    )
+    copies.close()
+    assert.equal((await world.open()).list().length, 1)
   })
 })
 

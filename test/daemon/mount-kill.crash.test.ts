@@ -37,7 +37,9 @@ async function killed(world: NodeWorld, place: Place, afterMs: number, answered:
   if (answered) assert.is((await waiting)?.code, 0, what)
   if (!world.mounts().includes(point)) {
     assert.is(answered, false, `${what}: it is gone`)
-    assert.is(await world.post(path, body), 200, `${what}: once more`)
+    const again = await world.post(path, body)
+    // The mount command of the life before may end only now, and its mount is in use then.
+    assert.ok(again === 200 || world.mounts().includes(point), `${what}: once more: ${again}`)
   }
   await use(dir, `f${afterMs}`)
   const done = await world.tryWeft(...leave)

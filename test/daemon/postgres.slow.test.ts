@@ -1,10 +1,11 @@
 // deadline: 300 s
 import { spawnSync } from 'node:child_process'
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type NodeWorld, run, sleep, startNode } from '../support/node-world.ts'
+import { run, sleep, startNode } from '../support/node-world.ts'
+import { Postgres, type RunThere } from '../support/postgres.ts'
 
 /**
  * PostgreSQL on an exclusive mount while the daemon is killed every few seconds: no statement fails, and afterwards every
@@ -14,96 +15,14 @@ import { type NodeWorld, run, sleep, startNode } from '../support/node-world.ts'
 const RUN_SECONDS = 30
 const KILL_EVERY_MS = 4000
 
-/** Debian puts each version in a directory of its own. */
-function programs(): string {
-  const root = '/usr/lib/postgresql'
-  const version = existsSync(root) ? readdirSync(root).sort().at(-1) : undefined
-  assert.ok(version, 'PostgreSQL is not installed: scripts/test installs it')
-  return join(root, version, 'bin')
-}
-
-class Postgres {
-  readonly #bin = programs()
-  readonly #data: string
-  readonly #socket: string
-
-  constructor(world: NodeWorld, data: string) {
-    this.#data = data
-    this.#socket = world.mkdir('socket')
-    const [uid = 0, gid = 0] = ids('postgres')
-    chownSync(this.#socket, uid, gid)
-    mkdirSync(data, { mode: 0o700 })
-    chownSync(data, uid, gid)
-  }
-
-  /** As the user postgres: the server refuses root. */
-  async run(program: string, ...args: string[]): Promise<string> {
-    const line = ['-u', 'postgres', '--', join(this.#bin, program), ...args]
-    const env = { ...process.env, PGHOST: this.#socket, PGUSER: 'postgres', LC_ALL: 'C.UTF-8' }
-    const done = await run('runuser', line, { env, cwd: '/', timeoutMs: 120_000 })
-    if (done.code === 0) return `${done.stdout}${done.stderr}`
-    throw new Error(`${program} ended with ${done.code}: ${done.stderr}${done.stdout}${this.log()}`)
-  }
-
-  async init(): Promise<void> {
-    await this.run('initdb', '-D', this.#data, '-k', '-A', 'trust', '--no-instructions')
-    const settings = `listen_addresses = ''\nunix_socket_directories = '${this.#socket}'\ncheckpoint_timeout = 30s\nmax_wal_size = 64MB\n`
-    writeFileSync(join(this.#data, 'postgresql.auto.conf'), settings)
-  }
-
-  async start(): Promise<void> {
-    await this.run(
-      'pg_ctl',
-      '-D',
-      this.#data,
-      '-w',
-      '-t',
-      '60',
-      '-l',
-      join(this.#socket, 'log'),
-      'start',
-    )
-  }
-
-  async stop(how: 'fast' | 'immediate'): Promise<void> {
-    await this.run('pg_ctl', '-D', this.#data, '-w', '-m', how, 'stop')
-  }
-
-  /** For the end of a test that failed. */
-  end(): void {
-    const pid = Number(this.#tryRead(join(this.#data, 'postmaster.pid')).split('\n')[0])
-    if (pid > 0) spawnSync('kill', ['-QUIT', String(pid)])
-    if (pid > 0)
-      spawnSync('bash', ['-c', `for i in $(seq 100); do kill -0 ${pid} || exit 0; sleep 0.1; done`])
-  }
-
-  async query(sql: string): Promise<string> {
-    return (await this.run('psql', '-XAtc', sql, 'postgres')).trim()
-  }
-
-  log(): string {
-    return this.#tryRead(join(this.#socket, 'log'))
-  }
-
-  get data(): string {
-    return this.#data
-  }
-
-  #tryRead(path: string): string {
-    try {
-      return readFileSync(path, 'utf8')
-    } catch {
-      return ''
-    }
-  }
-}
-
-function ids(user: string): number[] {
-  const line = readFileSync('/etc/passwd', 'utf8')
-    .split('\n')
-    .find((one) => one.startsWith(`${user}:`))
-  assert.ok(line, `there is no user ${user}`)
-  return line.split(':').slice(2, 4).map(Number)
+/** For the end of a test that failed. */
+function endServer({ data }: Postgres): void {
+  const path = join(data, 'postmaster.pid')
+  if (!existsSync(path)) return
+  const pid = Number(readFileSync(path, 'utf8').split('\n')[0])
+  spawnSync('kill', ['-QUIT', String(pid)])
+  const gone = `for i in $(seq 100); do kill -0 ${pid} || exit 0; sleep 0.1; done`
+  spawnSync('bash', ['-c', gone])
 }
 
 test('pgbench runs through kills of the daemon without an error, and the database is whole', async () => {
@@ -111,7 +30,8 @@ test('pgbench runs through kills of the daemon without an error, and the databas
   let postgres: Postgres | null = null
   try {
     const point = await world.attached('db', '--size', '4G')
-    postgres = new Postgres(world, join(point, 'data'))
+    const here: RunThere = ([program = '', ...args]) => run(program, args, { timeoutMs: 120_000 })
+    postgres = new Postgres(here, join(point, 'data'), world.mkdir('socket'))
     await postgres.init()
     await postgres.start()
     await postgres.run('pgbench', '-i', '-q', '-s', '5', 'postgres')
@@ -155,7 +75,7 @@ test('pgbench runs through kills of the daemon without an error, and the databas
     const books = `select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)
       and (select sum(bbalance) from pgbench_branches) = (select sum(delta) from pgbench_history)`
     assert.is(await postgres.query(books), 't')
-    await postgres.run('pg_amcheck', '--install-missing', '-d', 'postgres')
+    await postgres.check()
     assert.match(await postgres.run('pg_dump', '-d', 'postgres', '-t', 'pgbench_branches'), /COPY/)
     await postgres.stop('fast')
     assert.match(await postgres.run('pg_checksums', '-c', '-D', postgres.data), /Bad checksums: +0/)
@@ -169,7 +89,7 @@ test('pgbench runs through kills of the daemon without an error, and the databas
     assert.is(Number(await postgres.query('select count(*) from pgbench_history')), done)
     await postgres.stop('fast')
   } finally {
-    postgres?.end()
+    if (postgres) endServer(postgres)
     await world.close()
   }
 })

@@ -293,7 +293,7 @@ test('a bind mount shows the tree a second time and outlives the first place', a
     assert.match(options(world.point), /^rw/)
     const foreign = await world.call('bind', { slot: '0', target: other, options: 'sync' })
     assert.is(foreign.code, 'EINVAL')
-    const moved = { ended: false, target: other }
+    const moved = { ended: false, target: other, heldBy: [] }
     assert.equal((await world.call('unmount', { slot: '0' })).result, moved)
     assert.equal(world.mounts(), [other])
     assert.is((await stat(join(other, 'f-two'))).code, 0)
@@ -305,7 +305,11 @@ test('a bind mount shows the tree a second time and outlives the first place', a
     assert.is((await stat(join(third, 'f-two'))).code, 0)
     assert.match(options(third), /^rw,relatime/)
     assert.is((await world.call('unbind', { target: third })).code, undefined)
-    assert.equal((await world.call('unmount', { slot: '0' })).result, { ended: true, target: null })
+    assert.equal((await world.call('unmount', { slot: '0' })).result, {
+      ended: true,
+      target: null,
+      heldBy: [],
+    })
     assert.equal(world.mounts(), [])
     assert.is((await world.call('bind', { slot: '0', target: third, options: 'rw' })).code, 'EBUSY')
   } finally {
@@ -323,7 +327,7 @@ test('a busy mount is not unmounted unless lazily, and then serves its open file
     const busy = await world.call('unmount', { slot: '0' })
     assert.is(busy.code, 'EBUSY', busy.message)
     const gone = (await world.call('unmount', { slot: '0', lazy: 'yes' })).result
-    assert.equal(gone, { ended: false, target: null })
+    assert.equal(gone, { ended: false, target: null, heldBy: [] })
     assert.equal(world.mounts(), [])
     assert.is((await run('stat', ['-L', `/proc/${process.pid}/fd/${fd}`])).code, 0)
     closeSync(fd)

@@ -68,6 +68,11 @@ test('without TCP the calls go over UDX, and bulk moves to TCP once that is ther
     const b = await open('127.0.0.3', [a.address])
     echo(b)
     b.net.serve('chunk', async ({ body }) => Buffer.from(body), { lane: 'bulk' })
+    b.net.serve(
+      'both',
+      async ({ body, sealed }) => Buffer.concat([body, sealed ?? Buffer.alloc(0)]),
+      { lane: 'bulk' },
+    )
     await until('connected', () => connected(a, b), 30_000)
     const options = { deadlineMs: 30_000 }
     const chunk = Buffer.alloc(4 * 1024 * 1024, 3)
@@ -75,6 +80,10 @@ test('without TCP the calls go over UDX, and bulk moves to TCP once that is ther
       assert.is((await a.net.call(b.key, 'echo', Buffer.from('x'), options)).toString(), 'x')
       const answer = await a.net.call(b.key, 'chunk', chunk, { ...options, lane: 'bulk' })
       assert.ok(answer.equals(chunk))
+      // Beside the body over TCP, as its end over UDX.
+      const asked = { ...options, lane: 'bulk', sealed: chunk } as const
+      const both = await a.net.call(b.key, 'both', Buffer.from('x'), asked)
+      assert.ok(both.equals(Buffer.concat([Buffer.from('x'), chunk])))
       const [status] = a.net.peers()
       return [status?.path, status?.bulkPath]
     }

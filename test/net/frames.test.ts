@@ -42,12 +42,14 @@ const HELLO: Hello = {
   lane: 'bulk',
   instance: '000102030405060708090a0b0c0d0e0f',
   dial: 3,
+  sealedKey: Buffer.alloc(32, 0x5e),
   addresses: [
     { host: '10.0.0.1', port: 4000 },
     { host: 'fd00::1', port: 1 },
   ],
 }
-const HELLO_BYTES = `01 01 000102030405060708090a0b0c0d0e0f 03000000 02
+const HELLO_BYTES = `01 01 000102030405060708090a0b0c0d0e0f 03000000
+  5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e 02
   0d 31302e302e302e313a34303030 0b 5b666430303a3a315d3a31`
 
 const hex = (text: string) => text.replaceAll(/\s/g, '')

@@ -7,7 +7,13 @@ import {
   type VolumeId,
 } from '../../src/base/index.ts'
 import type { Disk } from '../../src/disk/index.ts'
-import { Journal, type JournalHead, placeBehind, scan } from '../../src/journal/index.ts'
+import {
+  Journal,
+  type JournalHead,
+  placeBehind,
+  scan,
+  startOfFile,
+} from '../../src/journal/index.ts'
 import { type LedLog, type OwnLog, readRun } from '../../src/replication/index.ts'
 import { plainSealer } from '../journal/world.ts'
 
@@ -16,6 +22,9 @@ export interface JournalPlace {
   readonly volume: VolumeId
   readonly directory: string
   readonly aheadBytes?: number
+  readonly fileBytesMax?: number
+  /** Chunks that what was cut off its beginning uses, and up to where. */
+  readonly base?: { readonly seq: number; readonly chunks: ReadonlySet<ChunkId> }
 }
 
 /** The log of an owner: what a volume's engine does to its journal, and nothing else of it. */
@@ -25,8 +34,11 @@ export class JournalLog implements LedLog, OwnLog {
   readonly #journal: Journal
   /** Places behind the records of this life: to look for one in the file reads all before it. */
   readonly #places = new Map<RecordSeq, JournalHead>()
+  /** Chunks by the record that stopped using them; 0 while they are used. */
+  readonly #chunks = new Map<ChunkId, number>()
   #head: JournalHead
   #durable: RecordSeq
+  #from = 0
   #over = false
 
   constructor(place: JournalPlace, epoch: Epoch, head: JournalHead) {
@@ -34,15 +46,29 @@ export class JournalLog implements LedLog, OwnLog {
     this.#place = place
     this.#head = head
     this.#durable = head.seq
-    const { disk, volume, directory, aheadBytes } = place
+    const { disk, volume, directory, aheadBytes, fileBytesMax, base } = place
     const ahead = aheadBytes === undefined ? {} : { aheadBytes }
+    const most = fileBytesMax === undefined ? {} : { fileBytesMax }
+    for (const chunk of base?.chunks ?? []) this.#chunks.set(chunk, 0)
+    for (const { header } of scan(disk, directory, volume, null, null, { upTo: head.seq })) {
+      if (header.seq > (base?.seq ?? 0)) this.#note(header, header.seq)
+    }
     this.#journal = new Journal({
       disk,
       directory,
       volumeId: volume,
       sealer: plainSealer,
       ...ahead,
+      ...most,
     })
+  }
+
+  #note(
+    { begins, ends }: { readonly begins: readonly ChunkId[]; readonly ends: readonly ChunkId[] },
+    seq: number,
+  ): void {
+    for (const chunk of begins) this.#chunks.set(chunk, 0)
+    for (const chunk of ends) this.#chunks.set(chunk, seq)
   }
 
   get head(): JournalHead {
@@ -68,6 +94,7 @@ export class JournalLog implements LedLog, OwnLog {
     }
     this.#head = this.#journal.append(this.#head, fields, body)
     this.#places.set(this.#head.seq, this.#head)
+    this.#note(chunks, this.#head.seq)
     return this.#head
   }
 
@@ -84,33 +111,39 @@ export class JournalLog implements LedLog, OwnLog {
 
   advanced(): void {}
 
+  leased(): void {}
+
   fence(): JournalHead {
     this.#over = true
     this.#journal.close()
     return this.#head
   }
 
+  cutBefore(seq: RecordSeq): void {
+    const { disk, directory, volume } = this.#place
+    this.#from = startOfFile(disk, directory, volume, seq)?.seq ?? this.#from
+    for (const at of [...this.#places.keys()]) if (at <= this.#from) this.#places.delete(at)
+  }
+
   placeBehind(seq: RecordSeq): JournalHead | null {
+    if (seq < this.#from) return null
     if (seq >= this.#head.seq) return seq === this.#head.seq ? this.#head : null
     const { disk, directory, volume } = this.#place
     return this.#places.get(seq) ?? placeBehind(disk, directory, volume, seq)
   }
 
-  read(after: { readonly seq: RecordSeq }, bytesMax: number): Buffer {
+  read(after: { readonly seq: RecordSeq }, bytesMax: number): Buffer | null {
     const from = this.placeBehind(after.seq)
-    if (!from) throw new FsError('EIO', 'read', { message: 'no such record' })
+    if (!from) return null
     const { disk, directory, volume } = this.#place
     return readRun(disk, directory, volume, from, this.#head.seq, bytesMax)
   }
 
   /** Chunks that its records begin and none up to `committed` ends. */
   chunksInUse(committed: RecordSeq): Set<ChunkId> {
-    const { disk, directory, volume } = this.#place
     const used = new Set<ChunkId>()
-    for (const { header } of scan(disk, directory, volume, null, null, { upTo: this.#head.seq })) {
-      for (const chunk of header.begins) used.add(chunk)
-      if (header.seq > committed) continue
-      for (const chunk of header.ends) used.delete(chunk)
+    for (const [chunk, ended] of this.#chunks) {
+      if (ended === 0 || ended > committed) used.add(chunk)
     }
     return used
   }

@@ -1,307 +1,41 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import {
-  type CopyId,
-  type Epoch,
-  FsError,
-  hexId,
+  type ChunkId,
+  type DriveId,
   type Ino,
-  limits,
-  type NodeId,
-  newId,
   ROOT_INO,
-  silentLog,
-  systemClock,
   systemRandom,
-  type VolumeId,
-  type VolumeNumber,
 } from '../../src/base/index.ts'
-import { RawChunks } from '../../src/chunks/index.ts'
-import { createBundle, type OpenedKeys } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { initDrive } from '../../src/drives/index.ts'
 import { scan } from '../../src/journal/index.ts'
-import { S_IFREG } from '../../src/meta/index.ts'
+import { StagingReader, StagingWriter, stagedHeaderBytes } from '../../src/store/index.ts'
+import { lookup, write } from '../../src/vfs/index.ts'
 import {
-  type AskCopy,
-  Copy,
-  type CopyChunks,
-  type CopyPlace,
-  lead,
-  type OpenedLog,
-  type Owner,
-  OwnerReplicas,
-  type RecordedSet,
-  type SetStore,
-  type Times,
-  VolumeLog,
-} from '../../src/replication/index.ts'
-import {
-  Engine,
-  formatVolume,
-  type LocalVolume,
-  recoverVolume,
-  SharedVolume,
-  type VolumeOpening,
-} from '../../src/store/index.ts'
-import { create, lookup, read, VolumeFs, write } from '../../src/vfs/index.ts'
-
-const clock = systemClock()
-const MIB = 1024 * 1024
-const caller = { uid: 0, gid: 0, pid: 1 }
-
-const times: Times = {
-  termMs: 600,
-  dropMs: 200,
-  dropToOneMs: 600,
-  steadyMs: 50,
-  giveUpMs: 900,
-  promiseMs: 150,
-  askMs: 80,
-  graceMs: 30,
-  answerMs: 200,
-  chunkMs: 500,
-}
-
-/** A node with a drive and a copy on it; the volume is open while it owns it. */
-class Member {
-  readonly id: NodeId
-  readonly dir: string
-  readonly copy: Copy
-  readonly raw: RawChunks
-  reachable = true
-  open: { volume: LocalVolume; engine: Engine; fs: VolumeFs; owner: Owner } | null = null
-  lost: string | null = null
-
-  constructor(root: string, index: number, volume: VolumeId) {
-    this.id = hexId<NodeId>(`${index}`.repeat(32))
-    this.dir = join(root, `node${index}`)
-    const drive = initDrive(this.drive, { class: 2, nodeId: this.id }, systemDisk)
-    this.raw = new RawChunks(() => [drive])
-    const chunks: CopyChunks = {
-      put: (chunk, bytes) => this.raw.put(chunk, volume, bytes),
-      has: (chunk) => this.raw.has(chunk),
-      read: (chunk) => this.raw.read(chunk, volume),
-      delete: (chunk) => this.raw.delete(chunk, volume),
-    }
-    this.copy = Copy.create(
-      { volume, id: newId<CopyId>(systemRandom), directory: this.journalDirectory },
-      { disk: systemDisk, clock, chunks, termMs: times.termMs },
-    )
-  }
-
-  get drive(): string {
-    return join(this.dir, 'drive')
-  }
-  get journalDirectory(): string {
-    return join(this.drive, 'volumes', 'v')
-  }
-  get place(): CopyPlace {
-    return { id: this.copy.identity.id, node: this.id }
-  }
-}
-
-/** One volume on several members in this process; the coordinator is a variable. */
-class VolumeOnMembers {
-  readonly root = mkdtempSync(join(tmpdir(), 'weft-owned-'))
-  readonly id: VolumeId
-  readonly #keys: OpenedKeys
-  readonly members: Member[]
-  recorded: RecordedSet
-
-  private constructor(id: VolumeId, opened: OpenedKeys, count: number) {
-    this.id = id
-    this.#keys = opened
-    this.members = Array.from({ length: count }, (_, n) => new Member(this.root, n + 1, id))
-    const copies = this.members.map((member) => member.place)
-    const inSync = copies.map((copy) => copy.id)
-    this.recorded = { epoch: 0 as Epoch, owner: null, copies, inSync, minimum: 2 }
-  }
-
-  static async make(count: number): Promise<VolumeOnMembers> {
-    const id = newId<VolumeId>(systemRandom)
-    const slot = { kind: 'node', label: 'n', publicKey: Buffer.alloc(32, 9) } as const
-    const { opened } = await createBundle(id, [slot], new Date().toISOString())
-    const made = new VolumeOnMembers(id, opened, count)
-    for (const { raw } of made.members) await raw.settle()
-    return made
-  }
-
-  readonly #ask: AskCopy = async (to, request) => {
-    const member = this.members.find(({ id }) => id === to.node)
-    if (!member?.reachable) throw new FsError('EHOSTUNREACH', 'ask', {})
-    return await member.copy.handle(request)
-  }
-
-  readonly #store: SetStore = {
-    read: async () => this.recorded,
-    takeEpoch: async (node, above) => {
-      const epoch = (Math.max(this.recorded.epoch, above) + 1) as Epoch
-      this.recorded = { ...this.recorded, epoch, owner: node }
-      return this.recorded
-    },
-    setInSync: async (by, inSync) => {
-      const { epoch, owner } = this.recorded
-      if (by.epoch !== epoch || by.node !== owner) throw new FsError('ESTALE', 'setInSync', {})
-      this.recorded = { ...this.recorded, inSync }
-      return this.recorded
-    },
-  }
-
-  #opening(member: Member): VolumeOpening {
-    const shared = new SharedVolume()
-    shared.sizeBytes = limits.volumeBytesDefault
-    shared.replicated = true
-    return {
-      id: this.id,
-      number: 1 as VolumeNumber,
-      name: 'v',
-      viewDirectory: join(member.dir, 'view'),
-      journalDirectory: member.journalDirectory,
-      stagingDirectory: join(member.dir, 'staging'),
-      driveDirectories: [member.drive],
-      boot: member.id,
-      keys: this.#keys.keys.export(),
-      shared: shared.buffer,
-    }
-  }
-
-  /** @returns whether it serves now */
-  async lead(member: Member): Promise<boolean> {
-    let opened: LocalVolume | null = null
-    let engine: Engine | null = null
-    const open = async ({ epoch }: { epoch: Epoch }, head: { seq: number }): Promise<OpenedLog> => {
-      const opening = this.#opening(member)
-      const root = { mode: 0o755, uid: 0, gid: 0, now: clock.now() }
-      const volume =
-        head.seq === 0
-          ? formatVolume(opening, epoch, root)
-          : recoverVolume(opening, epoch, silentLog).volume
-      opened = volume
-      const own = new Engine(volume, { log: silentLog, clock, random: systemRandom })
-      engine = own
-      const { shared } = volume
-      const log = new VolumeLog({
-        disk: systemDisk,
-        volume: this.id,
-        directory: member.journalDirectory,
-        shared,
-        epoch,
-        fencing: () => {},
-        syncHere: () => own.syncHere(),
-      })
-      return {
-        log,
-        first: log.head,
-        chunksInUse: async () => own.chunksInUse(),
-        readChunk: (chunk) => member.raw.read(chunk, this.id),
-      }
-    }
-    const owner = await lead(
-      {
-        volume: this.id,
-        node: member.id,
-        ask: this.#ask,
-        store: this.#store,
-        clock,
-        times,
-        report: silentLog,
-        open,
-        lost: (words) => {
-          member.lost = words
-        },
-      },
-      member.copy,
-    )
-    if ('why' in owner) return false
-    assert.ok(opened && engine)
-    const volume = opened as LocalVolume
-    const running = engine as Engine
-    const { shared } = volume
-    volume.replicas = new OwnerReplicas(owner, shared, (chunk) => member.raw.read(chunk, this.id))
-    const fs = new VolumeFs(
-      volume,
-      {
-        clock,
-        log: silentLog,
-        mount: 1,
-        wakeEngine: () => {
-          running.follow()
-          running.wake()
-        },
-        purge: (inos) => running.purge(inos),
-        damaged: (_volume, chunk, what) => assert.unreachable(`${chunk}: ${what}`),
-      },
-      true,
-    )
-    member.open = { volume, engine: running, fs, owner }
-    running.wake()
-    return true
-  }
-
-  /** All of a member's programs end at once. */
-  kill(member: Member): void {
-    member.reachable = false
-    member.open?.owner.stop('killed')
-    member.open = null
-  }
-
-  async close(): Promise<void> {
-    for (const { open } of this.members) {
-      if (!open) continue
-      open.owner.stop('the test is over')
-      await open.engine.stop().catch(() => {})
-      await open.volume.close()
-    }
-    for (const { copy } of this.members) copy.close()
-    rmSync(this.root, { recursive: true, force: true })
-  }
-}
-
-let unique = 0
-const request = () => ({ uniqueLo: ++unique, uniqueHi: 0 })
-
-function put(fs: VolumeFs, name: string, data: Buffer): Ino {
-  fs.enter()
-  const creation = { mode: S_IFREG | 0o644, umask: 0 }
-  const { ino } = create(fs, request(), caller, ROOT_INO, Buffer.from(name), creation)
-  const room = Buffer.concat([
-    Buffer.alloc(limits.fuseBufferBytes - limits.fuseRequestBytesMax),
-    data,
-  ])
-  const how = { append: false, killSetids: false }
-  for (let at = 0; at < data.length; at += MIB) {
-    const length = Math.min(MIB, data.length - at)
-    write(fs, request(), ino, at, room, room.length - data.length + at, length, how)
-  }
-  return ino
-}
-
-/** @returns errno */
-async function fsync({ engine, fs }: NonNullable<Member['open']>): Promise<number> {
-  const { stagedNumber, seq } = fs.volume.shared
-  return await new Promise((done) => engine.sync({ stagedNumber, seq, done }))
-}
-
-/** Position and seal of the last record of a copy's journal: equal where the journals are. */
-function tail(volume: VolumeOnMembers, member: Member): string {
-  let last = ''
-  for (const { head } of scan(systemDisk, member.journalDirectory, volume.id, null, null)) {
-    last = `${head.epoch}/${head.seq} ${head.chain.toString('hex')}`
-  }
-  return last
-}
-
-async function untilAll(volume: VolumeOnMembers, count: number): Promise<void> {
-  const untilMs = clock.monotonicMs() + 5000
-  while (volume.recorded.inSync.length < count) {
-    assert.ok(clock.monotonicMs() < untilMs, `${count} copies are in sync again`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+  clock,
+  fsync,
+  get,
+  leadAtLast,
+  type Member,
+  MIB,
+  put,
+  request,
+  tail,
+  untilAll,
+  VolumeOnMembers,
+} from './volume-on-members.ts'
 
 test('what was fsynced on the owner is on every member: records and chunks', async () => {
   const volume = await VolumeOnMembers.make(3)
@@ -323,26 +57,6 @@ test('what was fsynced on the owner is on every member: records and chunks', asy
     await volume.close()
   }
 })
-
-function get(fs: VolumeFs, name: string): Buffer {
-  fs.enter()
-  const found = lookup(fs, ROOT_INO, Buffer.from(name))
-  assert.ok(found, name)
-  const out = Buffer.alloc(found.inode.size)
-  for (let at = 0; at < out.length; at += MIB) {
-    read(fs, found.ino, at, Math.min(MIB, out.length - at), out, at)
-  }
-  return out
-}
-
-/** Asks again until the lease of the owner before has run out. */
-async function leadAtLast(volume: VolumeOnMembers, member: Member): Promise<void> {
-  const untilMs = clock.monotonicMs() + 10_000
-  while (!(await volume.lead(member).catch(() => false))) {
-    assert.ok(clock.monotonicMs() < untilMs, 'a take-over ends')
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
 
 test('when the owner is gone another member takes over and has all that was fsynced', async () => {
   const volume = await VolumeOnMembers.make(3)
@@ -412,5 +126,267 @@ test('a member that was away is dropped, and taken in again with all it missed',
     await volume.close()
   }
 })
+
+/**
+ * `a` answers for a file that is cut at a take-over; `b` writes another in the same records, and dies. `a`, whose machine has
+ * run all the time, is to own the volume again: its view still has what was cut.
+ * @returns whether it then shows what `b` wrote, and nothing else
+ */
+async function viewAfterCut(plant: (volume: VolumeOnMembers, a: Member) => Promise<void>) {
+  const volume = await VolumeOnMembers.make(3)
+  try {
+    const [a, b] = volume.members as [Member, Member, Member]
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    put(open.fs, 'before', Buffer.from('everywhere'))
+    assert.is(await fsync(open), 0)
+    for (const other of volume.members) other.reachable = other === a
+    for (const name of ['cut1', 'cut2', 'cut3']) put(open.fs, name, Buffer.from('nowhere else'))
+    assert.is(await fsync(open), -5)
+    await volume.end(a)
+    for (const other of volume.members) other.reachable = other !== a
+    await leadAtLast(volume, b)
+    const after = b.open as NonNullable<Member['open']>
+    for (let n = 0; n < 8; n++) {
+      put(after.fs, `kept${n}`, Buffer.from('by b'))
+      assert.is(await fsync(after), 0)
+    }
+    a.reachable = true
+    await untilAll(volume, 3)
+    volume.kill(b)
+    await plant(volume, a)
+    await leadAtLast(volume, a)
+    const again = a.open as NonNullable<Member['open']>
+    again.fs.enter()
+    const has = (name: string) => lookup(again.fs, ROOT_INO, Buffer.from(name)) !== null
+    return has('before') && has('kept0') && has('kept7') && !has('cut1')
+  } finally {
+    await volume.close()
+  }
+}
+
+test('a view that is ahead of what was cut is made anew', async () => {
+  assert.ok(await viewAfterCut(async () => {}))
+})
+
+test('a planted bug is seen: a view that is known by its sequence alone', async () => {
+  const bySequence = async (volume: VolumeOnMembers, a: Member) => {
+    await volume.look(a, ({ view }) => {
+      const seen = view.head()
+      for (const { head } of scan(systemDisk, a.journalDirectory, volume.id, null, null)) {
+        if (head.seq === seen?.seq) view.apply([], head)
+      }
+    })
+  }
+  assert.not(await viewAfterCut(bySequence))
+})
+
+/**
+ * A write is committed, and its daemon dies before the staged bytes of it are cleared; meanwhile the file was written anew.
+ * @returns what the next daemon of the same boot shows
+ */
+async function afterStagedTwice(plant: (staging: string, ino: Ino) => void): Promise<string> {
+  const volume = await VolumeOnMembers.make(3)
+  const kept = mkdtempSync(join(tmpdir(), 'weft-staged-'))
+  try {
+    const [a] = volume.members as [Member]
+    const staging = join(a.dir, 'staging')
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    const ino = put(open.fs, 'file', Buffer.from('first!'))
+    cpSync(staging, kept, { recursive: true })
+    assert.is(await fsync(open), 0)
+    const room = Buffer.alloc(stagedHeaderBytes + 6)
+    room.write('second', stagedHeaderBytes)
+    const how = { append: false, killSetids: false }
+    write(open.fs, request(), ino, 0, room, stagedHeaderBytes, 6, how)
+    assert.is(await fsync(open), 0)
+    await volume.end(a)
+    cpSync(kept, staging, { recursive: true })
+    plant(staging, ino)
+    await leadAtLast(volume, a)
+    const again = a.open as NonNullable<Member['open']>
+    assert.is(await fsync(again), 0)
+    return get(again.fs, 'file').toString()
+  } finally {
+    rmSync(kept, { recursive: true })
+    await volume.close()
+  }
+}
+
+test('a staged write that a record covers is not applied once more', async () => {
+  assert.is(await afterStagedTwice(() => {}), 'second')
+})
+
+test('a planted bug is seen: staging is applied by what is there, not by number', async () => {
+  const renumbered = (staging: string, ino: Ino) => {
+    const reader = new StagingReader(staging)
+    const number = (reader.newest()?.number ?? 0) + 100
+    reader.close()
+    const writer = new StagingWriter(staging)
+    const bytes = Buffer.alloc(stagedHeaderBytes + 6)
+    bytes.write('first!', stagedHeaderBytes)
+    const staged = { number, ino, offset: 0, length: 6, sec: 1, nsec: 0, uniqueLo: 1, uniqueHi: 0 }
+    writer.append(staged, bytes, stagedHeaderBytes)
+    writer.close()
+  }
+  assert.is(await afterStagedTwice(renumbered), 'first!')
+})
+
+test('an fsync that waits while its volume is lost, or comes behind that, is answered', async () => {
+  const volume = await VolumeOnMembers.make(3)
+  try {
+    const [a] = volume.members as [Member]
+    assert.ok(await volume.lead(a))
+    const { engine, fs, owner, volume: local } = a.open as NonNullable<Member['open']>
+    put(fs, 'file', Buffer.from('x'))
+    const errnos: number[] = []
+    const { stagedNumber, seq } = local.shared
+    const done = (errno: number) => errnos.push(errno)
+    owner.stop('another node has it')
+    // What it waits for is not committed any more.
+    engine.sync({ stagedNumber: stagedNumber + 1, seq, done })
+    const stopped = engine.stop()
+    engine.sync({ stagedNumber, seq, done })
+    await stopped
+    engine.sync({ stagedNumber, seq, done })
+    assert.equal(errnos, [-5, -5, -5])
+    a.open = null
+    await local.close()
+  } finally {
+    await volume.close()
+  }
+})
+
+/** A volume on the first three of four members, led by the first, with two large files fsynced. */
+async function withSpare(
+  work: (
+    volume: VolumeOnMembers,
+    open: NonNullable<Member['open']>,
+    chunks: ChunkId[],
+  ) => Promise<void>,
+): Promise<void> {
+  const volume = await VolumeOnMembers.make(4)
+  const spare = (volume.members[3] as Member).place
+  const copies = volume.recorded.copies.filter(({ id }) => id !== spare.id)
+  volume.recorded = { ...volume.recorded, copies, inSync: copies.map(({ id }) => id) }
+  try {
+    const [a] = volume.members as [Member]
+    assert.ok(await volume.lead(a))
+    const open = a.open as NonNullable<Member['open']>
+    for (const name of ['one', 'two']) put(open.fs, name, systemRandom.bytes(3 * MIB))
+    assert.is(await fsync(open), 0)
+    await work(volume, open, [...open.engine.chunksInUse()])
+  } finally {
+    await volume.close()
+  }
+}
+
+async function eventually(what: string, is: () => boolean): Promise<void> {
+  const untilMs = clock.monotonicMs() + 5000
+  while (!is()) {
+    assert.ok(clock.monotonicMs() < untilMs, what)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+test('a spare that is entered while the owner serves is brought up and taken in, and another given up', () =>
+  withSpare(async (volume, open, chunks) => {
+    const [, b, , d] = volume.members as [Member, Member, Member, Member]
+    assert.ok(chunks.length > 0)
+    await open.owner.addCopy({ ...d.place, drive: '00'.repeat(16) as DriveId })
+    await untilAll(volume, 4)
+    for (const chunk of chunks) assert.ok(d.raw.has(chunk))
+    open.owner.release(b.place.id)
+    await eventually('it is off the record', () => volume.recorded.copies.length === 3)
+    assert.not.ok(volume.recorded.inSync.includes(b.place.id))
+    // Nothing waits for it any more, and what is written now does not reach it.
+    b.reachable = false
+    put(open.fs, 'three', systemRandom.bytes(2 * MIB))
+    assert.is(await fsync(open), 0)
+    assert.is(tail(volume, d), tail(volume, volume.members[0] as Member))
+  }))
+
+test('an owner learns of a copy that others entered into the record', () =>
+  withSpare(async (volume, open) => {
+    const { place } = volume.members[3] as Member
+    volume.recorded = { ...volume.recorded, copies: [...volume.recorded.copies, place] }
+    open.owner.look()
+    await untilAll(volume, 4)
+  }))
+
+test('a member that dies while a spare is being filled is dropped all the same', () =>
+  withSpare(async (volume, open) => {
+    const [, b, , d] = volume.members as [Member, Member, Member, Member]
+    volume.slowPuts = d.id
+    await open.owner.addCopy({ ...d.place, drive: '00'.repeat(16) as DriveId })
+    await eventually('it is being filled', () =>
+      open.owner.standing().some(({ id, fill }) => id === d.place.id && fill !== null),
+    )
+    b.reachable = false
+    await eventually('it is dropped', () => !volume.recorded.inSync.includes(b.place.id))
+    assert.not.ok(volume.recorded.inSync.includes(d.place.id), 'and the spare is not whole yet')
+    volume.slowPuts = null
+    await eventually('the spare is in', () => volume.recorded.inSync.includes(d.place.id))
+  }))
+
+test('a copy gives wrong bytes: it is passed over, found by a scrub, and mended', () =>
+  withSpare(async (volume, open, chunks) => {
+    const [a, b, c] = volume.members as [Member, Member, Member]
+    const [chunk] = chunks as [ChunkId]
+    const path = (member: Member) => chunkPath(member.drive, chunk)
+    flip(path(a))
+    volume.liar = b.id
+    // The owner has it from the only one that gives it whole, though the other one is asked first.
+    assert.ok(await open.owner.mend(chunk))
+    assert.equal(readFileSync(path(a)), readFileSync(path(c)))
+    volume.liar = null
+    flip(path(b))
+    const found = await open.owner.scrub(
+      b.place.id,
+      () => false,
+      () => {},
+    )
+    assert.equal(found, [{ chunk, what: 'its checksum differs', mended: true }])
+    assert.equal(readFileSync(path(b)), readFileSync(path(c)))
+    assert.equal(
+      await open.owner.scrub(
+        b.place.id,
+        () => false,
+        () => {},
+      ),
+      [],
+    )
+  }))
+
+test('a scrub finds a log that is damaged on a member, which leaves the set', () =>
+  withSpare(async (volume, open) => {
+    const [, b] = volume.members as [Member, Member]
+    const name = readdirSync(b.journalDirectory).find((one) => one.endsWith('.journal')) as string
+    flip(join(b.journalDirectory, name), 200)
+    const found = await open.owner.scrub(
+      b.place.id,
+      () => false,
+      () => {},
+    )
+    assert.is(found?.length, 1)
+    assert.is(found?.[0]?.chunk, null)
+    await eventually('it is dropped', () => !volume.recorded.inSync.includes(b.place.id))
+    const { lost } = open.owner.standing().find(({ id }) => id === b.place.id) ?? {}
+    assert.ok(lost, 'and says that it is lost')
+  }))
+
+function chunkPath(drive: string, chunk: ChunkId): string {
+  return join(drive, 'chunks', chunk.slice(0, 2), chunk)
+}
+
+/** One bit of a byte, in place. */
+function flip(path: string, at = 100_000): void {
+  const bytes = readFileSync(path)
+  bytes.writeUInt8(bytes.readUInt8(at) ^ 1, at)
+  const fd = openSync(path, 'r+')
+  writeSync(fd, bytes, at, 1, at)
+  closeSync(fd)
+}
 
 test.run()

@@ -1,7 +1,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { DriveId, NodeId, VolumeId } from '../../src/base/index.ts'
-import { type Candidate, choosePlaces, type PlacementWish } from '../../src/replication/index.ts'
+import {
+  type Candidate,
+  choosePlaces,
+  chooseSpare,
+  type PlacementWish,
+} from '../../src/replication/index.ts'
 import { seeded } from '../support/seeded.ts'
 
 const GIB = 2 ** 30
@@ -112,5 +117,26 @@ function refusal(
   }
   throw new Error('nothing was refused')
 }
+
+test('a spare stands apart from the copies that stay, as far as it can, and best by class and room', () => {
+  const nodes = [node(1, 'r1'), node(2, 'r2'), node(3, 'r1'), node(4, 'r2'), node(5, 'r3')]
+  const standing = [nodes[0], nodes[1]] as Candidate[]
+  const racks = { ...wish, spread: 'rack' as const }
+  assert.equal(numbers([chooseSpare(racks, standing, nodes)]), [5])
+  const fast = [...nodes, { ...node(6, 'r4'), class: 3 as const }]
+  assert.equal(numbers([chooseSpare(racks, standing, fast)]), [6])
+  const full = nodes.map((one) => (one.node === nodes[4]?.node ? { ...one, freeBytes: 1 } : one))
+  const near = chooseSpare(racks, standing, full)
+  assert.is(near.spread, 'enclosure', 'a copy too near to another is better than none')
+  assert.ok([3, 4].includes(numbers([near])[0] as number))
+})
+
+test('with no node left a spare is refused with what would help', () => {
+  const nodes = [node(1), node(2)]
+  const refused = () => chooseSpare(wish, nodes, nodes)
+  assert.throws(refused, (error: { code: string; subject: { next: string } }) => {
+    return error.code === 'ENOSPC' && /add a node/.test(error.subject.next)
+  })
+})
 
 test.run()

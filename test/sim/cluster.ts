@@ -2,13 +2,15 @@ import {
   type ChunkId,
   type CopyId,
   codeOf,
+  type DriveId,
   type Epoch,
   FsError,
-  newId,
+  type KeyEpoch,
   type RecordSeq,
   silentLog,
 } from '../../src/base/index.ts'
 import type { Disk } from '../../src/disk/index.ts'
+import type { Checkpoint, LogPlace } from '../../src/journal/index.ts'
 import {
   type Answer,
   type AskCopy,
@@ -34,9 +36,15 @@ import {
   AHEAD_BYTES,
   copyId,
   DIRECTORY,
+  type Dump,
+  dumpText,
+  FILE_BYTES_MAX,
   Machine,
   MachineChunks,
+  type Manifest,
+  newChunk,
   nodeId,
+  readDump,
   readLog,
   VOLUME,
 } from './machine.ts'
@@ -56,10 +64,14 @@ export interface Plants {
     request: Request,
     sleep: (ms: number) => Promise<void>,
   ) => Promise<Answer>
+  /** Between an owner and the network. @param ofCheckpoints chunks of those that its log names */
+  readonly ask?: (request: Request, ofCheckpoints: ReadonlySet<ChunkId>) => Request
   readonly disk?: (disk: Disk) => Disk
   readonly set?: new (...args: ConstructorParameters<typeof InSyncSet>) => InSyncSet
   readonly store?: (store: SetStore) => SetStore
   readonly owner?: new (...args: ConstructorParameters<typeof Owner>) => Owner
+  /** How an owner takes a checkpoint: without having its chunks on the set, or before the record that names it is committed. */
+  readonly checkpoint?: 'unconfirmed' | 'uncommitted'
   readonly keepsEpoch?: boolean
   readonly keepsCopyId?: boolean
 }
@@ -102,6 +114,50 @@ interface Life {
 interface Leads {
   readonly owner: Owner
   readonly log: JournalLog
+  /** What the engine of a volume knows of its checkpoints. */
+  readonly checkpoints: Pins
+}
+
+/** The newest checkpoint that the log names, and who wants it to stay that. */
+class Pins {
+  named: Manifest | null
+  taking = false
+  spreading: Promise<unknown> = Promise.resolve()
+  readonly #pins = new Set<symbol>()
+  #waiting: (() => void)[] = []
+
+  constructor(named: Manifest | null) {
+    this.named = named
+  }
+
+  async pin(): Promise<() => void> {
+    const pin = Symbol('pin')
+    this.#pins.add(pin)
+    await this.spreading
+    return () => {
+      this.#pins.delete(pin)
+      if (this.#pins.size === 0) for (const go of this.#waiting.splice(0)) go()
+    }
+  }
+
+  async untilUnpinned(): Promise<void> {
+    while (this.#pins.size > 0) await new Promise<void>((go) => this.#waiting.push(go))
+  }
+}
+
+function placeOf({ at }: Dump): LogPlace {
+  const { epoch, seq, chain } = at
+  return { epoch: epoch as Epoch, seq: seq as RecordSeq, chain: Buffer.from(chain, 'hex') }
+}
+
+function checkpointOf(manifest: Manifest): Checkpoint {
+  const { newest, previous } = manifest
+  return {
+    newest: placeOf(newest),
+    oldest: placeOf(previous ?? newest),
+    chunks: [...newest.chunks, ...(previous?.chunks ?? [])],
+    manifest: Buffer.from(JSON.stringify(manifest)),
+  }
 }
 
 /** One node: a machine, a copy on its drive, and while it lives perhaps the owner of the volume. */
@@ -155,7 +211,8 @@ class SimNode implements Host<Question, Answer> {
     const direct = new SimSetStore(network, { name: this.name, clock }, coordinator)
     this.#now = { clock, disk, chunks, store: plants.store?.(direct) ?? direct }
     const termMs = this.#cluster.leases ? times.termMs : 0
-    const world = { disk, clock, chunks, termMs, aheadBytes: AHEAD_BYTES }
+    const files = { aheadBytes: AHEAD_BYTES, fileBytesMax: FILE_BYTES_MAX }
+    const world = { disk, clock, chunks, termMs, ...files }
     const identity = { volume: VOLUME, directory: DIRECTORY }
     const made = disk.exists(`${DIRECTORY}/promise`)
     this.copy = made
@@ -192,7 +249,9 @@ class SimNode implements Host<Question, Answer> {
     }
     const { plants, timeline } = this.#cluster
     const planted = plants.copy?.(copy, request, (ms) => timeline.sleep(ms))
-    return await (planted ?? copy.handle(request))
+    const answer = await (planted ?? copy.handle(request))
+    if (request.op === 'begin' && answer.kind === 'done') this.#cluster.begun++
+    return answer
   }
 
   /** Become the owner, if that can be. */
@@ -213,7 +272,10 @@ class SimNode implements Host<Question, Answer> {
     const { network, plants, checks, nodes } = this.#cluster
     const { copy } = this
     if (!copy) return
-    const ask: AskCopy = async (to, request, { deadlineMs }) => {
+    const ask: AskCopy = async (to, asked, { deadlineMs }) => {
+      const named = this.#leads?.checkpoints.named
+      const chunks = new Set(named ? checkpointOf(named).chunks : [])
+      const request = plants.ask?.(asked, chunks) ?? asked
       const host = nodes.find((node) => node.id === to.node)
       if (!host) throw new FsError('EHOSTUNREACH', 'ask', {})
       if (host === this && to.id === copy.identity.id) return await copy.handle(request)
@@ -226,7 +288,17 @@ class SimNode implements Host<Question, Answer> {
     if ('why' in claimed) return
     const { epoch, recorded } = claimed
     const end = old ? copy.head : await adopt(world, claimed, copy)
-    const place = { disk, volume: VOLUME, directory: DIRECTORY, aheadBytes: AHEAD_BYTES }
+    const { seq: baseSeq, chunks: baseChunks } = readDump(disk) ?? { seq: 0, chunks: new Set() }
+    const place = {
+      disk,
+      volume: VOLUME,
+      directory: DIRECTORY,
+      aheadBytes: AHEAD_BYTES,
+      fileBytesMax: FILE_BYTES_MAX,
+      base: { seq: baseSeq, chunks: baseChunks },
+    }
+    const { named } = readLog(disk)
+    const checkpoints = new Pins(named)
     const log = new JournalLog(place, epoch, end)
     const first = old
       ? end
@@ -244,6 +316,12 @@ class SimNode implements Host<Question, Answer> {
         log,
         chunksInUse: async (committed) => log.chunksInUse(committed),
         readChunk: (chunk) => chunks.read(chunk),
+        checkpoint: named && checkpointOf(named),
+        unnamed: async (chunks) => {
+          const used = log.chunksInUse(log.head.seq)
+          return { chunks: chunks.filter((chunk) => !used.has(chunk)), seq: log.head.seq }
+        },
+        pinCheckpoint: () => checkpoints.pin(),
         clock,
         times,
         report: silentLog,
@@ -254,7 +332,7 @@ class SimNode implements Host<Question, Answer> {
       set,
     )
     copy.lead(log, () => owner.stop('fenced'))
-    this.#leads = { owner, log }
+    this.#leads = { owner, log, checkpoints }
     this.#lastEpoch = claimed
     if (old) {
       owner.start()
@@ -309,7 +387,7 @@ class SimNode implements Host<Question, Answer> {
     const { dice, checks } = this.#cluster
     const begins: ChunkId[] = []
     if (withChunk) {
-      const chunk = newId<ChunkId>(dice)
+      const chunk = newChunk(dice, log.epoch)
       const bytes = dice.bytes(8)
       await now.chunks.put(chunk, bytes)
       do {
@@ -329,8 +407,79 @@ class SimNode implements Host<Question, Answer> {
     checks.acknowledge(this.name, seq, readLog(now.disk).tags)
   }
 
-  async #drop({ owner, log }: Leads, now: Life): Promise<void> {
-    const [chunk] = log.chunksInUse(log.head.seq)
+  sweep(): void {
+    const { serving } = this
+    if (!serving || this.#now?.clock.paused) return
+    serving.owner.sweep({ keyEpoch: 0 as KeyEpoch, restMs: 0 }, 1).then(
+      ({ deleted }) => {
+        this.#cluster.swept += deleted
+      },
+      (error: unknown) => this.#cluster.mayFail(error),
+    )
+  }
+
+  /** As store/checkpoint.ts does: dump, wait for the set, name, wait for the set, give it to all. */
+  checkpoint(): void {
+    const serving = this.serving
+    const now = this.#now
+    if (!serving || !now || now.clock.paused || serving.checkpoints.taking) return
+    const { checkpoints } = serving
+    checkpoints.taking = true
+    this.#takeCheckpoint(serving, now)
+      .catch((error: unknown) => this.#cluster.mayFail(error))
+      .finally(() => {
+        checkpoints.taking = false
+      })
+  }
+
+  async #takeCheckpoint({ owner, log, checkpoints }: Leads, now: Life): Promise<void> {
+    const { dice, plants } = this.#cluster
+    const { epoch, seq, chain } = log.head
+    const { epoch: epochOfOwner } = log
+    const text = dumpText(readLog(now.disk))
+    const half = text.length >> 1
+    const parts = new Map<ChunkId, Buffer>()
+    for (const part of [text.subarray(0, half), text.subarray(half)]) {
+      const chunk = newChunk(dice, epochOfOwner)
+      parts.set(chunk, part)
+      await now.chunks.put(chunk, part)
+    }
+    const begins = [...parts.keys()]
+    const confirm = async () => {
+      for (const [chunk, part] of parts) await owner.putChunk(chunk, part)
+    }
+    if (plants.checkpoint !== 'unconfirmed') await confirm()
+    await owner.sync(seq)
+    await checkpoints.untilUnpinned()
+    while (plants.checkpoint !== 'unconfirmed' && !owner.mayName(begins)) await confirm()
+    const before = checkpoints.named
+    const newest = { at: { epoch, seq, chain: chain.toString('hex') }, chunks: begins }
+    // Now and then one alone, as when keys are changed.
+    const alone = dice.below(4) === 0
+    const manifest: Manifest = { newest, previous: alone ? null : (before?.newest ?? null) }
+    const ends = [
+      ...(before?.previous?.chunks ?? []),
+      ...(alone ? (before?.newest.chunks ?? []) : []),
+    ]
+    const named = log.append(
+      Buffer.from(JSON.stringify(manifest)),
+      { begins, ends },
+      owner.committed,
+    )
+    checkpoints.named = manifest
+    const spreading = (async () => {
+      owner.appended()
+      if (plants.checkpoint !== 'uncommitted') await owner.sync(named.seq)
+      await owner.checkpoint(checkpointOf(manifest))
+    })()
+    checkpoints.spreading = spreading.catch(() => {})
+    await spreading
+    this.#cluster.cuts++
+  }
+
+  async #drop({ owner, log, checkpoints: { named } }: Leads, now: Life): Promise<void> {
+    const ofCheckpoints = new Set(named ? checkpointOf(named).chunks : [])
+    const [chunk] = [...log.chunksInUse(log.head.seq)].filter((one) => !ofCheckpoints.has(one))
     if (!chunk) return
     const { seq } = log.append(Buffer.from('drop'), { begins: [], ends: [chunk] }, owner.committed)
     await owner.sync(seq)
@@ -350,6 +499,9 @@ const HAPPENINGS = {
   powerCut: 15,
   wipe: 4,
   resign: 15,
+  giveUp: 15,
+  checkpoint: 60,
+  sweep: 20,
   cut: 60,
   heal: 60,
   network: 20,
@@ -370,6 +522,12 @@ export class SimCluster {
   readonly #options: SimOptions
   readonly #weights: (readonly [Happening, number])[]
   #broken: PromiseBroken | null = null
+  /** Checkpoints that every member got. */
+  cuts = 0
+  /** Copies that another node had begin at a checkpoint. */
+  begun = 0
+  /** Chunks that no record named. */
+  swept = 0
   #body = 0
 
   constructor(seed: number, options: SimOptions) {
@@ -411,10 +569,40 @@ export class SimCluster {
     }
   }
 
+  /**
+   * An empty copy on a node that lost its own, or gave it up: entered by the owner that serves, or by a person behind
+   * its back, in which case it looks.
+   */
   replaceCopy(node: SimNode): void {
     if (this.plants.keepsCopyId) return
     node.copyLife++
+    const owner = this.nodes.find((one) => one.serving)?.serving?.owner
+    const isListed = this.coordinator.recorded.copies.some((copy) => copy.node === node.id)
+    if (owner && !isListed) {
+      const copy = { ...node.place, drive: '00'.repeat(16) as DriveId }
+      owner.addCopy(copy).catch((error: unknown) => this.mayFail(error))
+      return
+    }
     this.coordinator.addCopy(node.place)
+    owner?.look()
+  }
+
+  /** The owner gives another node's copy up; that node deletes it once the record says so, and gets a new one. */
+  #giveUp(node: SimNode): void {
+    const { serving } = this.nodes.find((one) => one.serving) ?? {}
+    if (!serving || node.serving) return
+    const { copies, inSync, minimum } = serving.owner.recorded
+    if (inSync.length > minimum && copies.some(({ id }) => id === node.place.id)) {
+      serving.owner.release(node.place.id)
+    }
+  }
+
+  #obey(): void {
+    const { copies } = this.coordinator.recorded
+    for (const node of this.nodes) {
+      const isListed = copies.some(({ id }) => id === node.place.id)
+      if (node.up && !isListed && !this.plants.keepsCopyId) node.stop('wipe')
+    }
   }
 
   #check(look: () => void): void {
@@ -442,6 +630,7 @@ export class SimCluster {
   #step(): void {
     const { dice } = this
     const node = this.nodes[dice.below(this.nodes.length)] as SimNode
+    if (dice.below(20) === 0) this.#obey()
     switch (this.#draw()) {
       case 'work':
         for (const one of this.nodes) one.work()
@@ -471,6 +660,15 @@ export class SimCluster {
         break
       case 'resign':
         node.resign()
+        break
+      case 'giveUp':
+        this.#giveUp(node)
+        break
+      case 'checkpoint':
+        for (const one of this.nodes) one.checkpoint()
+        break
+      case 'sweep':
+        for (const one of this.nodes) one.sweep()
         break
       case 'cut':
         this.#cutSome(node)
@@ -519,18 +717,33 @@ export class SimCluster {
       if (!node.up) node.start()
     }
     const before = this.checks.acknowledgements
-    for (let round = 0; round < 500 && this.checks.acknowledgements === before; round++) {
+    // Without one that was given up a moment ago, and is no copy any more.
+    const allInSync = () => {
+      const { copies, inSync } = this.coordinator.recorded
+      const listed = this.nodes.filter(({ place }) => copies.some(({ id }) => id === place.id))
+      return listed.every(({ place }) => inSync.includes(place.id))
+    }
+    const calm = () => this.checks.acknowledgements > before && allInSync()
+    for (let round = 0; round < 500 && !calm(); round++) {
       await this.timeline.run(this.timeline.nowMs + 10)
       if (this.#broken) throw this.#broken
       // One candidate for a while: without leases two of them would only void each other's epochs.
       const candidate = this.nodes[Math.floor(round / 50) % this.nodes.length]
       if (!this.nodes.some((node) => node.serving)) candidate?.takeOver()
       for (const node of this.nodes) node.work()
+      // What was entered into the record without its owner's doing, the next one follows.
+      if (round === 200) for (const node of this.nodes) node.resign()
     }
     if (this.checks.acknowledgements === before) {
       const { epoch, owner, inSync } = this.coordinator.recorded
       throw new PromiseBroken(
         `5 s after every fault was mended nothing is acknowledged: epoch ${epoch}, owner ${owner}, set ${inSync}`,
+      )
+    }
+    if (!allInSync()) {
+      const { epoch, inSync } = this.coordinator.recorded
+      throw new PromiseBroken(
+        `5 s after every fault was mended not every copy is in sync: epoch ${epoch}, set ${inSync}`,
       )
     }
   }

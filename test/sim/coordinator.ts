@@ -1,5 +1,11 @@
 import { assert, type Epoch, FsError, type NodeId } from '../../src/base/index.ts'
-import type { CopyPlace, RecordedSet, SetStore } from '../../src/replication/index.ts'
+import type {
+  CopyPlace,
+  Owning,
+  PlacedCopy,
+  RecordedSet,
+  SetStore,
+} from '../../src/replication/index.ts'
 import type { Host, Network } from './network.ts'
 import { NodeClock, type Timeline } from './timeline.ts'
 
@@ -46,6 +52,11 @@ export class SimCoordinator implements Host<Question, Versioned & { ok: boolean 
   }
 }
 
+function mustOwn(set: RecordedSet, by: Owning): void {
+  if (set.owner === by.node && set.epoch === by.epoch) return
+  throw new FsError('ESTALE', 'change', { message: 'another owner' })
+}
+
 const ANSWER_MS = 60
 
 /** The volume's record as one node reaches it: read, judge, compare-and-set, and again when another was quicker. */
@@ -72,19 +83,32 @@ export class SimSetStore implements SetStore {
     }))
   }
 
-  async setInSync(
-    by: { readonly node: NodeId; readonly epoch: Epoch },
-    inSync: RecordedSet['inSync'],
-  ): Promise<RecordedSet> {
+  async setInSync(by: Owning, inSync: RecordedSet['inSync']): Promise<RecordedSet> {
     return await this.#change((set) => {
-      if (set.owner !== by.node || set.epoch !== by.epoch) {
-        throw new FsError('ESTALE', 'setInSync', { message: 'another owner' })
-      }
+      mustOwn(set, by)
       assert(
         inSync.every((id) => set.copies.some((copy) => copy.id === id)),
         'members are copies',
       )
       return { ...set, inSync }
+    })
+  }
+
+  async addCopy(by: Owning, copy: PlacedCopy): Promise<RecordedSet> {
+    return await this.#change((set) => {
+      mustOwn(set, by)
+      if (set.copies.some(({ id }) => id === copy.id)) return set
+      if (set.copies.some(({ node }) => node === copy.node))
+        throw new FsError('EEXIST', 'addCopy', {})
+      return { ...set, copies: [...set.copies, { id: copy.id, node: copy.node }] }
+    })
+  }
+
+  async release(by: Owning, given: RecordedSet['inSync']): Promise<RecordedSet> {
+    return await this.#change((set) => {
+      mustOwn(set, by)
+      if (given.some((id) => set.inSync.includes(id))) throw new FsError('EBUSY', 'release', {})
+      return { ...set, copies: set.copies.filter(({ id }) => !given.includes(id)) }
     })
   }
 

@@ -1,13 +1,17 @@
 import {
   type ChunkId,
   type CopyId,
+  CorruptError,
+  type Epoch,
   FsError,
   type NodeId,
+  newId,
   type VolumeId,
 } from '../../src/base/index.ts'
 import { type Disk, SimulatedDisk } from '../../src/disk/index.ts'
-import { scan } from '../../src/journal/index.ts'
-import type { CopyChunks } from '../../src/replication/index.ts'
+import { firstHead, readCheckpoint, scan } from '../../src/journal/index.ts'
+import type { CopyChunks, OldChunks } from '../../src/replication/index.ts'
+import { plainSealer } from '../journal/world.ts'
 import type { Seeded } from '../support/seeded.ts'
 import { NodeClock, type Timeline } from './timeline.ts'
 
@@ -16,6 +20,8 @@ export const DIRECTORY = '/drive/volume'
 const CHUNKS = '/drive/chunks'
 /** Zeros behind records cost a simulated disk more than they show. */
 export const AHEAD_BYTES = 512
+/** A few records, so that a log has many files and is cut often. */
+export const FILE_BYTES_MAX = 2048
 
 interface MachineLife {
   readonly clock: NodeClock
@@ -106,6 +112,16 @@ export class MachineChunks implements CopyChunks {
     return this.has(chunk) ? this.#disk.readFile(`${CHUNKS}/${chunk}`) : null
   }
 
+  async check(chunk: ChunkId): Promise<{ isWhole: boolean; bytes: number } | null> {
+    const bytes = await this.read(chunk)
+    return bytes && { isWhole: true, bytes: bytes.length }
+  }
+
+  async old(_part: number, { epoch }: OldChunks, countMax: number): Promise<ChunkId[]> {
+    const old = this.#disk.list(CHUNKS).filter((name) => epochOf(name as ChunkId) < epoch)
+    return (old as ChunkId[]).slice(0, countMax)
+  }
+
   async delete(chunk: ChunkId): Promise<void> {
     if (!this.has(chunk)) return
     this.#disk.unlink(`${CHUNKS}/${chunk}`)
@@ -113,16 +129,74 @@ export class MachineChunks implements CopyChunks {
   }
 }
 
-/** Every record of a drive's log: seal tags by sequence, and the chunks in use after the last. */
-export function readLog(disk: Disk): { tags: Map<number, string>; chunks: Set<ChunkId> } {
-  const tags = new Map<number, string>()
-  const chunks = new Set<ChunkId>()
-  for (const { header, head } of scan(disk, DIRECTORY, VOLUME, null, null)) {
-    tags.set(head.seq, head.chain.toString('hex'))
-    for (const chunk of header.begins) chunks.add(chunk)
-    for (const chunk of header.ends) chunks.delete(chunk)
+/** Its epoch stands in the id, as that of a real one in its header. */
+export function newChunk(dice: Seeded, epoch: Epoch): ChunkId {
+  const number = epoch.toString(16).padStart(8, '0')
+  return `${newId<ChunkId>(dice).slice(0, 24)}${number}` as ChunkId
+}
+
+function epochOf(chunk: ChunkId): number {
+  return Number.parseInt(chunk.slice(24, 32), 16)
+}
+
+/** What a dump of the simulated view was taken at, and the chunks that its text lies in. */
+export interface Dump {
+  readonly at: { readonly epoch: number; readonly seq: number; readonly chain: string }
+  readonly chunks: readonly ChunkId[]
+}
+
+/** A checkpoint as the record that names it says it. */
+export interface Manifest {
+  readonly newest: Dump
+  readonly previous: Dump | null
+}
+
+/** The view: every record, the chunks in use after the last, and the newest checkpoint that a record named. */
+export interface LogRead {
+  readonly tags: Map<number, string>
+  readonly chunks: Set<ChunkId>
+  named: Manifest | null
+  /** Sequence of the newest record. */
+  seq: number
+}
+
+export function dumpText({ tags, chunks, named, seq }: LogRead): Buffer {
+  return Buffer.from(JSON.stringify({ tags: [...tags], chunks: [...chunks], named, seq }))
+}
+
+/** What the checkpoint on a drive holds; null while its log begins at the start. @throws CorruptError */
+export function readDump(disk: Disk): LogRead | null {
+  const file = readCheckpoint(disk, DIRECTORY, VOLUME)
+  if (!file) return null
+  const manifest = JSON.parse(file.manifest.toString()) as Manifest
+  const parts = manifest.newest.chunks.map((chunk) => {
+    const path = `${CHUNKS}/${chunk}`
+    if (!disk.exists(path)) throw new CorruptError('a chunk of the checkpoint is gone', { chunk })
+    return disk.readFile(path)
+  })
+  const { tags, chunks, named, seq } = JSON.parse(Buffer.concat(parts).toString())
+  return { tags: new Map(tags), chunks: new Set(chunks), named, seq }
+}
+
+/** A drive's checkpoint and log, as a node that takes the volume over reads them. @throws CorruptError */
+export function readLog(disk: Disk): LogRead {
+  const read = readDump(disk) ?? { tags: new Map(), chunks: new Set(), named: null, seq: 0 }
+  const first = firstHead(disk, DIRECTORY, VOLUME)
+  if (!first || first.seq > read.seq) {
+    throw new CorruptError('the log begins behind what is known', { seq: read.seq })
   }
-  return { tags, chunks }
+  for (const { header, head, body } of scan(disk, DIRECTORY, VOLUME, null, plainSealer)) {
+    if (header.seq === read.seq && read.tags.get(header.seq) !== head.chain.toString('hex')) {
+      throw new CorruptError('the log is not the one of the checkpoint', { seq: read.seq })
+    }
+    if (header.seq <= read.seq) continue
+    read.seq = header.seq
+    read.tags.set(header.seq, head.chain.toString('hex'))
+    for (const chunk of header.begins) read.chunks.add(chunk)
+    for (const chunk of header.ends) read.chunks.delete(chunk)
+    if (body?.subarray(0, 1).toString() === '{') read.named = JSON.parse(body.toString())
+  }
+  return read
 }
 
 export const nodeId = (index: number) => `${index}`.repeat(32).slice(0, 32) as NodeId

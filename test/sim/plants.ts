@@ -1,7 +1,13 @@
 import type { CopyId, RecordSeq } from '../../src/base/index.ts'
 import type { Disk } from '../../src/disk/index.ts'
 import { splitRecords } from '../../src/journal/index.ts'
-import { InSyncSet, Owner, type RecordedSet, type SetStore } from '../../src/replication/index.ts'
+import {
+  InSyncSet,
+  Owner,
+  type RecordedSet,
+  type Request,
+  type SetStore,
+} from '../../src/replication/index.ts'
 import type { Plants } from './cluster.ts'
 
 /** Each breaks one rule of design §6; a simulation that does not notice is of no use. */
@@ -81,6 +87,8 @@ const withoutMinimum = (store: SetStore): SetStore => {
     read: async () => low(await store.read()),
     takeEpoch: async (node, above) => low(await store.takeEpoch(node, above)),
     setInSync: async (by, inSync) => low(await store.setInSync(by, inSync)),
+    addCopy: async (by, copy) => low(await store.addCopy(by, copy)),
+    release: async (by, copies) => low(await store.release(by, copies)),
   }
 }
 export const recordsSetBelowMinimum: Plants = { store: withoutMinimum }
@@ -102,6 +110,30 @@ export const cutsByLength: Plants = {
     const longEnough = mine ? { ...request, before: mine, records: Buffer.alloc(0) } : request
     return await copy.handle(longEnough)
   },
+}
+
+/** Rule 4 of a checkpoint: its chunks are on the owner alone when the copies are told to drop what is older. */
+export const cutsBeforeCheckpointIsOnSet: Plants = {
+  checkpoint: 'unconfirmed',
+  ask: (request) => (request.op === 'checkpoint' ? withoutChunks(request) : request),
+}
+
+/** Rule 6: what a checkpoint made needless is deleted before the record that names it is committed. */
+export const deletesBeforeNamingIsCommitted: Plants = { checkpoint: 'uncommitted' }
+
+/** Rule 7: a copy is brought up without the chunks that the checkpoint names. */
+export const forgetsChunksOfCheckpoint: Plants = {
+  ask: (request, ofCheckpoints) => {
+    if (request.op === 'lacksChunks') {
+      return { ...request, chunks: request.chunks.filter((chunk) => !ofCheckpoints.has(chunk)) }
+    }
+    return withoutChunks(request)
+  },
+}
+
+function withoutChunks(request: Request): Request {
+  if (request.op !== 'checkpoint' && request.op !== 'begin') return request
+  return { ...request, checkpoint: { ...request.checkpoint, chunks: [] } }
 }
 
 /** Rule 1, lease: an owner answers reads without looking whether its lease holds. */

@@ -27,6 +27,8 @@ const BIN = '/run/bin'
 const COMMAND_MS = 150_000
 const BOOT_MS = 60_000
 const DETACH_MS_MAX = 20_000
+/** Shown with a command that failed. */
+const LOG_LINES = 15
 
 /**
  * `off`: no power, its drives are detached. `down`: it runs and its node does not.
@@ -84,7 +86,14 @@ export class Host {
     const done = await this.tryRun(program, ...args)
     if (done.code === 0) return done.stdout
     const words = [program, ...args].join(' ')
-    throw new Error(`${this.name}: ${words} ended with ${done.code}: ${done.stderr}${done.stdout}`)
+    const said = `${done.stderr}${done.stdout}\n${await this.#lastLogged()}`
+    throw new Error(`${this.name}: ${words} ended with ${done.code}: ${said}`)
+  }
+
+  /** What its node logged last: the lab is gone when somebody reads of the failure. */
+  async #lastLogged(): Promise<string> {
+    const log = `${this.home}/log/keeper.log`
+    return (await this.tryRun('tail', '-n', String(LOG_LINES), log)).stdout
   }
 
   async tryRun(program: string, ...args: readonly string[]): Promise<Ended> {
@@ -260,6 +269,11 @@ export class Host {
     const holder = holderOf(this.#place)
     if (holder !== null) return holder
     throw new LabError(`host ${this.number} is off: scripts/lab start ${this.number}`)
+  }
+
+  /** Processes of its node. @param role `__keeper` or `__daemon` */
+  processes(role: '__keeper' | '__daemon'): number[] {
+    return processesIn(this.#powered()).filter((pid) => hasRole(pid, role))
   }
 
   #running(): number[] {

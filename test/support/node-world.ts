@@ -343,7 +343,7 @@ export function run(
     const child = execFile(
       program,
       args,
-      { env, cwd, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 },
+      { env, cwd, timeout: timeoutMs, killSignal: 'SIGKILL', maxBuffer: 512 * 1024 * 1024 },
       (error, stdout, stderr) => {
         if (error && child.exitCode === null) {
           reject(new Error(`${program} ${args.join(' ')}: ${error.message}`))

@@ -67,8 +67,10 @@ for (const [kind, make] of Object.entries({ namespace: namespaceBed, exclusive: 
     const alike = async (when: string) => {
       const difference = await trees.compare()
       if (difference === '') return
-      const last = recent.map((step) => JSON.stringify(step)).join('\n')
-      throw new Error(`seed ${seed}, after step ${n}, ${when}: ${difference}\nlast steps:\n${last}`)
+      const last = recent.map((step) => JSON.stringify(step).replace(/([nx])\1{99,}/, '$1…'))
+      const what = `seed ${seed}, after step ${n}, ${when}: ${difference}`
+      // Twice: a log is mostly cut in its middle.
+      throw new Error(`${what}\nlast steps:\n${last.join('\n')}\n${what}`)
     }
     try {
       while (n < steps) {
@@ -101,7 +103,9 @@ for (const [kind, make] of Object.entries({ namespace: namespaceBed, exclusive: 
       await remount()
       await alike('at the end')
       await world.fsck()
-      assert.equal(world.complaints(), [], 'the node has no error to tell')
+      // Several deaths within seconds are this test's doing, and the keeper says so.
+      const complaints = world.complaints().filter((line) => !line.includes('"op":"crash"'))
+      assert.equal(complaints, [], 'the node has no error to tell')
     } finally {
       trees.close()
       execFileSync('umount', ['-l', model])

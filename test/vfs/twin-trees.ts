@@ -71,10 +71,9 @@ export class TwinTrees {
   #ended: string | null = null
   #stderr = ''
 
-  constructor(model: string, tested: string) {
-    this.#child = spawn('/usr/bin/python3', ['-I', '-S', '-c', TWINS, model, tested], {
-      stdio: 'pipe',
-    })
+  /** @param start runs a program with pipes, where both directories are seen */
+  constructor(model: string, tested: string, start = startHere) {
+    this.#child = start(['/usr/bin/python3', '-I', '-S', '-c', TWINS, model, tested])
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text
     })
@@ -110,6 +109,10 @@ export class TwinTrees {
   close(): void {
     this.#child.kill('SIGKILL')
   }
+}
+
+function startHere([program = '', ...args]: readonly string[]): ChildProcess {
+  return spawn(program, args, { stdio: 'pipe' })
 }
 
 /**

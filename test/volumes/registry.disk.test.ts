@@ -215,6 +215,59 @@ test('only the owner at its epoch changes the in-sync set, and never below the m
     )
   }))
 
+test('copies come and go by their owner alone, and one that is given up stands until it is deleted', () =>
+  inWorld(async (world) => {
+    const { registry } = world
+    const { record } = await world.create('name=a')
+    const { epoch } = (await registry.takeEpoch(record.id, world.node.id, { abovePromise: 0 }))
+      .record
+    const by = { node: world.node.id, epoch }
+    const copy = { id: 'e'.repeat(32) as CopyId, node: otherNode, drive: 'f'.repeat(32) as DriveId }
+    await refusal('ESTALE', registry.addCopy(record.id, { ...by, node: otherNode }, copy))
+    const added = await registry.addCopy(record.id, by, copy)
+    assert.equal(added.record.copies, [...record.copies, copy])
+    assert.equal(added.record.inSync, record.inSync, 'it is no member')
+    assert.equal((await registry.addCopy(record.id, by, copy)).record, added.record)
+    const twin = { ...copy, id: 'd'.repeat(32) as CopyId }
+    await refusal('EEXIST', registry.addCopy(record.id, by, twin))
+    await registry.setInSync(record.id, by, [...record.copies, copy])
+    await refusal('EBUSY', registry.release(record.id, by, [copy.id]))
+    await registry.setInSync(record.id, by, record.copies)
+    const given = await registry.release(record.id, by, [copy.id])
+    assert.equal(given.record.copies, record.copies)
+    assert.equal(given.record.released, [copy])
+    await refusal('EBUSY', registry.addCopy(record.id, by, twin))
+    await registry.forgetReleased(record.id, ({ id }) => id === copy.id)
+    assert.equal((await registry.addCopy(record.id, by, twin)).record.copies.length, 2)
+  }))
+
+test('the minimum follows the number of copies that is asked for, up only once as many are in sync', () =>
+  inWorld(async (world) => {
+    const { registry } = world
+    const { record } = await world.create('name=a')
+    const { epoch } = (await registry.takeEpoch(record.id, world.node.id, { abovePromise: 0 }))
+      .record
+    const by = { node: world.node.id, epoch }
+    const three = await registry.setRepl(record.id, 3)
+    assert.equal([three.record.spec.repl, three.record.spec.minimum], [3, 2])
+    assert.is(three.record.minimum, 1, 'one copy is in sync')
+    const copy = { id: 'e'.repeat(32) as CopyId, node: otherNode, drive: 'f'.repeat(32) as DriveId }
+    await registry.addCopy(record.id, by, copy)
+    const two = await registry.setInSync(record.id, by, [...record.copies, copy])
+    assert.is(two.record.minimum, 2)
+    await refusal('EBUSY', registry.setInSync(record.id, by, record.copies))
+    assert.is((await registry.setRepl(record.id, 2)).record.minimum, 1)
+  }))
+
+test('a volume that has arrived is wished elsewhere no more, unless somebody wishes it anew', () =>
+  inWorld(async (world) => {
+    const { registry } = world
+    const { id } = (await world.create('name=a')).record
+    await registry.setMovingTo(id, otherNode)
+    assert.is((await registry.arrived(id, world.node.id)).record.movingTo, otherNode)
+    assert.is((await registry.arrived(id, otherNode)).record.movingTo, null)
+  }))
+
 test('keys are set against the version they were made from, and never go back an epoch', () =>
   inWorld(async (world) => {
     const made = await world.create('name=a')

@@ -1,9 +1,25 @@
-import { clusterText, ENTRY_OPTIONS, enterCluster, entryOf } from '../cluster-words.ts'
+import { usageError } from '../cli-error.ts'
+import {
+  clusterText,
+  ENTRY_OPTIONS,
+  ETCD_OPTIONS,
+  enterCluster,
+  entryOf,
+  etcdAccess,
+} from '../cluster-words.ts'
 import type { Command } from '../command.ts'
 
 export const command: Command = {
   positionals: { cluster: { type: 'string', describe: 'Name of the cluster' } },
-  options: ENTRY_OPTIONS,
+  options: {
+    ...ENTRY_OPTIONS,
+    coordinator: {
+      type: 'string',
+      requiresArg: true,
+      describe: 'etcd://h1:2379,h2:2379,… instead of on this node',
+    },
+    ...ETCD_OPTIONS,
+  },
   examples: [
     ['weft cluster create lab', 'This node becomes the first of a cluster; its volumes stay'],
     [
@@ -12,9 +28,22 @@ export const command: Command = {
     ],
   ],
   epilogue:
-    'Starts the node if none runs. The daemon starts anew under its mounts. The coordinator, which says who owns what, is on\nthis node. Others come in with weft cluster invite and weft cluster join.',
+    'Starts the node if none runs. The daemon starts anew under its mounts. The coordinator, which says who owns what, is on\nthis node, or in an etcd of three (--coordinator). Others come in with weft cluster invite and weft cluster join.',
   async run(context, args) {
-    const body = { name: args.needed('cluster'), ...entryOf(args) }
+    const coordinator = args.text('coordinator')
+    const access = etcdAccess(context, args)
+    if (access !== undefined && coordinator === undefined) {
+      throw usageError(
+        'certificates or a user of an etcd, and no etcd',
+        'name it: --coordinator etcd://h1:2379,h2:2379,h3:2379',
+      )
+    }
+    const body = {
+      name: args.needed('cluster'),
+      ...entryOf(args),
+      ...(coordinator === undefined ? {} : { coordinator }),
+      ...(access === undefined ? {} : { access }),
+    }
     const { entered, cluster } = await enterCluster(
       context,
       '/v1/cluster',

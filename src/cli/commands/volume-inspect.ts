@@ -1,5 +1,6 @@
 import type { VolumeDetail } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
+import { copiesText, repairLine } from '../copy-words.ts'
 import { className } from '../listings.ts'
 import { count, fields, size } from '../render.ts'
 import { problemText } from './status.ts'
@@ -14,11 +15,6 @@ export const command: Command = {
   },
 }
 
-/** node1, node2, node3 (behind) */
-function copiesText({ copies }: VolumeDetail): string {
-  return copies.map(({ node, inSync }) => (inSync ? node : `${node} (behind)`)).join(', ')
-}
-
 function detailText(volume: VolumeDetail): string {
   const dead = volume.storedBytes - volume.liveBytes
   const rows: [string, string][] = [
@@ -29,6 +25,10 @@ function detailText(volume: VolumeDetail): string {
     ['size', size(volume.sizeBytes)],
     ['used', `${size(volume.usedBytes)} in ${count(volume.files, 'file')}`],
     ['copies', copiesText(volume)],
+    ...(volume.repair && volume.repair.doing !== ''
+      ? [['repair', repairLine(volume)] as [string, string]]
+      : []),
+    ['can own it', volume.ownersNow.join(', ') || '-'],
     ['class', className(volume.cos)],
     ['attached', volume.attached ?? 'no'],
     ['epoch', String(volume.epoch)],

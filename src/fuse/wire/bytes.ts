@@ -115,6 +115,11 @@ export function nodeIno(nodeLo: number, nodeHi: number): Ino {
   return ((nodeHi & 0xff) * U32_RANGE + nodeLo) as Ino
 }
 
+/** Of the node id that stands there: its inode number. */
+export function nodeInoAt(buf: Buffer, at: number): Ino {
+  return nodeIno(getU32(buf, at), getU32(buf, at + 4))
+}
+
 /** Write a node id or an inode number in its composed form. */
 export function putNodeId(buf: Buffer, at: number, volume: number, ino: number): void {
   putU32(buf, at, ino | 0)

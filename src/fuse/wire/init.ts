@@ -5,6 +5,8 @@ import { expectAtLeast, putU32 } from './bytes.ts'
 export const FUSE_KERNEL_VERSION = 7
 /** Newest protocol these codecs know. */
 export const FUSE_KERNEL_MINOR_VERSION = 45
+/** From here on the kernel can be made to forget every name at once, by FUSE_NOTIFY_INC_EPOCH. */
+export const INC_EPOCH_MINOR = 44
 /** Oldest they speak: message sizes are those of 7.31 or later, without the shorter forms before. */
 export const FUSE_MINOR_VERSION_MIN = 31
 

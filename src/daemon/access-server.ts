@@ -1,0 +1,307 @@
+import {
+  background,
+  type Clock,
+  FsError,
+  type Log,
+  type NodeId,
+  type PeerKey,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { type Forgetting, isOnce, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
+import type { Net } from '../net/index.ts'
+import type { AccessHost } from './access-host.ts'
+import { decodeAccessCall, decodeStated, type OwnerLife, type Stated } from './access-wire.ts'
+import { jsonBytes, understood } from './call-bytes.ts'
+import type { NodeVolume } from './volumes.ts'
+
+/** Small requests and answers; and those with bytes of files, which never hold the others up. */
+export const ACCESS_SERVICE = { control: 'volume.access', bulk: 'volume.access.bytes' } as const
+
+/** Asked of the nodes that use a volume, by its owner. */
+export const FORGET_SERVICE = 'volume.forget'
+/** Longer than any grant lasts. */
+const FORGET_MS = 5000
+/** A session whose node is not heard of for a term is over (design §6.11). */
+export const accessTermMs = 10_000
+const EXPIRE_MS = 1000
+/** Nobody else has used a volume for so long: its own node's mount orders its changes again. */
+const UNSHARE_MS = 30_000
+/** Answers kept for a node that asks once more because it did not get them. */
+const ANSWERS_MAX = 8192
+
+export interface AccessServerWorld {
+  readonly access: AccessHost
+  volume(number: VolumeNumber): NodeVolume | undefined
+  /** It is on its way to this node, or from it. */
+  isMoving(volume: NodeVolume): boolean
+  share(volume: NodeVolume): Promise<void>
+  unshare(volume: NodeVolume): Promise<void>
+  nameOf(node: NodeId): string
+  peerOf(node: NodeId): PeerKey | null
+  readonly call: Net['call']
+  readonly node: NodeId
+  /** Of the machine. */
+  readonly boot: string
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** This node's own kernel, by its namespace mount. */
+export interface OwnKernel {
+  /** What INIT agreed. */
+  readonly flags: number
+  /** Names the mount in stored answers. */
+  readonly mount: number
+  /** It can be made to forget names. */
+  readonly keepsNames: boolean
+}
+
+interface Session {
+  readonly id: number
+  readonly number: VolumeNumber
+  readonly node: NodeId
+  heardMs: number
+  /** Of requests that are not to be executed twice, by their unique (rule 12). */
+  readonly answers: Map<bigint, Promise<Buffer | null>>
+}
+
+interface SharedVolumeUse {
+  readonly sessions: Map<string, Session>
+  usedMs: number
+  /** Opening and closing of the access thread for this volume, one after the other. */
+  turn: Promise<unknown>
+}
+
+/**
+ * The owner's side of volumes that other nodes use: sessions, and what is asked under them. A request whose answer was
+ * lost with its connection is answered from memory when it comes again, never executed twice.
+ */
+export class AccessServer {
+  readonly #world: AccessServerWorld
+  readonly #uses = new Map<VolumeNumber, SharedVolumeUse>()
+  #cancel: (() => void) | null = null
+  #isClosed = false
+
+  constructor(world: AccessServerWorld) {
+    this.#world = world
+  }
+
+  /** @param nodeOf the member with this key; null when it is none any more */
+  serve(net: Pick<Net, 'serve'>, nodeOf: (peer: PeerKey) => NodeId | null): void {
+    for (const lane of ['control', 'bulk'] as const) {
+      const service = ACCESS_SERVICE[lane]
+      net.serve(
+        service,
+        async ({ peer, body }) => {
+          const node = nodeOf(peer)
+          if (node === null) throw new FsError('EACCES', service, { message: 'not a member' })
+          return await this.#answer(
+            node,
+            understood(() => decodeAccessCall(body), 'access'),
+          )
+        },
+        { lane },
+      )
+    }
+    this.#expireLater()
+  }
+
+  /**
+   * A request of this node's own kernel on a volume that is shared.
+   * @returns the whole answer, empty when none is due; null when the namespace mount answers for the volume again
+   */
+  async own(
+    number: VolumeNumber,
+    asker: OwnKernel,
+    frame: Uint8Array<ArrayBuffer>,
+  ): Promise<Buffer | null> {
+    // While it becomes shared, or ceases to be.
+    await this.#uses.get(number)?.turn
+    const volume = this.#world.volume(number)
+    if (!volume?.isShared) return null
+    return await this.#world.access.request({ session: OWN_SESSION, ...asker, frame })
+  }
+
+  /** Have the node of a session forget what its kernel keeps. @throws FsError when it does not say that it has */
+  async forget(number: VolumeNumber, session: number, forgetting: Forgetting): Promise<void> {
+    const sessions = this.#uses.get(number)?.sessions.values() ?? []
+    const node = [...sessions].find(({ id }) => id === session)?.node
+    const peer = node === undefined ? null : this.#world.peerOf(node)
+    if (!peer)
+      throw new FsError('EHOSTUNREACH', FORGET_SERVICE, { message: 'its node is not known' })
+    const body = jsonBytes({ number, ...forgetting })
+    await this.#world.call(peer, FORGET_SERVICE, body, { deadlineMs: FORGET_MS })
+  }
+
+  /** Other nodes look for another owner. */
+  close(): void {
+    this.#isClosed = true
+    this.#cancel?.()
+  }
+
+  async #answer(node: NodeId, call: ReturnType<typeof decodeAccessCall>): Promise<Buffer> {
+    const { number, op } = call
+    const volume = this.#world.volume(number)
+    if (this.#isClosed) throw notHere(number)
+    if (!volume?.shared || volume.shared.isLeaving) throw this.#notOpen(number, volume)
+    const use = this.#use(number)
+    const key = `${node}/${call.session}`
+    const known = use.sessions.get(key)
+    if (op === 'end') {
+      if (known) this.#end(use, key, known)
+      return Buffer.alloc(0)
+    }
+    if (!known && op !== 'state') throw sessionOver(volume)
+    const { clock } = this.#world
+    const stated = op === 'state' ? understood(() => decodeStated(call.frame), 'access') : null
+    if (stated && !known) this.#mustGoOn(volume, stated)
+    const session = known ?? {
+      id: call.session,
+      number,
+      node,
+      heardMs: 0,
+      answers: new Map<bigint, Promise<Buffer | null>>(),
+    }
+    session.heardMs = clock.monotonicMs()
+    use.usedMs = session.heardMs
+    use.sessions.set(key, session)
+    if (op === 'alive') return Buffer.alloc(0)
+    use.turn = use.turn.catch(() => {}).then(() => this.#world.share(volume))
+    await use.turn
+    if (stated) return this.#state(volume, session, stated)
+    const answer = await this.#once(session, call)
+    session.heardMs = clock.monotonicMs()
+    if (answer === null) throw this.#notOpen(number, volume)
+    return answer
+  }
+
+  /** Of a volume that is locked, about to be opened or on its way, nobody else is to be asked. */
+  #notOpen(number: VolumeNumber, volume: NodeVolume | undefined): FsError {
+    if (!volume) return notHere(number)
+    const { name } = volume.stored.record
+    const { closed } = volume
+    if (closed?.state === 'locked' || closed?.state === 'waiting') {
+      return new FsError(closed.state === 'locked' ? 'ENOKEY' : 'EAGAIN', 'access', {
+        volume: name,
+        message: `volume ${name} is ${closed.state} on its owner: ${closed.why}`,
+      })
+    }
+    if (!this.#world.isMoving(volume)) return notHere(number)
+    return new FsError('EAGAIN', 'access', { volume: name, message: `volume ${name} moves` })
+  }
+
+  #lifeOf({ shared }: NodeVolume): OwnerLife {
+    const { node, boot } = this.#world
+    return { node, boot, epoch: shared?.epoch ?? 0 }
+  }
+
+  /**
+   * A session that is not known goes on when nothing can be lost that it was answered: when it was with the life before this
+   * one in the same boot, whose journal and staged writes this one has. One of this very life has run out. @throws FsError ESTALE
+   */
+  #mustGoOn(volume: NodeVolume, { life }: Stated): void {
+    if (life === null) return
+    const now = this.#lifeOf(volume)
+    const isNext = life.node === now.node && life.boot === now.boot && now.epoch - life.epoch === 1
+    if (!isNext) throw sessionOver(volume)
+  }
+
+  #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {
+    if (opens) this.#world.access.opens(number, id, opens)
+    return Buffer.from(JSON.stringify(this.#lifeOf(volume)))
+  }
+
+  /** Executes a request, or gives the answer it got the first time. */
+  #once(session: Session, call: ReturnType<typeof decodeAccessCall>): Promise<Buffer | null> {
+    const { flags, keepsNames, frame, oldest } = call
+    const execute = () =>
+      this.#world.access.request({ session: session.id, flags, mount: null, keepsNames, frame })
+    const { answers } = session
+    for (const unique of answers.keys()) {
+      if (unique >= oldest) break
+      answers.delete(unique)
+    }
+    const header = Buffer.from(frame.buffer)
+    const opcode = header.length < wire.IN_HEADER_BYTES ? 0 : header.readUInt32LE(4)
+    // A lock that its owner has already is granted again; one that was refused is asked for by the same request.
+    const isLock = opcode === OPCODES.SETLK.code
+    if (isLock || opcode === OPCODES.FORGET.code || !isOnce(opcode)) return execute()
+    const unique = header.readBigUInt64LE(8)
+    const before = answers.get(unique)
+    if (before) return before
+    if (answers.size >= ANSWERS_MAX) {
+      throw new FsError('EAGAIN', 'access', {
+        retry: 'later',
+        message: `${answers.size} requests are under way from that node`,
+      })
+    }
+    const answer = execute().then((bytes) => {
+      // Not executed: when it comes again the volume may be here again.
+      if (bytes === null) answers.delete(unique)
+      return bytes
+    })
+    answers.set(unique, answer)
+    return answer
+  }
+
+  #use(number: VolumeNumber): SharedVolumeUse {
+    let use = this.#uses.get(number)
+    if (!use) {
+      use = { sessions: new Map(), usedMs: 0, turn: Promise.resolve() }
+      this.#uses.set(number, use)
+    }
+    return use
+  }
+
+  #end(use: SharedVolumeUse, key: string, { number, id }: Session): void {
+    use.sessions.delete(key)
+    this.#world.access.endSession(number, id)
+  }
+
+  #expireLater(): void {
+    this.#cancel?.()
+    this.#cancel = this.#world.clock.after(EXPIRE_MS, () => {
+      this.#expire()
+      this.#expireLater()
+    })
+  }
+
+  #expire(): void {
+    const { clock, log, nameOf } = this.#world
+    const now = clock.monotonicMs()
+    for (const [number, use] of this.#uses) {
+      for (const [key, session] of use.sessions) {
+        if (now - session.heardMs < accessTermMs) continue
+        const node = nameOf(session.node)
+        log.warn({ op: 'access.expire', number, node }, 'a session of another node has run out')
+        this.#end(use, key, session)
+      }
+      if (use.sessions.size > 0 || now - use.usedMs < UNSHARE_MS) continue
+      const volume = this.#world.volume(number)
+      if (volume?.isShared) this.#stopSharing(volume, use)
+      else this.#uses.delete(number)
+    }
+  }
+
+  #stopSharing(volume: NodeVolume, use: SharedVolumeUse): void {
+    use.turn = use.turn
+      .catch(() => {})
+      .then(async () => {
+        if (use.sessions.size === 0) await this.#world.unshare(volume)
+      })
+    use.turn.catch(background(this.#world.log, 'access.unshare'))
+  }
+}
+
+function notHere(number: VolumeNumber): FsError {
+  return new FsError('ENODEV', 'access', {
+    retry: 'later',
+    message: `volume number ${number} is not open on this node`,
+  })
+}
+
+function sessionOver({ stored: { record } }: NodeVolume): FsError {
+  return new FsError('ESTALE', 'access', {
+    message: `volume ${record.name}: the session is over`,
+  })
+}

@@ -1,0 +1,39 @@
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { VolumeNumber } from '../base/index.ts'
+import { keepJson, keptJson } from '../fuse/index.ts'
+import { lifeShape, type OwnerLife } from './access-wire.ts'
+
+/** A session with a volume's owner, and what this node's kernel has as the handle of files it opened under it. */
+export interface KeptSession {
+  readonly session: number
+  readonly generation: number
+  readonly life: OwnerLife | null
+}
+
+const FILE = 'far-sessions.json'
+const number = z.number().int().min(0)
+const shape = z.record(
+  z.string(),
+  z.strictObject({ session: number, generation: number, life: lifeShape.nullable() }),
+)
+
+/** The sessions of this boot, beside the staged writes: the daemon that comes after this one goes on with them. */
+export class FarSessions {
+  readonly #path: string
+  readonly #kept: Record<string, KeptSession>
+
+  constructor(directory: string) {
+    this.#path = join(directory, FILE)
+    this.#kept = shape.parse(keptJson(this.#path) ?? {})
+  }
+
+  get(volume: VolumeNumber): KeptSession | null {
+    return this.#kept[volume] ?? null
+  }
+
+  set(volume: VolumeNumber, kept: KeptSession): void {
+    this.#kept[volume] = kept
+    keepJson(this.#path, this.#kept)
+  }
+}

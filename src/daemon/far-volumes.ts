@@ -1,0 +1,107 @@
+import type { Clock, Log, NodeId, Random, VolumeNumber } from '../base/index.ts'
+import { type Forgetting, OWN_SESSION } from '../fuse/index.ts'
+import { AccessClient } from './access-client.ts'
+import type { AccessHost } from './access-host.ts'
+import { AccessServer } from './access-server.ts'
+import type { ClusterMember } from './cluster-member.ts'
+import { FarSessions } from './far-sessions.ts'
+import { OwnerFinder } from './find-owner.ts'
+import type { Mounts } from './mounts.ts'
+import type { KeptReasons } from './reasons.ts'
+import type { Volumes } from './volumes.ts'
+
+export interface FarVolumesWorld {
+  node: NodeId
+  /** Of the machine. */
+  boot: string
+  /** The tmpfs of staged writes. */
+  staging: string
+  cluster: ClusterMember
+  volumes: Volumes
+  mounts: Mounts
+  access: AccessHost
+  reasons: KeptReasons
+  random: Random
+  clock: Clock
+  log: Log
+}
+
+/** Volumes that several nodes use: this node's part, as their owner and as one that uses what others own. */
+export class FarVolumes {
+  readonly client: AccessClient
+  readonly server: AccessServer
+
+  constructor({
+    node,
+    boot,
+    staging,
+    cluster,
+    volumes,
+    mounts,
+    access,
+    reasons,
+    random,
+    clock,
+    log,
+  }: FarVolumesWorld) {
+    const nameOf = (id: NodeId) => cluster.nameOf(id)
+    const peerOf = (id: NodeId) => cluster.peerOf(id)
+    this.server = new AccessServer({
+      access,
+      volume: (number) => volumes.byNumber(number),
+      isMoving: (volume) => volumes.isMoving(volume),
+      share: (volume) => mounts.share(volume),
+      unshare: (volume) => mounts.unshare(volume),
+      nameOf,
+      peerOf,
+      call: cluster.call,
+      node,
+      boot,
+      clock,
+      log,
+    })
+    const finder = new OwnerFinder({
+      node,
+      volumeById: (id) => volumes.byId(id),
+      refresh: (volume) => volumes.refresh(volume),
+      bringHere: (volume) => volumes.bringHere(volume),
+      call: cluster.call,
+      peerOf,
+      log,
+    })
+    this.client = new AccessClient({
+      volume: (number) => volumes.byNumber(number),
+      refresh: (volume) => volumes.refresh(volume),
+      ownerOf: (volume) => volumes.ownerNodeOf(volume),
+      takeOver: (volume) => finder.find(volume),
+      isMoving: (volume) => volumes.isMoving(volume),
+      own: (number, kernel, frame) => this.server.own(number, kernel, frame),
+      again: (frame, fd) => mounts.again(frame, fd),
+      kernel: () => mounts.kernel,
+      reason: (reason) => reasons.note(reason),
+      forget: (number, forgetting) => mounts.forget(number, forgetting),
+      sessions: new FarSessions(staging),
+      call: cluster.call,
+      peerOf,
+      random,
+      clock,
+      log,
+    })
+    cluster.offer((net) => {
+      this.server.serve(net, (peer) => cluster.nodeOf(peer))
+      this.client.serve(net, (peer) => cluster.nodeOf(peer))
+      finder.serve(net)
+    })
+  }
+
+  /** Have the kernel of a session forget; of this node's own, or of another's. */
+  async forget(number: VolumeNumber, session: number, forgetting: Forgetting): Promise<void> {
+    if (session === OWN_SESSION) await this.client.forget(number, forgetting)
+    else await this.server.forget(number, session, forgetting)
+  }
+
+  close(): void {
+    this.client.close()
+    this.server.close()
+  }
+}

@@ -1,0 +1,94 @@
+import { assert, background, FsError, type Log, type VolumeNumber } from '../base/index.ts'
+import { LocalVolume } from '../store/index.ts'
+import { VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
+import type { AbsentVolume, OpenFile, ServedVolume, VolumeMessage } from './worker-protocol.ts'
+
+export interface ServedVolumesWorld {
+  readonly log: Log
+  /** What the vfs of a volume is given. */
+  readonly fs: (served: ServedVolume) => VolumeFsWorld
+  readonly readOnly: boolean
+  /** Descriptors open in a volume by those whom this thread serves. */
+  readonly opens: (number: VolumeNumber) => readonly OpenFile[]
+}
+
+/** The volumes that one thread has open, as the main thread tells it. */
+export class ServedVolumes {
+  readonly open = new Map<VolumeNumber, VolumeFs>()
+  readonly absent = new Map<VolumeNumber, AbsentVolume>()
+  readonly #world: ServedVolumesWorld
+
+  constructor(world: ServedVolumesWorld) {
+    this.#world = world
+  }
+
+  /**
+   * @returns files that are open, of a volume that another thread is to answer for
+   * @throws FsError EBUSY when files of a volume are open for writing that is to be given up, and force is not used
+   */
+  obey(message: VolumeMessage): readonly OpenFile[] {
+    switch (message.kind) {
+      case 'add':
+        this.add(message.served)
+        return []
+      case 'absent':
+        return this.#absent(message.volume)
+      case 'remove':
+        this.drop(message.number)
+        this.absent.delete(message.number)
+        return []
+      case 'role': {
+        const volume = this.open.get(message.number)
+        if (volume?.writes) {
+          if (!message.writes && !message.force) this.#refuseOpenFiles(volume)
+          volume.giveUp()
+        }
+        this.drop(message.number)
+        this.add({ opening: message.opening, writes: message.writes })
+        return []
+      }
+      case 'keys': {
+        const volume = this.open.get(message.number)
+        assert(volume !== undefined, 'keys come for a volume that is served')
+        volume.volume.keys.replace(message.keys)
+        return []
+      }
+    }
+  }
+
+  add(served: ServedVolume): void {
+    const { opening, writes } = served
+    const volume = new LocalVolume(opening)
+    this.absent.delete(opening.number)
+    const orders = writes && !this.#world.readOnly
+    this.open.set(opening.number, new VolumeFs(volume, this.#world.fs(served), orders))
+  }
+
+  drop(number: VolumeNumber): void {
+    const volume = this.open.get(number)
+    this.open.delete(number)
+    if (!volume) return
+    volume.close()
+    // Its keys are wiped and the view's reader slot is free when this call returns.
+    volume.volume.close().catch(background(this.#world.log, 'drop'))
+  }
+
+  #absent(absent: AbsentVolume): readonly OpenFile[] {
+    const { number } = absent
+    const volume = this.open.get(number)
+    if (volume?.writes) volume.giveUp()
+    const opens = this.#world.opens(number)
+    this.drop(number)
+    this.absent.set(number, absent)
+    return opens
+  }
+
+  /** A volume with files open for writing changes hands only by force: their descriptors get EROFS then. */
+  #refuseOpenFiles({ volume: { number, name } }: VolumeFs): void {
+    const open = this.#world.opens(number).reduce((sum, { writers }) => sum + writers, 0)
+    if (open === 0) return
+    throw new FsError('EBUSY', 'attach', {
+      message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
+    })
+  }
+}

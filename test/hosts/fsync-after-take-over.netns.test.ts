@@ -1,0 +1,87 @@
+// deadline: 240 s
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { calling, enough, untilEnough } from '../support/calling.ts'
+import { hosts } from '../support/hosts.ts'
+import type { Host } from '../support/lab-host.ts'
+import { until } from '../support/node-world.ts'
+
+/** Holds a file open; writes a word, or calls fsync and says what errno it gave, as it is told. */
+const HOLDER = `import os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+for line in sys.stdin:
+    verb, _, word = line.strip().partition(' ')
+    try:
+        if verb == 'write': os.write(fd, word.encode())
+        else: os.fsync(fd)
+        print(0, flush=True)
+    except OSError as error:
+        print(error.errno, flush=True)`
+
+/** Asks for a file by its name again and again, until it is told; says what fails. */
+const CALLS = `${untilEnough}; do stat /mnt/weft/db/log 2>&1 >/dev/null; done`
+
+class Holder {
+  readonly #child: ReturnType<Host['spawn']>
+  readonly #answers: AsyncIterator<string>
+
+  constructor(host: Host, path: string) {
+    this.#child = host.spawn(['python3', '-c', HOLDER, path], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    assert.ok(this.#child.stdout)
+    this.#answers = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+  }
+
+  /** @returns errno */
+  async ask(line: string): Promise<number> {
+    this.#child.stdin?.write(`${line}\n`)
+    return Number((await this.#answers.next()).value)
+  }
+}
+
+test('fsync of a process that never died fails, once another owner has cut what it was answered', async () => {
+  const point = mkdtempSync(join(tmpdir(), 'weft-fsync-'))
+  const lab = await hosts(3)
+  try {
+    const [a, b] = [lab.host(2), lab.host(3)]
+    await a.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    const holder = new Holder(a, '/mnt/weft/db/log')
+    assert.is(await holder.ask('write kept'), 0)
+    assert.is(await holder.ask('fsync'), 0)
+    // The next life of the daemon goes on where this one was: nothing is lost, and nobody is told so.
+    assert.is(await holder.ask('write  too'), 0)
+    for (const pid of a.processes('__daemon')) process.kill(pid, 'SIGKILL')
+    assert.is(await holder.ask('fsync'), 0, 'it waits while the other copies are asked')
+    await lab.cut(a)
+    assert.is(await holder.ask('write cut'), 0, 'answered, not synced')
+    await b.weft('attach', 'db', point)
+    const refused = await a.tryWeft('attach', 'db', point)
+    assert.is(refused.code, 9, 'not before it is known whose it is')
+    assert.is((await b.run('cat', `${point}/log`)).trim(), 'kept too')
+    await b.weft('detach', point)
+    const failed = calling(a, CALLS)
+    await lab.heal()
+    await until(
+      'it can be had again',
+      async () => {
+        return (await a.tryWeft('attach', 'db', point)).code === 0
+      },
+      60_000,
+    )
+    await enough(a)
+    assert.is(await failed, '', 'calls by name wait, and none fails')
+    await a.weft('detach', point)
+    assert.is((await a.run('cat', '/mnt/weft/db/log')).trim(), 'kept too')
+    assert.is(await holder.ask('fsync'), 5, 'what it wrote is nowhere')
+  } finally {
+    await lab.close()
+    rmSync(point, { recursive: true })
+  }
+})
+
+test.run()

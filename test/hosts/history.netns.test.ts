@@ -1,0 +1,111 @@
+// deadline: 400 s
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Clients } from '../history/clients.ts'
+import { hosts, type Lab } from '../support/hosts.ts'
+import type { Host } from '../support/lab-host.ts'
+import { sleep, until } from '../support/node-world.ts'
+import { seeded } from '../support/seeded.ts'
+
+/** WEFT_SEED runs one again; what processes and network make of it differs from run to run. */
+const SEED = Number(process.env.WEFT_SEED ?? Date.now() % 1_000_000)
+const PER_HOST = 2
+const NAMESPACE = '/mnt/weft/h'
+
+async function withLab(work: (lab: Lab) => Promise<void>): Promise<void> {
+  const lab = await hosts(3)
+  try {
+    await lab.host(2).weft('volume', 'create', 'h', '--size', '1G', '--repl', '3')
+    await work(lab)
+  } finally {
+    await lab.close()
+  }
+}
+
+let lives = 0
+
+function startClients(clients: Clients, on: readonly Host[], dir: string): void {
+  lives += 1
+  const all = on.flatMap((host) =>
+    Array.from({ length: PER_HOST }, (_, index) => ({
+      host,
+      name: `n${host.number}c${index}l${lives}`,
+    })),
+  )
+  const names = all.map(({ name }) => name)
+  for (const [index, { host, name }] of all.entries()) {
+    clients.start(host, name, dir, SEED + index, names)
+  }
+}
+
+async function goesOn(clients: Clients, what: string): Promise<void> {
+  const before = clients.done
+  await until(`clients go on ${what}`, () => clients.done > before + 20, 90_000)
+}
+
+test('clients on every node, through the namespace: nothing acknowledged is lost, nothing old is read, locks exclude', () =>
+  withLab(async (lab) => {
+    console.log(`    WEFT_SEED=${SEED}`)
+    const clients = new Clients()
+    startClients(clients, lab.hosts, NAMESPACE)
+    await goesOn(clients, 'at first')
+    const dice = seeded(SEED)
+    const [first, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    const faults: [string, () => Promise<void>][] = [
+      ['after a node that does not own it was cut off', () => cutFor(lab, other, 3000)],
+      ['after the owner was cut off for less than its lease', () => cutFor(lab, owner, 4000)],
+      ['after the owner was cut off for longer', () => cutFor(lab, owner, 18_000)],
+      ['after a node stood still', () => stillFor(first, 2000 + dice.below(3000))],
+      ['after the owner stood still', () => stillFor(owner, 4000)],
+    ]
+    for (const [what, fault] of faults) {
+      await fault()
+      await goesOn(clients, what)
+    }
+    await clients.stop()
+    assert.ok(clients.done > 200, `${clients.done} operations`)
+    assert.equal(await clients.wrong(first, NAMESPACE), [])
+  }))
+
+async function cutFor(lab: Lab, host: Host, ms: number): Promise<void> {
+  await lab.cut(host)
+  await sleep(ms)
+  await lab.heal()
+}
+
+async function stillFor(host: Host, ms: number): Promise<void> {
+  await host.pause()
+  await sleep(ms)
+  await host.resume()
+}
+
+test('clients of an exclusive mount that dies and is attached elsewhere: nothing acknowledged is lost', () =>
+  withLab(async (lab) => {
+    console.log(`    WEFT_SEED=${SEED}`)
+    const point = mkdtempSync(join(tmpdir(), 'weft-history-'))
+    try {
+      const clients = new Clients()
+      let at = lab.host(2)
+      await at.weft('attach', 'h', point)
+      for (let death = 0; death < 2; death++) {
+        startClients(clients, [at], point)
+        await goesOn(clients, 'where it is attached')
+        const next = lab.host(at.number === 2 ? 3 : 2)
+        await at.powerCut()
+        await next.weft('attach', 'h', point)
+        await at.start()
+        at = next
+      }
+      startClients(clients, [at], point)
+      await goesOn(clients, 'at last')
+      await clients.stop()
+      assert.equal(await clients.wrong(at, point), [])
+    } finally {
+      rmSync(point, { recursive: true, force: true })
+    }
+  }))
+
+test.run()
