@@ -12,10 +12,13 @@ import {
   type PeerKey,
   type Random,
   sleep,
+  suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
 import {
   answer,
+  type Change,
+  changedBy,
   endLives,
   type Forgetting,
   GRANT_LATE_MS,
@@ -27,15 +30,18 @@ import {
   opcodeName,
   type Reason,
   Reasons,
+  syncedBy,
+  Unsynced,
   wire,
 } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, accessTermMs, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
 import {
   accessHeaderBytes,
-  decodeLife,
+  decodeNow,
   encodeAccessCall,
   forgetShape,
+  hasAllOf,
   type OwnerLife,
   type Stated,
 } from './access-wire.ts'
@@ -114,6 +120,12 @@ interface FarVolume {
   answeredMs: number
   usedMs: number
   readonly handles: FarHandles
+  /** Whom that was asked of which is not synced; null for nobody, or this node itself. */
+  line: OwnerLife | null
+  /** What this kernel's programs changed and did not sync. */
+  readonly unsynced: Unsynced
+  /** When whoever answered last owned the volume, on the clock of leases. */
+  ownedMs: number
   /** Byte ranges may be locked under this session: what closes a file has to say so. */
   mayLock: boolean
   readonly underWay: Map<bigint, Pending>
@@ -154,12 +166,14 @@ export class AccessClient {
   readonly #volumes = new Map<VolumeNumber, FarVolume>()
   readonly #invalidations = new Invalidations()
   readonly #reasons: Reasons
+  readonly #leaseClock: Clock
   /** The last of this kernel's changes that this node executes itself has been answered. */
   #lastOwn: Promise<void> = Promise.resolve()
 
   constructor(world: AccessClientWorld) {
     this.#world = world
     this.#reasons = new Reasons(world.clock, (reason) => world.reason(reason))
+    this.#leaseClock = suspendProof(world.clock)
   }
 
   request({ number, frame, fd }: FarRequest): void {
@@ -218,6 +232,33 @@ export class AccessClient {
     await this.#world.forget(number, forgetting)
   }
 
+  /** This node owns a volume from now on, and nobody asks it for anything yet. */
+  owned({ stored: { record }, shared }: NodeVolume): void {
+    const far = this.#far(record.number)
+    if (far.life !== null) this.#lose(far)
+    if (far.line !== null) far.unsynced.lose()
+    far.line = null
+    if (shared) shared.owes = far.unsynced.owes
+  }
+
+  /** Another node owns, or may own, a volume that was this one's. */
+  lost({ stored: { record } }: NodeVolume): void {
+    this.#far(record.number).unsynced.lose()
+  }
+
+  /**
+   * What the namespace mount executed itself, of a volume that it hands on from now on.
+   * @param ownedMs when the volume was this node's for certain, on the clock of leases
+   */
+  unsynced(number: VolumeNumber, changes: readonly Change[], ownedMs: number): void {
+    const far = this.#far(number)
+    const { unsynced } = far
+    far.ownedMs = Math.max(far.ownedMs, ownedMs)
+    for (const change of changes) unsynced.changed(change)
+    const shared = this.#world.volume(number)?.shared
+    if (!shared || shared.isLost) unsynced.lose()
+  }
+
   close(): void {
     for (const { cancelAlive } of this.#volumes.values()) cancelAlive?.()
   }
@@ -235,7 +276,7 @@ export class AccessClient {
       uniqueHi,
       pid: request.readUInt32LE(32),
       abort: new AbortController(),
-      askedMs: this.#world.clock.monotonicMs(),
+      askedMs: this.#leaseClock.monotonicMs(),
       forgotten: far.forgotten,
       isResent: wire.isResend(uniqueHi) && isOnce(opcode),
       isDoubtful: false,
@@ -280,7 +321,7 @@ export class AccessClient {
       await this.#world.again(request, fd)
     } else if (reply.length > 0) {
       const isGood = reply.readInt32LE(4) === 0
-      const isLate = () => this.#world.clock.monotonicMs() - pending.askedMs > GRANT_LATE_MS
+      const isLate = () => this.#leaseClock.monotonicMs() - pending.askedMs > GRANT_LATE_MS
       const wasLate = pending.isResent || pending.forgotten !== far.forgotten || isLate()
       if (isGood && wasLate) endLives(opcode, reply)
       answer(fd, reply, reply.length, reply.readInt32LE(4), uniqueLo, uniqueHi)
@@ -337,13 +378,13 @@ export class AccessClient {
       if (volume.shared) {
         if (pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
         if (far.life !== null) this.#lose(far)
+        this.#mayFail(far, volume, request, pending)
         await this.#ownTurn(pending)
-        return await this.#world.own(far.number, this.#world.kernel(), new Uint8Array(request))
+        return await this.#own(far, volume, request, pending)
       }
       if (volume.closed?.state === 'locked') {
         throw new FsError('ENOKEY', 'access', { volume: volume.stored.record.name })
       }
-      if (!far.handles.holds(request, pending.opcode)) return this.#lostHandle(pending)
       // All that FLUSH does is to let go of locks.
       if (pending.opcode === OPCODES.FLUSH.code && !far.mayLock) return bareReply(0)
       try {
@@ -371,8 +412,60 @@ export class AccessClient {
     await before
   }
 
-  #lostHandle({ opcode }: Pending): Buffer {
+  async #own(
+    far: FarVolume,
+    volume: NodeVolume,
+    request: Buffer,
+    pending: Pending,
+  ): Promise<Buffer | null> {
+    const { number } = far
+    const reply = await this.#world.own(number, this.#world.kernel(), new Uint8Array(request))
+    if (reply === null) return null
+    const isLost = !volume.shared || volume.shared.isLost
+    if (!isLost) far.ownedMs = this.#leaseClock.monotonicMs()
+    this.#done(far, request, pending, reply, isLost)
+    return reply
+  }
+
+  /** Notes what a request has changed, or made durable. @param isLost its owner is the owner no more */
+  #done(
+    { unsynced }: FarVolume,
+    request: Buffer,
+    { opcode, pid, askedMs }: Pending,
+    reply: Buffer,
+    isLost: boolean,
+  ): void {
+    if (reply.length === 0 || reply.readInt32LE(4) !== 0) return
+    const synced = syncedBy(request, opcode)
+    if (synced !== undefined) unsynced.synced(synced, askedMs)
+    for (const ino of changedBy(request, opcode)) {
+      if (isLost) unsynced.lost(ino, pid)
+      else unsynced.changed({ ino, thread: pid, atMs: this.#leaseClock.monotonicMs() })
+    }
+  }
+
+  /** An fsync fails for what another owner has not got. @throws FsError EIO once for each caller */
+  #mayFail(
+    { unsynced }: FarVolume,
+    { shared, stored }: NodeVolume,
+    request: Buffer,
+    { opcode, pid }: Pending,
+  ): void {
+    const synced = syncedBy(request, opcode)
+    if (synced === undefined || !unsynced.take(synced, pid)) return
+    if (shared) shared.owes = unsynced.owes
+    const { name } = stored.record
+    throw new FsError('EIO', 'access', {
+      volume: name,
+      message: `what was changed before volume ${name} went to another owner, and was not synced, may be gone: look at it, and sync again`,
+    })
+  }
+
+  #lostHandle(far: FarVolume, request: Buffer, { opcode, pid }: Pending): Buffer {
     if (opcode === OPCODES.RELEASE.code) return bareReply(0)
+    // Whoever is told so here is not told again.
+    const synced = syncedBy(request, opcode)
+    if (synced !== undefined) far.unsynced.take(synced, pid)
     throw new FsError('EIO', 'access', {
       message:
         'the file was opened before its volume changed hands, and what was written may be gone: open it anew',
@@ -393,6 +486,8 @@ export class AccessClient {
       throw new FsError('EHOSTUNREACH', 'access', { message: `volume ${name} has no owner` })
     }
     this.#keepSession(far, owner, pending)
+    const holds = () => far.handles.holds(request, pending.opcode)
+    if (!holds()) return this.#lostHandle(far, request, pending)
     if (!far.known) {
       far.stating ??= this.#state(far, peer).finally(() => {
         far.stating = null
@@ -401,7 +496,10 @@ export class AccessClient {
       await far.stating
       // What a life before may have done, the one after must not do again.
       if (mayBeDone(pending) && far.life?.epoch !== before?.epoch) throw doubtful()
+      // Meanwhile the session may have been lost.
+      if (!holds()) return this.#lostHandle(far, request, pending)
     }
+    this.#mayFail(far, volume, request, pending)
     const body = encodeAccessCall({
       op: 'request',
       ...this.#asker(far),
@@ -418,11 +516,18 @@ export class AccessClient {
       deadlineMs: ATTEMPT_MS,
       signal: pending.abort.signal,
     })
-    if (far.session === session) {
-      far.answeredMs = Math.max(far.answeredMs, sentMs)
-      far.usedMs = sentMs
-      this.#aliveLater(far)
+    const isLost = far.session !== session
+    if (isLost && isOnce(pending.opcode)) {
+      // The owner of now may not have it. A descriptor of the session before is nothing: it is asked for again.
+      if (changedBy(request, pending.opcode).length > 0) throw doubtful()
+      throw new FsError('EAGAIN', 'access', { message: 'the volume went to another owner' })
     }
+    this.#done(far, request, pending, reply, isLost)
+    if (isLost) return reply
+    far.answeredMs = Math.max(far.answeredMs, sentMs)
+    far.ownedMs = Math.max(far.ownedMs, pending.askedMs)
+    far.usedMs = sentMs
+    this.#aliveLater(far)
     return reply
   }
 
@@ -443,7 +548,11 @@ export class AccessClient {
     const body = encodeAccessCall({ ...header, frame })
     const answer = await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ATTEMPT_MS })
     if (far.session !== session) return
-    far.life = decodeLife(answer)
+    const now = decodeNow(answer)
+    if (far.line !== null && !hasAllOf(now, far.line)) far.unsynced.lose()
+    const { node, boot, epoch } = now
+    far.life = { node, boot, epoch }
+    far.line = far.life
     far.known = true
     this.#keep(far)
     far.answeredMs = Math.max(far.answeredMs, sentMs)
@@ -542,6 +651,9 @@ export class AccessClient {
         owner: null,
         known: false,
         life: kept?.life ?? null,
+        line: kept?.life ?? null,
+        unsynced: new Unsynced(() => far?.ownedMs ?? 0),
+        ownedMs: Number.NEGATIVE_INFINITY,
         stating: null,
         answeredMs: clock.monotonicMs(),
         usedMs: clock.monotonicMs(),
@@ -569,6 +681,7 @@ export class AccessClient {
     const peer = owner === null ? null : peerOf(owner)
     if (far.life === null || peer === null) return
     const sentMs = clock.monotonicMs()
+    const askedMs = this.#leaseClock.monotonicMs()
     const isIdle = !far.handles.any && sentMs - far.usedMs > IDLE_MS
     const op = isIdle ? 'end' : 'alive'
     const header = { op, ...this.#asker(far), oldest: 0n } as const
@@ -577,6 +690,7 @@ export class AccessClient {
       await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ALIVE_MS })
       if (far.session !== session) return
       far.answeredMs = Math.max(far.answeredMs, sentMs)
+      far.ownedMs = Math.max(far.ownedMs, askedMs)
     } catch (error) {
       if (isBug(error) || !(error instanceof FsError)) throw error
       if (far.session !== session) return

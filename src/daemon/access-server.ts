@@ -10,7 +10,13 @@ import {
 import { type Forgetting, isOnce, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import type { AccessHost } from './access-host.ts'
-import { decodeAccessCall, decodeStated, type OwnerLife, type Stated } from './access-wire.ts'
+import {
+  decodeAccessCall,
+  decodeStated,
+  hasAllOf,
+  type OwnerNow,
+  type Stated,
+} from './access-wire.ts'
 import { jsonBytes, understood } from './call-bytes.ts'
 import type { NodeVolume } from './volumes.ts'
 
@@ -190,25 +196,24 @@ export class AccessServer {
     return new FsError('EAGAIN', 'access', { volume: name, message: `volume ${name} moves` })
   }
 
-  #lifeOf({ shared }: NodeVolume): OwnerLife {
+  #now({ shared }: NodeVolume): OwnerNow {
     const { node, boot } = this.#world
-    return { node, boot, epoch: shared?.epoch ?? 0 }
+    return { node, boot, epoch: shared?.epoch ?? 0, first: shared?.lineFirst ?? 0 }
   }
 
   /**
-   * A session that is not known goes on when nothing can be lost that it was answered: when it was with the life before this
+   * A session that is not known goes on when nothing can be lost that it was answered: when it was with a life before this
    * one in the same boot, whose journal and staged writes this one has. One of this very life has run out. @throws FsError ESTALE
    */
   #mustGoOn(volume: NodeVolume, { life }: Stated): void {
     if (life === null) return
-    const now = this.#lifeOf(volume)
-    const isNext = life.node === now.node && life.boot === now.boot && now.epoch - life.epoch === 1
-    if (!isNext) throw sessionOver(volume)
+    const now = this.#now(volume)
+    if (!hasAllOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
   }
 
   #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {
     if (opens) this.#world.access.opens(number, id, opens)
-    return Buffer.from(JSON.stringify(this.#lifeOf(volume)))
+    return Buffer.from(JSON.stringify(this.#now(volume)))
   }
 
   /** Executes a request, or gives the answer it got the first time. */

@@ -2,11 +2,17 @@ import { z } from 'zod'
 import { type Ino, messageOf, ProtocolError, type VolumeNumber } from '../base/index.ts'
 import type { OpenFile } from '../fuse/index.ts'
 
-/** One life of an owner. The next one of the same boot has all that this one was asked to do, fsync or not. */
+/** One life of an owner. */
 export interface OwnerLife {
   readonly node: string
   readonly boot: string
   readonly epoch: number
+}
+
+/** What an owner answers to `state`. */
+export interface OwnerNow extends OwnerLife {
+  /** Epoch since which it has lost nothing that it was asked to do, fsync or not. */
+  readonly first: number
 }
 
 /** What a node says when its session begins, or when the owner has begun a new life: JSON behind the header of `state`. */
@@ -17,12 +23,18 @@ export interface Stated {
   readonly opens: readonly OpenFile[] | null
 }
 
+/** Whether an owner has all that one life of it, or of another, was asked to do. */
+export function hasAllOf(now: OwnerNow, { node, boot, epoch }: OwnerLife): boolean {
+  return now.node === node && now.boot === boot && now.first <= epoch
+}
+
 export const lifeShape = z.strictObject({
   node: z.string().max(64),
   boot: z.string().max(64),
   epoch: z.number().int().min(0),
 })
 const count = z.number().int().min(0)
+const nowShape = lifeShape.extend({ first: z.number().int().min(0) })
 const stated: z.ZodType<Stated> = z.strictObject({
   life: lifeShape.nullable(),
   opens: z
@@ -46,8 +58,8 @@ export function decodeStated(bytes: Uint8Array): Stated {
 }
 
 /** @throws ProtocolError */
-export function decodeLife(bytes: Uint8Array): OwnerLife {
-  return parsed(lifeShape, bytes)
+export function decodeNow(bytes: Uint8Array): OwnerNow {
+  return parsed(nowShape, bytes)
 }
 
 function parsed<T extends z.ZodType>(shape: T, bytes: Uint8Array): z.infer<T> {

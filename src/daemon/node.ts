@@ -171,7 +171,11 @@ export class Node {
       },
       replicated: () => this.#replicated,
       stopWriting: (volume) => this.mounts.stopWriting(volume),
-      abandon: (volume) => this.mounts.abandon(volume),
+      owned: (volume) => this.#farVolumes?.client.owned(volume),
+      abandon: (volume) => {
+        this.mounts.abandon(volume)
+        this.#farVolumes?.client.lost(volume)
+      },
       nameOf: cluster && ((node) => cluster.nameOf(node)),
       opened: (volume) => this.mounts.opened(volume),
       announce: (change) => this.mounts.announce(change),
@@ -517,6 +521,9 @@ export class Node {
         return
       case 'far':
         this.#farVolumes?.client.request(message)
+        return
+      case 'unsynced':
+        this.#farVolumes?.client.unsynced(message.number, message.changes, message.ownedMs)
         return
       case 'interrupt':
         this.#farVolumes?.client.interrupt(message.uniqueLo, message.uniqueHi)

@@ -125,6 +125,7 @@ export class SeveralCopies {
     volume.closed = null
     this.#left.delete(id)
     volume.shared.lineFirst = ownedSince(this.#staging(id), volume.shared.epoch)
+    this.#world.owned(volume)
   }
 
   #staging(id: VolumeId): string {

@@ -80,7 +80,9 @@ export interface VolumesWorld {
   replicated(): ReplicatedVolumes | null
   /** The namespace mount only reads it from now on. @throws FsError EBUSY while a file of it is open for writing there */
   stopWriting(volume: NodeVolume): Promise<void>
-  /** An exclusive mount of a volume that another node owns now: its kernel must never write again. */
+  /** This node owns a volume of several copies from now on, and no mount knows it yet. */
+  owned(volume: NodeVolume): void
+  /** Another node owns a volume now: the kernel of an exclusive mount of it must never write again. */
   abandon(volume: NodeVolume): void
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
   opened(volume: NodeVolume): Promise<void>

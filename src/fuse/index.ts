@@ -31,6 +31,7 @@ export { Opens } from './opens.ts'
 export { Reasons } from './reasons.ts'
 export { runDirOf } from './run-dir.ts'
 export { ensureStagingDir, removeStagingDir } from './staging-dir.ts'
+export { type Change, changedBy, syncedBy, Unsynced } from './unsynced.ts'
 export * as wire from './wire/index.ts'
 export {
   type AbsentVolume,

@@ -3,6 +3,7 @@ import type { Ino, VolumeNumber } from '../base/index.ts'
 import type { VolumeOpening } from '../store/index.ts'
 import type { OpName } from './opcodes.ts'
 import { OPCODE_COUNT } from './opcodes.ts'
+import type { Change } from './unsynced.ts'
 
 /** What INIT agreed; kept by the keeper for the next life of the daemon, because the kernel sends INIT once. */
 export interface Negotiated {
@@ -137,6 +138,8 @@ export type FromWorker =
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
   /** A whole request on a volume that is far (AbsentVolume); whoever answers it writes to `fd`. */
   | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number }
+  /** What was changed here and not synced, of a volume that is far from now on; `ownedMs` on the clock of leases. */
+  | { kind: 'unsynced'; number: VolumeNumber; changes: readonly Change[]; ownedMs: number }
   | { kind: 'interrupt'; uniqueLo: number; uniqueHi: number }
   | { kind: 'damaged'; volume: string; chunk: string; what: string }
   | { kind: 'reason'; reason: Reason }

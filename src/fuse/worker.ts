@@ -14,6 +14,7 @@ import {
   type VolumeNumber,
 } from '../base/index.ts'
 import { SecondReader } from '../chunks/index.ts'
+import type { SharedVolume } from '../store/index.ts'
 import { forgetAll, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
 import { failed } from './errors.ts'
@@ -27,6 +28,7 @@ import { Reasons } from './reasons.ts'
 import { NOTHING, RequestReader } from './request-reader.ts'
 import { ServedVolumes } from './served-volumes.ts'
 import { FuseSession, VALID_MS } from './session.ts'
+import { changedBy, Unsynced } from './unsynced.ts'
 import * as wire from './wire/index.ts'
 import {
   type FromWorker,
@@ -56,6 +58,8 @@ class MountWorker {
   #leased = 0
   readonly #served: ServedVolumes
   readonly #opens = new Map<VolumeNumber, Opens>()
+  /** Of volumes that other nodes may take over. */
+  readonly #unsynced = new Map<VolumeNumber, Unsynced>()
   readonly #locks: Locks | null
   readonly #namespace: Namespace | null
   readonly #session: FuseSession
@@ -114,7 +118,8 @@ class MountWorker {
       namespace: this.#namespace,
       exclusive: start.exclusive,
       locks: this.#locks,
-      isFar: (number) => absent.get(number)?.code === null || this.#isElsewhere(number),
+      isFar: (number) =>
+        absent.get(number)?.code === null || this.#isElsewhere(number) || this.#mayOwe(number),
       forward: (number, frame) => this.#forward(number, frame),
       interruptFar: (uniqueLo, uniqueHi) => {
         const far = [...absent.values()].some(({ code }) => code === null)
@@ -213,6 +218,7 @@ class MountWorker {
       this.#waits.add(lease, header, this.#fd, request.subarray(0, length), null)
       return
     }
+    if (lease && this.#start.exclusive === null) this.#changing(lease, request)
     let end = wire.OUT_HEADER_BYTES
     let errno = 0
     try {
@@ -337,6 +343,7 @@ class MountWorker {
     const number = message.kind === 'absent' ? message.volume.number : message.number
     const isFar = message.kind === 'absent' && message.volume.code === null
     this.#opens.delete(number)
+    this.#handOver(number)
     for (const { frame, answer } of this.#locks?.leave(number) ?? []) {
       if (isFar) this.#forward(number, frame)
       else answer(-errnoOf('EIO'))
@@ -361,7 +368,42 @@ class MountWorker {
     return Math.min(VALID_MS, Math.max(0, leftMs))
   }
 
+  /** Hot. What is about to be changed is noted until its volume is not this thread's any more. */
+  #changing(lease: SharedVolume, request: Buffer): void {
+    const { opcode, nodeHi, pid } = this.#session.header
+    const inos = changedBy(request, opcode)
+    if (inos.length === 0 || lease.isElsewhere) return
+    const number = wire.nodeVolume(nodeHi) as VolumeNumber
+    let unsynced = this.#unsynced.get(number)
+    if (!unsynced) {
+      unsynced = new Unsynced(() => lease.leaseUntilMs)
+      this.#unsynced.set(number, unsynced)
+    }
+    const atMs = this.#leaseClock.monotonicMs()
+    for (const ino of inos) unsynced.changed({ ino, thread: pid, atMs })
+  }
+
+  /** Who answers for a volume now hears of it before the first request that this thread hands on. */
+  #handOver(number: VolumeNumber): void {
+    const unsynced = this.#unsynced.get(number)
+    if (!unsynced) return
+    this.#unsynced.delete(number)
+    const { ownedMs } = unsynced
+    this.#tell({ kind: 'unsynced', number, changes: unsynced.list(), ownedMs })
+  }
+
+  /** An fsync that may have to fail is the main thread's to answer, or comes back from there. */
+  #mayOwe(number: VolumeNumber): boolean {
+    if (this.#leased === 0 || this.#start.exclusive !== null || this.#comesBack) return false
+    const { opcode } = this.#session.header
+    const isAll = opcode === OPCODES.SYNCFS.code
+    if (!isAll && opcode !== OPCODES.FSYNC.code && opcode !== OPCODES.FSYNCDIR.code) return false
+    const shared = this.#served.open.get(number)?.volume.shared
+    return Boolean(shared?.replicated && (isAll || shared.owes))
+  }
+
   #forward(number: VolumeNumber, request: Buffer): void {
+    this.#handOver(number)
     const frame = new Uint8Array(request)
     parentPort?.postMessage({ kind: 'far', number, frame, fd: this.#fd } satisfies FromWorker, [
       frame.buffer,

@@ -12,6 +12,7 @@ const STATE = 4
 const POISON = 5
 const REPLICATED = 6
 const LEAVING = 7
+const OWES = 8
 const INT_CELLS = 16
 
 const EPOCH = 0
@@ -158,6 +159,17 @@ export class SharedVolume {
   /** No request that begins now is this node's to execute. */
   get isElsewhere(): boolean {
     return this.isLost || this.isLeaving
+  }
+
+  /**
+   * Some fsync through this node's namespace mount is to fail, once, because of what was lost when the volume changed hands:
+   * the main thread knows which (fuse/unsynced.ts).
+   */
+  get owes(): boolean {
+    return this.#ints[OWES] === 1
+  }
+  set owes(owes: boolean) {
+    this.#ints[OWES] = owes ? 1 : 0
   }
 
   /** The engine says it sleeps; who has work for it takes the sign and, if it was up, must send it a message. */

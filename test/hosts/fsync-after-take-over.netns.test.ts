@@ -10,14 +10,26 @@ import { hosts } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
 
-/** Holds a file open; writes a word, or calls fsync and says what errno it gave, as it is told. */
+/**
+ * Holds a file open and does as it is told, each time saying what errno it came to: write a word; fsync; look for data; make
+ * a name beside the file; open the directory, fsync it and close it.
+ */
 const HOLDER = `import os, sys
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o644)
+directory = os.path.dirname(sys.argv[1])
+def do(verb, word):
+    if verb == 'write': os.write(fd, word.encode())
+    elif verb == 'fsync': os.fsync(fd)
+    elif verb == 'seek': os.lseek(fd, 0, os.SEEK_DATA)
+    elif verb == 'name': os.close(os.open(os.path.join(directory, word), os.O_WRONLY | os.O_CREAT, 0o644))
+    else:
+        opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try: os.fsync(opened)
+        finally: os.close(opened)
 for line in sys.stdin:
     verb, _, word = line.strip().partition(' ')
     try:
-        if verb == 'write': os.write(fd, word.encode())
-        else: os.fsync(fd)
+        do(verb, word)
         print(0, flush=True)
     except OSError as error:
         print(error.errno, flush=True)`
@@ -59,6 +71,8 @@ test('fsync of a process that never died fails, once another owner has cut what 
     assert.is(await holder.ask('fsync'), 0, 'it waits while the other copies are asked')
     await lab.cut(a)
     assert.is(await holder.ask('write cut'), 0, 'answered, not synced')
+    const namer = new Holder(a, '/mnt/weft/db/log')
+    assert.is(await namer.ask('name cut'), 0, 'answered, not synced')
     await b.weft('attach', 'db', point)
     const refused = await a.tryWeft('attach', 'db', point)
     assert.is(refused.code, 9, 'not before it is known whose it is')
@@ -78,9 +92,46 @@ test('fsync of a process that never died fails, once another owner has cut what 
     await a.weft('detach', point)
     assert.is((await a.run('cat', '/mnt/weft/db/log')).trim(), 'kept too')
     assert.is(await holder.ask('fsync'), 5, 'what it wrote is nowhere')
+    assert.not.match(await a.run('ls', '/mnt/weft/db'), 'cut')
+    assert.is(await namer.ask('sync directory'), 5, 'nor is the name it made')
+    assert.is(await namer.ask('sync directory'), 0, 'it is told once')
+    assert.is(await new Holder(a, '/mnt/weft/db/log').ask('sync directory'), 0)
   } finally {
     await lab.close()
     rmSync(point, { recursive: true })
+  }
+})
+
+test('so it does on a node that used the volume through the owner', async () => {
+  const lab = await hosts(3)
+  try {
+    const [owner, other] = [lab.host(2), lab.host(3)]
+    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    const holders = ['first', 'second'].map((name) => new Holder(other, `/mnt/weft/db/${name}`))
+    for (const holder of holders) {
+      assert.is(await holder.ask('write kept'), 0)
+      assert.is(await holder.ask('fsync'), 0)
+      assert.is(await holder.ask('sync directory'), 0)
+    }
+    const idle = new Holder(other, '/mnt/weft/db/idle')
+    assert.is(await idle.ask('sync directory'), 0)
+    await Promise.all(holders.map((holder, index) => holder.ask(`name made${index}`)))
+    await Promise.all(holders.map((holder) => holder.ask('write cut')))
+    const seeker = new Holder(other, '/mnt/weft/db/first')
+    assert.is(await seeker.ask('seek'), 0)
+    await owner.pause()
+    assert.is(await seeker.ask('seek'), 5, 'its session ended before it was answered')
+    const [first, second] = holders.map((holder) => holder.ask('fsync'))
+    assert.is(await first, 5, 'what it wrote is nowhere')
+    assert.is(await second, 5)
+    for (const holder of holders) {
+      assert.is(await holder.ask('sync directory'), 5, 'its name may be gone')
+      assert.is(await holder.ask('sync directory'), 0, 'it is told once')
+    }
+    assert.is(await idle.ask('sync directory'), 0, 'who changed nothing is told nothing')
+    await owner.resume()
+  } finally {
+    await lab.close()
   }
 })
 
