@@ -238,12 +238,18 @@ export class AccessClient {
     if (far.life !== null) this.#lose(far)
     if (far.line !== null) far.unsynced.lose()
     far.line = null
-    if (shared) shared.owes = far.unsynced.owes
+    if (!shared) return
+    if (shared.lineFirst < shared.epoch) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
+    shared.owes = far.unsynced.owes
   }
 
-  /** Another node owns, or may own, a volume that was this one's. */
-  lost({ stored: { record } }: NodeVolume): void {
-    this.#far(record.number).unsynced.lose()
+  /** Another node owns, or may own, a volume that was this one's. @param before only in a life of the daemon before this one */
+  lost({ stored: { record }, shared }: NodeVolume, before: boolean): void {
+    if (!shared && !before) return
+    const far = this.#far(record.number)
+    if (before) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (shared) far.ownedMs = Math.max(far.ownedMs, shared.leaseUntilMs)
+    far.unsynced.lose()
   }
 
   /**
@@ -390,7 +396,8 @@ export class AccessClient {
       try {
         return await this.#call(far, volume, request, pending)
       } catch (error) {
-        if (!(error instanceof FsError) || isBug(error) || error.code === 'ENOKEY') throw error
+        if (!(error instanceof FsError) || isBug(error)) throw error
+        if (error instanceof Refused || error.code === 'ENOKEY') throw error
         lastError = error
         await this.#afterFailure(far, volume, pending, error)
       }
@@ -455,7 +462,7 @@ export class AccessClient {
     if (synced === undefined || !unsynced.take(synced, pid)) return
     if (shared) shared.owes = unsynced.owes
     const { name } = stored.record
-    throw new FsError('EIO', 'access', {
+    throw new Refused('EIO', 'access', {
       volume: name,
       message: `what was changed before volume ${name} went to another owner, and was not synced, may be gone: look at it, and sync again`,
     })
@@ -466,7 +473,7 @@ export class AccessClient {
     // Whoever is told so here is not told again.
     const synced = syncedBy(request, opcode)
     if (synced !== undefined) far.unsynced.take(synced, pid)
-    throw new FsError('EIO', 'access', {
+    throw new Refused('EIO', 'access', {
       message:
         'the file was opened before its volume changed hands, and what was written may be gone: open it anew',
     })
@@ -664,6 +671,7 @@ export class AccessClient {
         cancelAlive: null,
       }
       this.#volumes.set(number, far)
+      if (kept?.life) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
     }
     return far
   }
@@ -708,6 +716,9 @@ export class AccessClient {
   }
 }
 
+/** The caller's answer: not a reason to ask again. */
+class Refused extends FsError {}
+
 /** Why nobody can be asked for a moment, in words; null when somebody can. */
 function whyNotYet({ shared, closed }: NodeVolume): string | null {
   if (shared) return shared.isElsewhere ? 'it goes to another node' : null
@@ -728,8 +739,8 @@ function mayBeDone({ isResent, isDoubtful }: Pending): boolean {
   return isResent || isDoubtful
 }
 
-function doubtful(): FsError {
-  return new FsError('EIO', 'access', {
+function doubtful(): Refused {
+  return new Refused('EIO', 'access', {
     message: 'whether it was done is not known: the owner ended in the middle of it',
   })
 }

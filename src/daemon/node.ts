@@ -172,9 +172,9 @@ export class Node {
       replicated: () => this.#replicated,
       stopWriting: (volume) => this.mounts.stopWriting(volume),
       owned: (volume) => this.#farVolumes?.client.owned(volume),
-      abandon: (volume) => {
+      lost: (volume, before) => {
         this.mounts.abandon(volume)
-        this.#farVolumes?.client.lost(volume)
+        this.#farVolumes?.client.lost(volume, before)
       },
       nameOf: cluster && ((node) => cluster.nameOf(node)),
       opened: (volume) => this.mounts.opened(volume),

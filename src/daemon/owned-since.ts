@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Epoch } from '../base/index.ts'
@@ -22,7 +22,10 @@ export function ownedSince(stagingDirectory: string, epoch: Epoch): number {
   return first
 }
 
-/** What is staged is dropped: nobody took it. */
-export function forgetOwned(stagingDirectory: string): void {
-  rmSync(join(stagingDirectory, FILE), { force: true })
+/** What is staged is dropped: nobody took it. @returns whether a life of the daemon in this boot of the machine owned it */
+export function forgetOwned(stagingDirectory: string): boolean {
+  const path = join(stagingDirectory, FILE)
+  const owned = existsSync(path)
+  rmSync(path, { force: true })
+  return owned
 }

@@ -115,7 +115,7 @@ export class SeveralCopies {
       changed: (stored) => {
         volume.stored = stored
       },
-      fencing: () => this.#world.abandon(volume),
+      fencing: () => this.#world.lost(volume, false),
       lost: (words) => {
         log.error({ op: 'own', volume: id, why: words }, `volume ${name} is this node's no more`)
         this.#lost(volume, words).catch(background(log, 'volume.lost'))
@@ -126,6 +126,11 @@ export class SeveralCopies {
     this.#left.delete(id)
     volume.shared.lineFirst = ownedSince(this.#staging(id), volume.shared.epoch)
     this.#world.owned(volume)
+  }
+
+  /** Another node owns a volume, and this one has not owned it in this life of the daemon. */
+  isAnothers(volume: NodeVolume): void {
+    this.#world.lost(volume, forgetOwned(this.#staging(volume.stored.record.id)))
   }
 
   #staging(id: VolumeId): string {
@@ -179,6 +184,7 @@ export class SeveralCopies {
     }
     await this.#rest.announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
     await this.#letGo(volume, 'another node asked for it')
+    forgetOwned(this.#staging(id))
     this.#left.set(id, this.#world.clock.monotonicMs())
   }
 
@@ -257,8 +263,8 @@ export class SeveralCopies {
           // By its next look at the coordinator it is tried again; what another node has is that one's.
           const state = codeOf(error) === 'EBUSY' ? 'elsewhere' : 'waiting'
           volume.closed = { state, why: messageOf(error) }
+          if (state === 'elsewhere') this.isAnothers(volume)
           await this.#rest.announceAbsent(volume)
-          if (state === 'elsewhere') this.#world.abandon(volume)
         },
       )
       .catch(background(this.#world.log, 'volume.own'))

@@ -82,8 +82,12 @@ export interface VolumesWorld {
   stopWriting(volume: NodeVolume): Promise<void>
   /** This node owns a volume of several copies from now on, and no mount knows it yet. */
   owned(volume: NodeVolume): void
-  /** Another node owns a volume now: the kernel of an exclusive mount of it must never write again. */
-  abandon(volume: NodeVolume): void
+  /**
+   * Another node owns a volume now: the kernel of an exclusive mount of it must never write again, and what was not synced
+   * through the namespace may be gone.
+   * @param before this node owned it in a life of the daemon before this one, and in this one not
+   */
+  lost(volume: NodeVolume, before: boolean): void
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
   opened(volume: NodeVolume): Promise<void>
   /** Let the namespace mount know. */
@@ -164,7 +168,7 @@ export class Volumes {
     this.#cannotRead(list)
     for (const stored of list.volumes) {
       if (!this.#isOurs(stored.record)) {
-        if (stored.record.state === 'ready') this.#show(stored)
+        if (stored.record.state === 'ready') this.#several.isAnothers(this.#show(stored))
       } else if (stored.record.state === 'ready') {
         await this.#openStored(stored, { kind: 'node' })
       } else {
@@ -191,7 +195,10 @@ export class Volumes {
       else if (state === 'ready' && !this.#making.has(id) && !this.#deleted.has(id)) {
         const volume = this.#show(stored)
         if (this.#isOurs(stored.record)) await this.#openLate(volume, stored)
-        else await this.#announceAbsent(volume)
+        else {
+          this.#several.isAnothers(volume)
+          await this.#announceAbsent(volume)
+        }
       }
     }
     const there = new Set(list.volumes.map(({ record }) => record.id))
@@ -581,10 +588,13 @@ export class Volumes {
       attached: null,
       isShared: false,
     }
-    const why = `node ${this.ownerOf(volume) ?? 'nobody'} owns it`
-    volume.closed = { state: 'elsewhere', why }
+    volume.closed = { state: 'elsewhere', why: this.#ownerWords(volume) }
     this.#volumes.set(stored.record.id, volume)
     return volume
+  }
+
+  #ownerWords(volume: NodeVolume): string {
+    return `node ${this.ownerOf(volume) ?? 'nobody'} owns it`
   }
 
   /** What this node does not have open is as the coordinator says; what it has open, it says itself. */
@@ -594,6 +604,11 @@ export class Volumes {
     if (volume.closed?.state === 'waiting' && this.#isOurs(stored.record)) {
       if (isReady) await this.#openLate(volume, stored)
       else await this.#destroy(stored)
+    } else if (volume.closed?.state === 'waiting') {
+      volume.stored = stored
+      volume.closed = { state: 'elsewhere', why: this.#ownerWords(volume) }
+      this.#several.isAnothers(volume)
+      await this.#announceAbsent(volume)
     } else if (volume.closed?.state === 'elsewhere') {
       volume.stored = stored
     } else return

@@ -44,11 +44,20 @@ export class Unsynced {
   readonly #ownedMs: () => number
   readonly #isAlive: (thread: number) => boolean
   #lookAt = LOOK_AT
+  /** Before this, others may have been made. */
+  #uncountedMs = Number.NEGATIVE_INFINITY
+  /** Anything may have been lost but for these, whose fsync has failed; null for all. */
+  #told: Set<Ino | null> | null = null
 
   /** @param ownedMs when the owner was last known to own the volume; the clock is that of the changes */
   constructor(ownedMs: () => number, isAlive = isThread) {
     this.#ownedMs = ownedMs
     this.#isAlive = isAlive
+  }
+
+  /** A life of the daemon before this one may have made changes until now. */
+  uncounted(nowMs: number): void {
+    this.#uncountedMs = nowMs
   }
 
   get ownedMs(): number {
@@ -74,6 +83,8 @@ export class Unsynced {
 
   /** Another owner has, or may have, the volume without what was not committed. */
   lose(): void {
+    if (this.#uncountedMs > this.#ownedMs() - COMMITTED_MS) this.#told = new Set()
+    this.#uncountedMs = Number.NEGATIVE_INFINITY
     this.#dropCommitted()
     for (const [ino, of] of this.#changes) {
       for (const thread of of.keys()) this.lost(ino, thread)
@@ -94,11 +105,18 @@ export class Unsynced {
 
   /** The fsync of some inode is to fail. */
   get owes(): boolean {
-    return this.#owed.size > 0
+    return this.#told !== null || this.#owed.size > 0
   }
 
   /** @param ino null for syncfs @returns whether this thread's fsync is to fail, of which it is told once */
   take(ino: Ino | null, thread: number): boolean {
+    const isOwed = this.#takeOwed(ino, thread)
+    const isUntold = this.#told !== null && !this.#told.has(ino)
+    this.#told?.add(ino)
+    return isOwed || isUntold
+  }
+
+  #takeOwed(ino: Ino | null, thread: number): boolean {
     const owed = ino === null ? this.#all : this.#owed.get(ino)
     if (!owed) return false
     const isOwn = owed.threads.delete(thread)

@@ -93,6 +93,29 @@ test('what an owner has had for a minute is committed', () => {
   assert.ok(unsynced.take(DIRECTORY, A))
 })
 
+test('what a daemon of before changed is not known: the first fsync of anything fails', () => {
+  const world = new World()
+  const { unsynced } = world
+  unsynced.uncounted(world.nowMs)
+  assert.not(unsynced.take(FILE, A))
+  unsynced.lose()
+  assert.ok(unsynced.owes)
+  assert.ok(unsynced.take(FILE, A))
+  assert.not(unsynced.take(FILE, B))
+  assert.ok(unsynced.take(DIRECTORY, B))
+  assert.ok(unsynced.take(null, B))
+  assert.not(unsynced.take(null, A))
+})
+
+test('a minute after the daemon of before, all of it is committed', () => {
+  const world = new World()
+  const { unsynced } = world
+  unsynced.uncounted(world.nowMs)
+  world.nowMs += 70_000
+  unsynced.lose()
+  assert.not(unsynced.take(FILE, A))
+})
+
 test('it keeps no more inodes than what is not committed needs', () => {
   const world = new World()
   for (let ino = 1; ino <= 20_000; ino++) {

@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -96,6 +96,29 @@ test('fsync of a process that never died fails, once another owner has cut what 
     assert.is(await namer.ask('sync directory'), 5, 'nor is the name it made')
     assert.is(await namer.ask('sync directory'), 0, 'it is told once')
     assert.is(await new Holder(a, '/mnt/weft/db/log').ask('sync directory'), 0)
+  } finally {
+    await lab.close()
+    rmSync(point, { recursive: true })
+  }
+})
+
+test('so it does when the daemon that answered was killed, and another owner is there before the next one', async () => {
+  const point = mkdtempSync(join(tmpdir(), 'weft-fsync-'))
+  const lab = await hosts(3)
+  try {
+    const [a, b] = [lab.host(2), lab.host(3)]
+    await a.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    const namer = new Holder(a, '/mnt/weft/db/log')
+    assert.is(await namer.ask('sync directory'), 0)
+    await lab.cut(a)
+    assert.is(await namer.ask('name cut'), 0, 'answered, not synced')
+    for (const pid of a.processes('__daemon')) process.kill(pid, 'SIGKILL')
+    await b.weft('attach', 'db', point)
+    await b.weft('detach', point)
+    await lab.heal()
+    assert.is(await namer.ask('sync directory'), 5, 'nobody knows what it had changed')
+    assert.is(await namer.ask('sync directory'), 0)
+    assert.not.match(await a.run('ls', '/mnt/weft/db'), 'cut')
   } finally {
     await lab.close()
     rmSync(point, { recursive: true })
