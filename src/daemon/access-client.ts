@@ -41,13 +41,12 @@ import {
   decodeNow,
   encodeAccessCall,
   forgetShape,
-  hasAllOf,
-  type OwnerLife,
   type Stated,
 } from './access-wire.ts'
 import { parsed } from './call-bytes.ts'
 import { FarHandles } from './far-handles.ts'
 import type { FarSessions } from './far-sessions.ts'
+import { hasAllOf, isOf, type OwnerLife } from './owner-life.ts'
 import type { NodeVolume } from './volumes.ts'
 
 export interface AccessClientWorld {
@@ -233,10 +232,10 @@ export class AccessClient {
   }
 
   /** This node owns a volume from now on, and nobody asks it for anything yet. */
-  owned({ stored: { record }, shared }: NodeVolume): void {
+  owned({ stored: { record }, shared, before }: NodeVolume): void {
     const far = this.#far(record.number)
     if (far.life !== null) this.#lose(far)
-    if (far.line !== null) far.unsynced.lose()
+    if (far.line !== null && !(before && isOf(before, far.line))) far.unsynced.lose()
     far.line = null
     if (!shared) return
     if (shared.lineFirst < shared.epoch) far.unsynced.uncounted(this.#leaseClock.monotonicMs())

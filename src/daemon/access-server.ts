@@ -10,14 +10,9 @@ import {
 import { type Forgetting, isOnce, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import type { AccessHost } from './access-host.ts'
-import {
-  decodeAccessCall,
-  decodeStated,
-  hasAllOf,
-  type OwnerNow,
-  type Stated,
-} from './access-wire.ts'
+import { decodeAccessCall, decodeStated, type Stated } from './access-wire.ts'
 import { jsonBytes, understood } from './call-bytes.ts'
+import { isOf, type OwnerNow } from './owner-life.ts'
 import type { NodeVolume } from './volumes.ts'
 
 /** Small requests and answers; and those with bytes of files, which never hold the others up. */
@@ -196,9 +191,9 @@ export class AccessServer {
     return new FsError('EAGAIN', 'access', { volume: name, message: `volume ${name} moves` })
   }
 
-  #now({ shared }: NodeVolume): OwnerNow {
+  #now({ shared, before }: NodeVolume): OwnerNow {
     const { node, boot } = this.#world
-    return { node, boot, epoch: shared?.epoch ?? 0, first: shared?.lineFirst ?? 0 }
+    return { node, boot, epoch: shared?.epoch ?? 0, first: shared?.lineFirst ?? 0, before }
   }
 
   /**
@@ -208,7 +203,7 @@ export class AccessServer {
   #mustGoOn(volume: NodeVolume, { life }: Stated): void {
     if (life === null) return
     const now = this.#now(volume)
-    if (!hasAllOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
+    if (!isOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
   }
 
   #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {

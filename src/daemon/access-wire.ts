@@ -1,19 +1,7 @@
 import { z } from 'zod'
 import { type Ino, messageOf, ProtocolError, type VolumeNumber } from '../base/index.ts'
 import type { OpenFile } from '../fuse/index.ts'
-
-/** One life of an owner. */
-export interface OwnerLife {
-  readonly node: string
-  readonly boot: string
-  readonly epoch: number
-}
-
-/** What an owner answers to `state`. */
-export interface OwnerNow extends OwnerLife {
-  /** Epoch since which it has lost nothing that it was asked to do, fsync or not. */
-  readonly first: number
-}
+import { lifeShape, nowShape, type OwnerLife, type OwnerNow } from './owner-life.ts'
 
 /** What a node says when its session begins, or when the owner has begun a new life: JSON behind the header of `state`. */
 export interface Stated {
@@ -23,18 +11,7 @@ export interface Stated {
   readonly opens: readonly OpenFile[] | null
 }
 
-/** Whether an owner has all that one life of it, or of another, was asked to do. */
-export function hasAllOf(now: OwnerNow, { node, boot, epoch }: OwnerLife): boolean {
-  return now.node === node && now.boot === boot && now.first <= epoch
-}
-
-export const lifeShape = z.strictObject({
-  node: z.string().max(64),
-  boot: z.string().max(64),
-  epoch: z.number().int().min(0),
-})
 const count = z.number().int().min(0)
-const nowShape = lifeShape.extend({ first: z.number().int().min(0) })
 const stated: z.ZodType<Stated> = z.strictObject({
   life: lifeShape.nullable(),
   opens: z

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { VolumeNumber } from '../base/index.ts'
 import { keepJson, keptJson } from '../fuse/index.ts'
-import { lifeShape, type OwnerLife } from './access-wire.ts'
+import { lifeShape, type OwnerLife } from './owner-life.ts'
 
 /** A session with a volume's owner, and what this node's kernel has as the handle of files it opened under it. */
 export interface KeptSession {

@@ -46,6 +46,7 @@ import { Copies } from './copies.ts'
 import { askOverNet, serveCopies } from './copies-net.ts'
 import type { EngineHost } from './engine-host.ts'
 import { ownVolume } from './owned-volume.ts'
+import { lineShape, type OwnerLine } from './owner-life.ts'
 import { RegistrySets } from './registry-sets.ts'
 
 export interface ReplicatedWorld {
@@ -62,8 +63,8 @@ export interface ReplicatedWorld {
   synced(volume: string, ms: number): void
   /** Nodes that are being emptied: no copy goes there. */
   draining(): Promise<ReadonlyMap<NodeId, string>>
-  /** A member asks for a volume: close it here, unless it is in use. @throws FsError EBUSY with who uses it */
-  release(volume: VolumeId): Promise<void>
+  /** As Volumes.release. @throws FsError EBUSY with who uses it */
+  release(volume: VolumeId): Promise<OwnerLine | null>
 }
 
 /** What a volume is opened with, once its epoch is taken. */
@@ -103,6 +104,7 @@ const driveList = z
   .max(1024)
 const newCopy = z.strictObject({ volume: hex, copy: hex, drive: hex })
 const named = z.strictObject({ volume: hex })
+const released = z.strictObject({ line: lineShape.nullable() })
 
 /** Volumes of several copies: this node's part in holding and owning them. */
 export class ReplicatedVolumes {
@@ -167,8 +169,8 @@ export class ReplicatedVolumes {
       net.serve(
         SERVICE.release,
         async ({ body }) => {
-          await world.release(parsed(named, body, SERVICE.release).volume as VolumeId)
-          return Buffer.alloc(0)
+          const { volume } = parsed(named, body, SERVICE.release)
+          return jsonBytes({ line: await world.release(volume as VolumeId) })
         },
         control,
       )
@@ -296,13 +298,18 @@ export class ReplicatedVolumes {
     if (this.#owners.delete(id)) opening.lost(end ?? '')
   }
 
-  /** Ask the node that owns a volume to let go of it, if it can be reached. @throws FsError EBUSY when it is in use there */
-  async askRelease({ id, name, owner }: VolumeRecord): Promise<void> {
-    if (owner === null || owner === this.#world.node) return
+  /**
+   * Ask the node that owns a volume to let go of it, if it can be reached.
+   * @returns the line that ended with that; null when nobody answered
+   * @throws FsError EBUSY when it is in use there
+   */
+  async askRelease({ id, name, owner }: VolumeRecord): Promise<OwnerLine | null> {
+    if (owner === null || owner === this.#world.node) return null
     try {
-      await this.#call(owner, SERVICE.release, jsonBytes({ volume: id }))
+      const answer = await this.#call(owner, SERVICE.release, jsonBytes({ volume: id }))
+      return parsed(released, answer, SERVICE.release).line
     } catch (error) {
-      if (codeOf(error) !== 'EBUSY') return
+      if (codeOf(error) !== 'EBUSY') return null
       const { cluster } = this.#world
       throw new FsError('EBUSY', 'attach', {
         volume: name,

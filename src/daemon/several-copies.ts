@@ -17,6 +17,7 @@ import type { SharedVolume, VolumeOpening } from '../store/index.ts'
 import type { Beside, StoredVolume, VolumeSpec } from '../volumes/index.ts'
 import { grantsEnd } from './grants-end.ts'
 import { forgetOwned, ownedSince } from './owned-since.ts'
+import type { OwnerLine } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import type { NodeVolume, RootOwner, VolumesWorld } from './volumes.ts'
 import { withSilent } from './with-silent.ts'
@@ -91,6 +92,7 @@ export class SeveralCopies {
       closed: null,
       attached: null,
       isShared: false,
+      before: null,
     }
     try {
       await this.own(volume, opened, owner)
@@ -124,7 +126,10 @@ export class SeveralCopies {
     volume.opened = opened
     volume.closed = null
     this.#left.delete(id)
-    volume.shared.lineFirst = ownedSince(this.#staging(id), volume.shared.epoch)
+    const { epoch } = volume.shared
+    volume.shared.lineFirst = ownedSince(this.#staging(id), epoch)
+    // In between nobody owned it.
+    if (volume.before?.epoch !== epoch - 1) volume.before = null
     this.#world.owned(volume)
   }
 
@@ -163,14 +168,14 @@ export class SeveralCopies {
     if (opened) wipeOpened(opened)
   }
 
-  /** A member wants a volume: it is let go unless somebody uses it here. @throws FsError EBUSY */
-  async release(volume: NodeVolume): Promise<void> {
+  /** As Volumes.release. */
+  async release(volume: NodeVolume): Promise<OwnerLine | null> {
     const { shared } = volume
     const { id, copies } = volume.stored.record
     if (!shared && this.#bringing.has(id)) {
       throw new FsError('EBUSY', 'volume.release', { message: 'it is being opened' })
     }
-    if (!shared || copies.length === 1) return
+    if (!shared || copies.length === 1) return null
     if (volume.attached) {
       throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
     }
@@ -182,10 +187,13 @@ export class SeveralCopies {
       shared.isLeaving = false
       throw error
     }
+    const { identity, boot } = this.#world
+    const line = { node: identity.id, boot, epoch: shared.epoch, first: shared.lineFirst }
     await this.#rest.announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
     await this.#letGo(volume, 'another node asked for it')
     forgetOwned(this.#staging(id))
     this.#left.set(id, this.#world.clock.monotonicMs())
+    return line
   }
 
   /** It is on its way here, or from here: who asks for it comes again, and looks for no other owner. */
@@ -215,7 +223,7 @@ export class SeveralCopies {
     await this.#untilKnown(volume)
     const { record } = volume.stored
     if (volume.shared || record.copies.length === 1 || volume.closed?.state !== 'elsewhere') return
-    await this.#replicated().askRelease(record)
+    volume.before = await this.#replicated().askRelease(record)
     await this.#rest.refresh(volume)
     const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
     try {

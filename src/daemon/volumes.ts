@@ -33,6 +33,7 @@ import {
 } from '../volumes/index.ts'
 import type { EngineHost } from './engine-host.ts'
 import { grantsEnd } from './grants-end.ts'
+import type { OwnerLine } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import { SeveralCopies } from './several-copies.ts'
 
@@ -50,6 +51,8 @@ export interface NodeVolume {
   attached: string | null
   /** Other nodes use it through this one: the access thread orders its changes, while it is not attached. */
   isShared: boolean
+  /** Line of the owner before, which let go of it for this node. */
+  before: OwnerLine | null
 }
 
 export interface RootOwner {
@@ -317,6 +320,7 @@ export class Volumes {
         closed: null,
         attached: null,
         isShared: false,
+        before: null,
       }
       const opening = this.opening(volume)
       const root = { ...owner, now: clock.now() }
@@ -339,10 +343,14 @@ export class Volumes {
     }
   }
 
-  /** A member wants a volume: it is let go unless somebody uses it here. @throws FsError EBUSY */
-  async release(id: VolumeId): Promise<void> {
+  /**
+   * A member wants a volume: it is let go unless somebody uses it here.
+   * @returns the line that ends with that, none of whose changes is lost; null when it was not this node's
+   * @throws FsError EBUSY
+   */
+  async release(id: VolumeId): Promise<OwnerLine | null> {
     const volume = this.#volumes.get(id)
-    if (volume) await this.#several.release(volume)
+    return volume ? await this.#several.release(volume) : null
   }
 
   /** A volume of several copies is on its way to this node, or from it. */
@@ -587,6 +595,7 @@ export class Volumes {
       closed: null,
       attached: null,
       isShared: false,
+      before: null,
     }
     volume.closed = { state: 'elsewhere', why: this.#ownerWords(volume) }
     this.#volumes.set(stored.record.id, volume)
@@ -649,6 +658,7 @@ export class Volumes {
       closed: null,
       attached: null,
       isShared: false,
+      before: null,
     }
     this.#volumes.set(stored.record.id, volume)
     let opened: OpenedKeys

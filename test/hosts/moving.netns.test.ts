@@ -9,7 +9,7 @@ import { until } from '../support/node-world.ts'
 /** Calls by name alone, one after the other, until it is told; says what fails, and at the end how often it was done. */
 const CALLS = `n=0
 ${untilEnough}; do
-  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && rmdir $1/e-$2 && n=$((n + 1))
+  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && sync $1 && rmdir $1/e-$2 && n=$((n + 1))
 done 2>&1
 echo done $n`
 
