@@ -6,11 +6,9 @@ import {
   FsError,
   type Ino,
   isBug,
-  type Log,
   messageOf,
   type NodeId,
   type PeerKey,
-  type Random,
   sleep,
   suspendProof,
   type VolumeNumber,
@@ -30,26 +28,16 @@ import {
   opcodeName,
   type Reason,
   Reasons,
-  syncedBy,
-  Unsynced,
   wire,
 } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
-import { ACCESS_SERVICE, accessTermMs, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
-import {
-  accessHeaderBytes,
-  decodeNow,
-  encodeAccessCall,
-  forgetShape,
-  type Stated,
-} from './access-wire.ts'
+import { ACCESS_SERVICE, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
+import { accessHeaderBytes, encodeAccessCall, forgetShape } from './access-wire.ts'
 import { parsed } from './call-bytes.ts'
-import { FarHandles } from './far-handles.ts'
-import type { FarSessions } from './far-sessions.ts'
-import { hasAllOf, isOf, type OwnerLife } from './owner-life.ts'
+import { FarVolume, type FarVolumeWorld, type Pending } from './far-volume.ts'
 import type { NodeVolume } from './volumes.ts'
 
-export interface AccessClientWorld {
+export interface AccessClientWorld extends FarVolumeWorld {
   volume(number: VolumeNumber): NodeVolume | undefined
   /** Ask the coordinator for a volume's record. */
   refresh(volume: NodeVolume): Promise<void>
@@ -66,18 +54,10 @@ export interface AccessClientWorld {
   ): Promise<Buffer | null>
   /** Give a request back to the namespace mount. */
   again(frame: Uint8Array, fd: number): Promise<void>
-  /** The namespace mount's. */
-  kernel(): OwnKernel
   /** A request was answered with an error out of the ordinary. */
   reason(reason: Reason): void
   /** Have it forget. */
   forget(number: VolumeNumber, forgetting: Forgetting): Promise<void>
-  readonly sessions: FarSessions
-  readonly call: Net['call']
-  peerOf(node: NodeId): PeerKey | null
-  readonly random: Random
-  readonly clock: Clock
-  readonly log: Log
 }
 
 export interface FarRequest {
@@ -93,67 +73,12 @@ const OWNER_MS_MAX = 30_000
 const SILENT_MS = 3000
 const ATTEMPT_MS = 10_000
 const RETRY_MS = 100
-/** Signs of life while something is open. */
-const ALIVE_MS = 3000
-/** Without anything open and without a request, a session ends after this. */
-const IDLE_MS = 20_000
 /** A lock that another has is asked for again after so long, and ever longer. */
 const LOCK_MS_MIN = 5
 const LOCK_MS_MAX = 200
 const KILLED_LOOK_MS = 200
 /** Requests and answers above this go beside the others. */
 const SMALL_BYTES = 64 * 1024
-
-/** This node's use of a volume that another node owns. */
-interface FarVolume {
-  readonly number: VolumeNumber
-  session: number
-  owner: NodeId | null
-  /** The owner has answered under this session, and has not begun a new life since. */
-  known: boolean
-  /** The owner's, that the session was with last. */
-  life: OwnerLife | null
-  /** The session is being stated to the owner. */
-  stating: Promise<void> | null
-  /** When the last message that was answered was sent. */
-  answeredMs: number
-  usedMs: number
-  readonly handles: FarHandles
-  /** Whom that was asked of which is not synced; null for nobody, or this node itself. */
-  line: OwnerLife | null
-  /** What this kernel's programs changed and did not sync. */
-  readonly unsynced: Unsynced
-  /** When whoever answered last owned the volume, on the clock of leases. */
-  ownedMs: number
-  /** Byte ranges may be locked under this session: what closes a file has to say so. */
-  mayLock: boolean
-  readonly underWay: Map<bigint, Pending>
-  /** How often this kernel was asked to forget. */
-  forgotten: number
-  cancelAlive: (() => void) | null
-}
-
-interface Pending {
-  readonly opcode: number
-  /** Where the kernel gets its answer, and to what. */
-  readonly fd: number
-  readonly uniqueLo: number
-  readonly uniqueHi: number
-  /** Thread that asks. */
-  readonly pid: number
-  readonly abort: AbortController
-  readonly askedMs: number
-  /** Of its volume, when it was asked: an answer of before may be older than what was forgotten since. */
-  readonly forgotten: number
-  /** A daemon before this one may have asked the owner for it. */
-  readonly isResent: boolean
-  /** It may have been executed: the owner was asked, and who asked got no answer. */
-  isDoubtful: boolean
-  /** The kernel has its answer: the caller was killed. */
-  isGiven: boolean
-  /** Called when the kernel has its answer. */
-  answered: () => void
-}
 
 /**
  * Requests of this node's kernel on volumes that it does not order itself: they go to the owner, and come back as the
@@ -231,41 +156,24 @@ export class AccessClient {
     await this.#world.forget(number, forgetting)
   }
 
-  /** This node owns a volume from now on, and nobody asks it for anything yet. */
-  owned({ stored: { record }, shared, before }: NodeVolume): void {
-    const far = this.#far(record.number)
-    if (far.life !== null) this.#lose(far)
-    if (far.line !== null && !(before && isOf(before, far.line))) far.unsynced.lose()
-    far.line = null
-    if (!shared) return
-    if (shared.lineFirst < shared.epoch) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
-    shared.owes = far.unsynced.owes
+  /** As FarVolume.owned. */
+  owned(volume: NodeVolume): void {
+    this.#far(volume.stored.record.number).owned(volume)
   }
 
-  /** Another node owns, or may own, a volume that was this one's. @param before only in a life of the daemon before this one */
-  lost({ stored: { record }, shared }: NodeVolume, before: boolean): void {
-    if (!shared && !before) return
-    const far = this.#far(record.number)
-    if (before) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
-    if (shared) far.ownedMs = Math.max(far.ownedMs, shared.leaseUntilMs)
-    far.unsynced.lose()
+  /** As FarVolume.lost. */
+  lost(volume: NodeVolume, before: boolean): void {
+    this.#far(volume.stored.record.number).lost(volume, before)
   }
 
-  /**
-   * What the namespace mount executed itself, of a volume that it hands on from now on.
-   * @param ownedMs when the volume was this node's for certain, on the clock of leases
-   */
+  /** As FarVolume.changed, of a volume that the namespace mount hands on from now on. */
   unsynced(number: VolumeNumber, changes: readonly Change[], ownedMs: number): void {
-    const far = this.#far(number)
-    const { unsynced } = far
-    far.ownedMs = Math.max(far.ownedMs, ownedMs)
-    for (const change of changes) unsynced.changed(change)
     const shared = this.#world.volume(number)?.shared
-    if (!shared || shared.isLost) unsynced.lose()
+    this.#far(number).changed(changes, ownedMs, !shared || shared.isLost)
   }
 
   close(): void {
-    for (const { cancelAlive } of this.#volumes.values()) cancelAlive?.()
+    for (const far of this.#volumes.values()) far.close()
   }
 
   async #serve(number: VolumeNumber, request: Buffer, fd: number): Promise<void> {
@@ -274,6 +182,7 @@ export class AccessClient {
     const uniqueLo = request.readUInt32LE(8)
     const uniqueHi = request.readUInt32LE(12)
     const unique = uniqueOf(uniqueLo, uniqueHi)
+    const isResent = wire.isResend(uniqueHi) && isOnce(opcode)
     const pending: Pending = {
       opcode,
       fd,
@@ -283,8 +192,9 @@ export class AccessClient {
       abort: new AbortController(),
       askedMs: this.#leaseClock.monotonicMs(),
       forgotten: far.forgotten,
-      isResent: wire.isResend(uniqueHi) && isOnce(opcode),
+      isResent,
       isDoubtful: false,
+      askedAt: isResent ? far.atBefore : null,
       isGiven: false,
       answered: () => {},
     }
@@ -382,8 +292,8 @@ export class AccessClient {
       }
       if (volume.shared) {
         if (pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
-        if (far.life !== null) this.#lose(far)
-        this.#mayFail(far, volume, request, pending)
+        if (far.life !== null) far.lose()
+        mayFail(far, volume, request, pending)
         await this.#ownTurn(pending)
         return await this.#own(far, volume, request, pending)
       }
@@ -427,55 +337,8 @@ export class AccessClient {
     const { number } = far
     const reply = await this.#world.own(number, this.#world.kernel(), new Uint8Array(request))
     if (reply === null) return null
-    const isLost = !volume.shared || volume.shared.isLost
-    if (!isLost) far.ownedMs = this.#leaseClock.monotonicMs()
-    this.#done(far, request, pending, reply, isLost)
+    far.doneHere(request, pending, reply, !volume.shared || volume.shared.isLost)
     return reply
-  }
-
-  /** Notes what a request has changed, or made durable. @param isLost its owner is the owner no more */
-  #done(
-    { unsynced }: FarVolume,
-    request: Buffer,
-    { opcode, pid, askedMs }: Pending,
-    reply: Buffer,
-    isLost: boolean,
-  ): void {
-    if (reply.length === 0 || reply.readInt32LE(4) !== 0) return
-    const synced = syncedBy(request, opcode)
-    if (synced !== undefined) unsynced.synced(synced, askedMs)
-    for (const ino of changedBy(request, opcode)) {
-      if (isLost) unsynced.lost(ino, pid)
-      else unsynced.changed({ ino, thread: pid, atMs: this.#leaseClock.monotonicMs() })
-    }
-  }
-
-  /** An fsync fails for what another owner has not got. @throws FsError EIO once for each caller */
-  #mayFail(
-    { unsynced }: FarVolume,
-    { shared, stored }: NodeVolume,
-    request: Buffer,
-    { opcode, pid }: Pending,
-  ): void {
-    const synced = syncedBy(request, opcode)
-    if (synced === undefined || !unsynced.take(synced, pid)) return
-    if (shared) shared.owes = unsynced.owes
-    const { name } = stored.record
-    throw new Refused('EIO', 'access', {
-      volume: name,
-      message: `what was changed before volume ${name} went to another owner, and was not synced, may be gone: look at it, and sync again`,
-    })
-  }
-
-  #lostHandle(far: FarVolume, request: Buffer, { opcode, pid }: Pending): Buffer {
-    if (opcode === OPCODES.RELEASE.code) return bareReply(0)
-    // Whoever is told so here is not told again.
-    const synced = syncedBy(request, opcode)
-    if (synced !== undefined) far.unsynced.take(synced, pid)
-    throw new Refused('EIO', 'access', {
-      message:
-        'the file was opened before its volume changed hands, and what was written may be gone: open it anew',
-    })
   }
 
   async #call(
@@ -491,24 +354,21 @@ export class AccessClient {
     if (owner === null || peer === null) {
       throw new FsError('EHOSTUNREACH', 'access', { message: `volume ${name} has no owner` })
     }
-    this.#keepSession(far, owner, pending)
-    const holds = () => far.handles.holds(request, pending.opcode)
-    if (!holds()) return this.#lostHandle(far, request, pending)
-    if (!far.known) {
-      far.stating ??= this.#state(far, peer).finally(() => {
-        far.stating = null
-      })
-      const before = far.life
-      await far.stating
+    far.keepSession(owner)
+    const isOver = () => {
       // What a life before may have done, the one after must not do again.
-      if (mayBeDone(pending) && far.life?.epoch !== before?.epoch) throw doubtful()
-      // Meanwhile the session may have been lost.
-      if (!holds()) return this.#lostHandle(far, request, pending)
+      if (mayBeDone(pending) && pending.askedAt !== far.at) throw doubtful()
+      return !far.handles.holds(request, pending.opcode)
     }
-    this.#mayFail(far, volume, request, pending)
+    if (isOver()) return lostHandle(far, volume, request, pending)
+    if (!far.isKnown) {
+      await far.state(peer)
+      if (isOver()) return lostHandle(far, volume, request, pending)
+    }
+    mayFail(far, volume, request, pending)
     const body = encodeAccessCall({
       op: 'request',
-      ...this.#asker(far),
+      ...far.asker(),
       oldest: oldestOf(far.underWay),
       frame: request,
     })
@@ -517,6 +377,7 @@ export class AccessClient {
     const lane = isLarge(request, pending.opcode) ? 'bulk' : 'control'
     const sentMs = clock.monotonicMs()
     const { session } = far
+    pending.askedAt = far.at
     const reply = await call(peer, ACCESS_SERVICE[lane], body, {
       lane,
       deadlineMs: ATTEMPT_MS,
@@ -528,80 +389,9 @@ export class AccessClient {
       if (changedBy(request, pending.opcode).length > 0) throw doubtful()
       throw new FsError('EAGAIN', 'access', { message: 'the volume went to another owner' })
     }
-    this.#done(far, request, pending, reply, isLost)
-    if (isLost) return reply
-    far.answeredMs = Math.max(far.answeredMs, sentMs)
-    far.ownedMs = Math.max(far.ownedMs, pending.askedMs)
-    far.usedMs = sentMs
-    this.#aliveLater(far)
+    far.done(request, pending, reply, isLost)
+    if (!isLost) far.heard(sentMs, pending.askedMs)
     return reply
-  }
-
-  /** What every message to the owner begins with: which session asks, and what its kernel can. */
-  #asker({ number, session }: FarVolume) {
-    const { flags, keepsNames } = this.#world.kernel()
-    return { number, session, flags, keepsNames }
-  }
-
-  /** Says to the owner what this node has open there: at the beginning, and to each new life of the owner. */
-  async #state(far: FarVolume, peer: PeerKey): Promise<void> {
-    const { clock, call } = this.#world
-    const { session, life, handles } = far
-    const said: Stated = { life, opens: handles.list() }
-    const frame = Buffer.from(JSON.stringify(said))
-    const header = { op: 'state', ...this.#asker(far), oldest: 0n } as const
-    const sentMs = clock.monotonicMs()
-    const body = encodeAccessCall({ ...header, frame })
-    const answer = await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ATTEMPT_MS })
-    if (far.session !== session) return
-    const now = decodeNow(answer)
-    if (far.line !== null && !hasAllOf(now, far.line)) far.unsynced.lose()
-    const { node, boot, epoch } = now
-    far.life = { node, boot, epoch }
-    far.line = far.life
-    far.known = true
-    this.#keep(far)
-    far.answeredMs = Math.max(far.answeredMs, sentMs)
-  }
-
-  /** A session that was not answered for a term is over, and so is one with an owner of before. */
-  #keepSession(far: FarVolume, owner: NodeId, pending: Pending): void {
-    const { clock } = this.#world
-    const isOver = far.life !== null && clock.monotonicMs() - far.answeredMs > accessTermMs
-    if (isOver || (far.owner !== null && far.owner !== owner)) this.#lose(far)
-    if (mayBeDone(pending) && far.life === null) throw doubtful()
-    far.owner = owner
-  }
-
-  /** What this node held under the session is gone: it begins anew, and its descriptors answer EIO. */
-  #lose(far: FarVolume): void {
-    const { log, random } = this.#world
-    const open = far.handles.list()?.length ?? 1
-    if (open > 0) {
-      const { number } = far
-      log.warn({ op: 'access.lost', number, open }, 'open files answer EIO from now on')
-    }
-    for (const pending of far.underWay.values()) {
-      if (pending.isDoubtful) pending.abort.abort()
-    }
-    far.handles.lose(random)
-    // A lock may be among what is asked for.
-    far.mayLock = far.underWay.size > 0
-    far.session = newSession(random)
-    far.known = false
-    far.life = null
-    far.owner = null
-    this.#keep(far)
-  }
-
-  #keep({ number, session, life, handles: { generation } }: FarVolume): void {
-    this.#world.sessions.set(number, { session, generation, life })
-  }
-
-  /** The owner does not know the session: it has begun a new life, to which the session is stated, or the session is over. */
-  #unknown(far: FarVolume): void {
-    if (far.known) far.known = false
-    else this.#lose(far)
   }
 
   async #afterFailure(
@@ -613,9 +403,9 @@ export class AccessClient {
     const { clock, refresh, takeOver, isMoving, log } = this.#world
     const isUnknown = ['ETIMEDOUT', 'ECONNRESET', 'ECANCELED'].includes(error.code)
     if (isUnknown && isOnce(pending.opcode)) pending.isDoubtful = true
-    if (error.code === 'ESTALE') this.#unknown(far)
+    if (error.code === 'ESTALE') far.unknown()
     if (pending.abort.signal.aborted) return
-    const silentMs = clock.monotonicMs() - Math.max(far.answeredMs, far.usedMs)
+    const { silentMs } = far
     await sleep(clock, RETRY_MS)
     try {
       await refresh(volume)
@@ -634,7 +424,7 @@ export class AccessClient {
   #unanswered(far: FarVolume, volume: NodeVolume, pending: Pending, cause: unknown): FsError {
     const { name } = volume.stored.record
     // It may be done or not, and must never be done later: the owner refuses the session from now on.
-    if (pending.isDoubtful && far.life !== null) this.#lose(far)
+    if (pending.isDoubtful && far.life !== null) far.lose()
     if (pending.opcode === OPCODES.SETLKW.code && pending.abort.signal.aborted) {
       return new FsError('EINTR', 'access', { volume: name, cause })
     }
@@ -649,69 +439,10 @@ export class AccessClient {
   #far(number: VolumeNumber): FarVolume {
     let far = this.#volumes.get(number)
     if (!far) {
-      const { random, clock, sessions } = this.#world
-      const kept = sessions.get(number)
-      far = {
-        number,
-        session: kept?.session ?? newSession(random),
-        owner: null,
-        known: false,
-        life: kept?.life ?? null,
-        line: kept?.life ?? null,
-        unsynced: new Unsynced(() => far?.ownedMs ?? 0),
-        ownedMs: Number.NEGATIVE_INFINITY,
-        stating: null,
-        answeredMs: clock.monotonicMs(),
-        usedMs: clock.monotonicMs(),
-        handles: new FarHandles(random, kept?.life ? kept.generation : null),
-        mayLock: Boolean(kept?.life),
-        underWay: new Map(),
-        forgotten: 0,
-        cancelAlive: null,
-      }
+      far = new FarVolume(number, this.#world)
       this.#volumes.set(number, far)
-      if (kept?.life) far.unsynced.uncounted(this.#leaseClock.monotonicMs())
     }
     return far
-  }
-
-  #aliveLater(far: FarVolume): void {
-    far.cancelAlive ??= this.#world.clock.after(ALIVE_MS, () => {
-      far.cancelAlive = null
-      this.#alive(far).catch(background(this.#world.log, 'access.alive'))
-    })
-  }
-
-  async #alive(far: FarVolume): Promise<void> {
-    const { clock, peerOf, call } = this.#world
-    const { owner, session } = far
-    const peer = owner === null ? null : peerOf(owner)
-    if (far.life === null || peer === null) return
-    const sentMs = clock.monotonicMs()
-    const askedMs = this.#leaseClock.monotonicMs()
-    const isIdle = !far.handles.any && sentMs - far.usedMs > IDLE_MS
-    const op = isIdle ? 'end' : 'alive'
-    const header = { op, ...this.#asker(far), oldest: 0n } as const
-    const body = encodeAccessCall({ ...header, frame: new Uint8Array(0) })
-    try {
-      await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ALIVE_MS })
-      if (far.session !== session) return
-      far.answeredMs = Math.max(far.answeredMs, sentMs)
-      far.ownedMs = Math.max(far.ownedMs, askedMs)
-    } catch (error) {
-      if (isBug(error) || !(error instanceof FsError)) throw error
-      if (far.session !== session) return
-      if (codeOf(error) === 'ESTALE') this.#unknown(far)
-      else if (sentMs - far.answeredMs > accessTermMs) this.#lose(far)
-      if (!far.known && far.handles.any) {
-        await this.#state(far, peer).catch((failed: unknown) => {
-          if (codeOf(failed) === 'ESTALE') this.#lose(far)
-        })
-      }
-    }
-    if (isIdle) {
-      if (!far.handles.any && far.underWay.size === 0) this.#lose(far)
-    } else this.#aliveLater(far)
   }
 }
 
@@ -738,14 +469,30 @@ function mayBeDone({ isResent, isDoubtful }: Pending): boolean {
   return isResent || isDoubtful
 }
 
+/** @throws FsError EIO, once for each caller, for an fsync of what another owner has not got */
+function mayFail(far: FarVolume, volume: NodeVolume, request: Buffer, pending: Pending): void {
+  if (!far.failsOnce(request, pending, volume)) return
+  const { name } = volume.stored.record
+  throw new Refused('EIO', 'access', {
+    volume: name,
+    message: `what was changed before volume ${name} went to another owner, and was not synced, may be gone: look at it, and sync again`,
+  })
+}
+
+function lostHandle(far: FarVolume, volume: NodeVolume, request: Buffer, pending: Pending): Buffer {
+  if (pending.opcode === OPCODES.RELEASE.code) return bareReply(0)
+  // Whoever is told so here is not told again.
+  far.failsOnce(request, pending, volume)
+  throw new Refused('EIO', 'access', {
+    message:
+      'the file was opened before its volume changed hands, and what was written may be gone: open it anew',
+  })
+}
+
 function doubtful(): Refused {
   return new Refused('EIO', 'access', {
     message: 'whether it was done is not known: the owner ended in the middle of it',
   })
-}
-
-function newSession(random: Random): number {
-  return random.bytes(6).readUIntLE(0, 6) || 1
 }
 
 function oldestOf(underWay: ReadonlyMap<bigint, Pending>): bigint {

@@ -46,6 +46,8 @@ export class SeveralCopies {
   readonly #rest: VolumesRest
   /** Their copies are being asked. */
   readonly #owning = new Set<VolumeId>()
+  /** All that they were asked to do is on every copy, and nothing more is asked of them: they are let go of. */
+  readonly #settled = new Set<VolumeId>()
   /** On their way here: whoever wants one meanwhile waits with the first. */
   readonly #bringing = new Map<VolumeId, Promise<void>>()
 
@@ -117,7 +119,9 @@ export class SeveralCopies {
       changed: (stored) => {
         volume.stored = stored
       },
-      fencing: () => this.#world.lost(volume, false),
+      fencing: () => {
+        if (!this.#settled.has(id)) this.#world.lost(volume, false)
+      },
       lost: (words) => {
         log.error({ op: 'own', volume: id, why: words }, `volume ${name} is this node's no more`)
         this.#lost(volume, words).catch(background(log, 'volume.lost'))
@@ -153,7 +157,12 @@ export class SeveralCopies {
   async #letGo(volume: NodeVolume, words: string): Promise<void> {
     const { id, number } = volume.stored.record
     await this.#world.engine.call('settle', { number })
-    await this.#replicated().giveUp(id, words)
+    this.#settled.add(id)
+    try {
+      await this.#replicated().giveUp(id, words)
+    } finally {
+      this.#settled.delete(id)
+    }
     await this.#closeHere(volume, words)
   }
 

@@ -60,6 +60,7 @@ test('clients on every node, through the namespace: nothing acknowledged is lost
       ['after the owner was cut off for longer', () => cutFor(lab, owner, 18_000)],
       ['after a node stood still', () => stillFor(first, 2000 + dice.below(3000))],
       ['after the owner stood still', () => stillFor(owner, 4000)],
+      ['after the daemons died, one by one', () => daemonsDie(lab.hosts)],
     ]
     for (const [what, fault] of faults) {
       await fault()
@@ -80,6 +81,14 @@ async function stillFor(host: Host, ms: number): Promise<void> {
   await host.pause()
   await sleep(ms)
   await host.resume()
+}
+
+/** Each is begun anew by its keeper before the next one dies. */
+async function daemonsDie(all: readonly Host[]): Promise<void> {
+  for (const host of all) {
+    for (const pid of host.processes('__daemon')) process.kill(pid, 'SIGKILL')
+    await sleep(6000)
+  }
 }
 
 test('clients of an exclusive mount that dies and is attached elsewhere: nothing acknowledged is lost', () =>

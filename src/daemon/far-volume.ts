@@ -1,0 +1,329 @@
+import {
+  background,
+  type Clock,
+  codeOf,
+  FsError,
+  isBug,
+  type Log,
+  type NodeId,
+  type PeerKey,
+  type Random,
+  suspendProof,
+  type VolumeNumber,
+} from '../base/index.ts'
+import { type Change, changedBy, syncedBy, Unsynced } from '../fuse/index.ts'
+import type { Net } from '../net/index.ts'
+import { ACCESS_SERVICE, accessTermMs, type OwnKernel } from './access-server.ts'
+import { decodeNow, encodeAccessCall, type Stated } from './access-wire.ts'
+import { FarHandles } from './far-handles.ts'
+import type { FarSessions } from './far-sessions.ts'
+import { hasAllOf, isOf, type OwnerLife } from './owner-life.ts'
+import type { NodeVolume } from './volumes.ts'
+
+export interface FarVolumeWorld {
+  /** The namespace mount's. */
+  kernel(): OwnKernel
+  readonly sessions: FarSessions
+  readonly call: Net['call']
+  peerOf(node: NodeId): PeerKey | null
+  readonly random: Random
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** A request of this node's kernel that has no answer yet. */
+export interface Pending {
+  readonly opcode: number
+  /** Where the kernel gets its answer, and to what. */
+  readonly fd: number
+  readonly uniqueLo: number
+  readonly uniqueHi: number
+  /** Thread that asks. */
+  readonly pid: number
+  readonly abort: AbortController
+  /** On the clock of leases. */
+  readonly askedMs: number
+  /** Of its volume, when it was asked: an answer of before may be older than what was forgotten since. */
+  readonly forgotten: number
+  /** A daemon before this one may have asked the owner for it. */
+  readonly isResent: boolean
+  /** It may have been executed: the owner was asked, and who asked got no answer. */
+  isDoubtful: boolean
+  /** FarVolume.at, where it was asked for last; null when it was not. */
+  askedAt: string | null
+  /** The kernel has its answer: the caller was killed. */
+  isGiven: boolean
+  /** Called when the kernel has its answer. */
+  answered: () => void
+}
+
+const STATE_MS = 10_000
+/** Signs of life while something is open. */
+const ALIVE_MS = 3000
+/** Without anything open and without a request, a session ends after this. */
+const IDLE_MS = 20_000
+
+/**
+ * This node's use of a volume that another node owns: the session with its owner, the descriptors opened under it, and what
+ * programs changed and did not sync. A session begins with `state`, is kept by signs of life, and is lost with its owner.
+ */
+export class FarVolume {
+  readonly number: VolumeNumber
+  readonly underWay = new Map<bigint, Pending>()
+  readonly handles: FarHandles
+  /** How often this kernel was asked to forget. */
+  forgotten = 0
+  /** Byte ranges may be locked under this session: what closes a file has to say so. */
+  mayLock: boolean
+  /** `at`, of the daemon before this one. */
+  readonly atBefore: string
+  readonly #world: FarVolumeWorld
+  readonly #leaseClock: Clock
+  readonly #unsynced = new Unsynced(() => this.#ownedMs)
+  #session: number
+  #owner: NodeId | null = null
+  /** The owner has answered under this session, and has not begun a new life since. */
+  #isKnown = false
+  /** The owner's, that the session was with last. */
+  #life: OwnerLife | null
+  /** Whom that was asked of which is not synced; null for nobody, or this node itself. */
+  #line: OwnerLife | null
+  /** When whoever answered last owned the volume, on the clock of leases. */
+  #ownedMs = Number.NEGATIVE_INFINITY
+  /** The session is being stated to the owner. */
+  #stating: Promise<void> | null = null
+  /** When the last message that was answered was sent. */
+  #answeredMs: number
+  #usedMs: number
+  #cancelAlive: (() => void) | null = null
+
+  constructor(number: VolumeNumber, world: FarVolumeWorld) {
+    const { random, clock, sessions } = world
+    const kept = sessions.get(number)
+    this.number = number
+    this.#world = world
+    this.#leaseClock = suspendProof(clock)
+    this.#session = kept?.session ?? newSession(random)
+    this.#life = kept?.life ?? null
+    this.#line = this.#life
+    this.atBefore = this.at
+    this.handles = new FarHandles(random, kept?.life ? kept.generation : null)
+    this.mayLock = Boolean(kept?.life)
+    this.#answeredMs = clock.monotonicMs()
+    this.#usedMs = this.#answeredMs
+    if (kept?.life) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+  }
+
+  get session(): number {
+    return this.#session
+  }
+
+  /** Of the session; null while none has begun. */
+  get owner(): NodeId | null {
+    return this.#owner
+  }
+
+  get isKnown(): boolean {
+    return this.#isKnown
+  }
+
+  get life(): OwnerLife | null {
+    return this.#life
+  }
+
+  /** Names this session with this life of the owner: there, a change that comes again is answered and not executed again. */
+  get at(): string {
+    return `${this.#session}/${this.#life?.epoch}`
+  }
+
+  /** Since a message was sent that was answered. */
+  get silentMs(): number {
+    return this.#world.clock.monotonicMs() - Math.max(this.#answeredMs, this.#usedMs)
+  }
+
+  /** What every message to the owner begins with: which session asks, and what its kernel can. */
+  asker(): { number: VolumeNumber; session: number; flags: number; keepsNames: boolean } {
+    const { flags, keepsNames } = this.#world.kernel()
+    return { number: this.number, session: this.#session, flags, keepsNames }
+  }
+
+  /** A session that was not answered for a term is over, and so is one with an owner of before. @param owner who is asked now */
+  keepSession(owner: NodeId): void {
+    const silentMs = this.#world.clock.monotonicMs() - this.#answeredMs
+    const isOver = this.#life !== null && silentMs > accessTermMs
+    if (isOver || (this.#owner !== null && this.#owner !== owner)) this.lose()
+    this.#owner = owner
+  }
+
+  /** Says to the owner what this node has open there: at the beginning, and to each new life of the owner. */
+  state(peer: PeerKey): Promise<void> {
+    this.#stating ??= this.#state(peer).finally(() => {
+      this.#stating = null
+    })
+    return this.#stating
+  }
+
+  async #state(peer: PeerKey): Promise<void> {
+    const { clock, call } = this.#world
+    const session = this.#session
+    const said: Stated = { life: this.#life, opens: this.handles.list() }
+    const frame = Buffer.from(JSON.stringify(said))
+    const sentMs = clock.monotonicMs()
+    const body = encodeAccessCall({ op: 'state', ...this.asker(), oldest: 0n, frame })
+    const answer = await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: STATE_MS })
+    if (this.#session !== session) return
+    const now = decodeNow(answer)
+    if (this.#line !== null && !hasAllOf(now, this.#line)) this.#unsynced.lose()
+    const { node, boot, epoch } = now
+    this.#life = { node, boot, epoch }
+    this.#line = this.#life
+    this.#isKnown = true
+    this.#keep()
+    this.#answeredMs = Math.max(this.#answeredMs, sentMs)
+  }
+
+  /** What this node held under the session is gone: it begins anew, and its descriptors answer EIO. */
+  lose(): void {
+    const { log, random } = this.#world
+    const { number } = this
+    const open = this.handles.list()?.length ?? 1
+    if (open > 0) {
+      log.warn({ op: 'access.lost', number, open }, 'open files answer EIO from now on')
+    }
+    for (const pending of this.underWay.values()) {
+      if (pending.isDoubtful) pending.abort.abort()
+    }
+    this.handles.lose(random)
+    // A lock may be among what is asked for.
+    this.mayLock = this.underWay.size > 0
+    this.#session = newSession(random)
+    this.#isKnown = false
+    this.#life = null
+    this.#owner = null
+    this.#keep()
+  }
+
+  /** The owner does not know the session: it has begun a new life, to which the session is stated, or the session is over. */
+  unknown(): void {
+    if (this.#isKnown) this.#isKnown = false
+    else this.lose()
+  }
+
+  #keep(): void {
+    const { generation } = this.handles
+    const kept = { session: this.#session, generation, life: this.#life }
+    this.#world.sessions.set(this.number, kept)
+  }
+
+  /** A request was answered under the session. @param askedMs on the clock of leases */
+  heard(sentMs: number, askedMs: number): void {
+    this.#answered(sentMs, askedMs)
+    this.#usedMs = sentMs
+    this.#aliveLater()
+  }
+
+  #answered(sentMs: number, askedMs: number): void {
+    this.#answeredMs = Math.max(this.#answeredMs, sentMs)
+    this.#ownedMs = Math.max(this.#ownedMs, askedMs)
+  }
+
+  /** This node owns the volume from now on, and nobody asks it for anything yet. */
+  owned({ shared, before }: NodeVolume): void {
+    const line = this.#line
+    if (this.#life !== null) this.lose()
+    if (line !== null && !(before && isOf(before, line))) this.#unsynced.lose()
+    this.#line = null
+    if (!shared) return
+    if (shared.lineFirst < shared.epoch) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    shared.owes = this.#unsynced.owes
+  }
+
+  /** Another node owns the volume, which was this one's. @param before only in a life of the daemon before this one */
+  lost({ shared }: NodeVolume, before: boolean): void {
+    if (!shared && !before) return
+    if (before) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (shared) this.#ownedMs = Math.max(this.#ownedMs, shared.leaseUntilMs)
+    this.#unsynced.lose()
+  }
+
+  /**
+   * What the namespace mount executed itself, while the volume was this node's.
+   * @param ownedMs when it was for certain, on the clock of leases
+   */
+  changed(changes: readonly Change[], ownedMs: number, isLost: boolean): void {
+    this.#ownedMs = Math.max(this.#ownedMs, ownedMs)
+    for (const change of changes) this.#unsynced.changed(change)
+    if (isLost) this.#unsynced.lose()
+  }
+
+  /** This node has executed a request itself, for it owns the volume. @param isLost it does no more */
+  doneHere(request: Buffer, pending: Pending, reply: Buffer, isLost: boolean): void {
+    if (!isLost) this.#ownedMs = this.#leaseClock.monotonicMs()
+    this.done(request, pending, reply, isLost)
+  }
+
+  /** Notes what a request has changed, or made durable. @param isLost who executed it is the owner no more */
+  done(request: Buffer, { opcode, pid, askedMs }: Pending, reply: Buffer, isLost: boolean): void {
+    if (reply.length === 0 || reply.readInt32LE(4) !== 0) return
+    const synced = syncedBy(request, opcode)
+    if (synced !== undefined) this.#unsynced.synced(synced, askedMs)
+    for (const ino of changedBy(request, opcode)) {
+      if (isLost) this.#unsynced.lost(ino, pid)
+      else this.#unsynced.changed({ ino, thread: pid, atMs: this.#leaseClock.monotonicMs() })
+    }
+  }
+
+  /** Whether a request is an fsync that fails for what the owner of now may not have; told once. */
+  failsOnce(request: Buffer, { opcode, pid }: Pending, { shared }: NodeVolume): boolean {
+    const synced = syncedBy(request, opcode)
+    if (synced === undefined || !this.#unsynced.take(synced, pid)) return false
+    if (shared) shared.owes = this.#unsynced.owes
+    return true
+  }
+
+  close(): void {
+    this.#cancelAlive?.()
+  }
+
+  #aliveLater(): void {
+    this.#cancelAlive ??= this.#world.clock.after(ALIVE_MS, () => {
+      this.#cancelAlive = null
+      this.#alive().catch(background(this.#world.log, 'access.alive'))
+    })
+  }
+
+  async #alive(): Promise<void> {
+    const { clock, peerOf, call } = this.#world
+    const owner = this.#owner
+    const session = this.#session
+    const peer = owner === null ? null : peerOf(owner)
+    if (this.#life === null || peer === null) return
+    const sentMs = clock.monotonicMs()
+    const askedMs = this.#leaseClock.monotonicMs()
+    const isIdle = !this.handles.any && sentMs - this.#usedMs > IDLE_MS
+    const op = isIdle ? 'end' : 'alive'
+    const body = encodeAccessCall({ op, ...this.asker(), oldest: 0n, frame: new Uint8Array(0) })
+    try {
+      await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ALIVE_MS })
+      if (this.#session !== session) return
+      this.#answered(sentMs, askedMs)
+    } catch (error) {
+      if (isBug(error) || !(error instanceof FsError)) throw error
+      if (this.#session !== session) return
+      if (codeOf(error) === 'ESTALE') this.unknown()
+      else if (sentMs - this.#answeredMs > accessTermMs) this.lose()
+      if (!this.#isKnown && this.handles.any) {
+        await this.#state(peer).catch((failed: unknown) => {
+          if (codeOf(failed) === 'ESTALE') this.lose()
+        })
+      }
+    }
+    if (isIdle) {
+      if (!this.handles.any && this.underWay.size === 0) this.lose()
+    } else this.#aliveLater()
+  }
+}
+
+function newSession(random: Random): number {
+  return random.bytes(6).readUIntLE(0, 6) || 1
+}
