@@ -34,7 +34,8 @@ test('while a volume goes from node to node, no call by name fails on any of the
     }
     for (const host of all) await enough(host)
     await held
-    for (const words of await Promise.all(said)) assert.match(words.trim(), /^done [1-9]\d*$/, words)
+    for (const words of await Promise.all(said))
+      assert.match(words.trim(), /^done [1-9]\d*$/, words)
     assert.is((await first.run('ls', '/mnt/weft/db')).trim(), '')
   } finally {
     await lab.close()
