@@ -114,8 +114,8 @@ export class AccessClient {
     for (const { underWay } of this.#volumes.values()) {
       const pending = underWay.get(unique)
       if (!pending) continue
-      if (pending.opcode === OPCODES.SETLKW.code) pending.abort.abort()
-      else this.#letGoIfKilled(underWay, unique, pending)
+      pending.isInterrupted = true
+      this.#letGoIfKilled(underWay, unique, pending)
     }
   }
 
@@ -156,6 +156,14 @@ export class AccessClient {
     await this.#world.forget(number, forgetting)
   }
 
+  /** Go on with the sessions of the daemon before this one: what its node holds under them must not end for want of a request. */
+  resume(): void {
+    const { sessions, log } = this.#world
+    for (const number of sessions.begun()) {
+      this.#far(number).resume().catch(background(log, 'access.resume'))
+    }
+  }
+
   /** As FarVolume.owned. */
   owned(volume: NodeVolume): void {
     this.#far(volume.stored.record.number).owned(volume)
@@ -194,6 +202,7 @@ export class AccessClient {
       forgotten: far.forgotten,
       isResent,
       isDoubtful: false,
+      isInterrupted: false,
       askedAt: isResent ? far.atBefore : null,
       isGiven: false,
       answered: () => {},
@@ -262,7 +271,7 @@ export class AccessClient {
       if (reply === null || reply.length === 0) return reply
       const errno = reply.readInt32LE(4)
       if (wait && errno === -errnoOf('EAGAIN')) {
-        if (pending.abort.signal.aborted) throw new FsError('EINTR', 'lock', { number })
+        if (pending.isInterrupted) throw new FsError('EINTR', 'lock', { number })
         await sleep(clock, waitMs)
         continue
       }
@@ -280,7 +289,8 @@ export class AccessClient {
     for (;;) {
       const volume = this.#world.volume(far.number)
       if (!volume) throw new FsError('ESTALE', 'access', { number: far.number })
-      const interrupted = pending.abort.signal.aborted
+      const isLock = pending.opcode === OPCODES.SETLKW.code
+      const interrupted = pending.abort.signal.aborted || (isLock && pending.isInterrupted)
       if (interrupted || clock.monotonicMs() - begunMs > OWNER_MS_MAX) {
         throw this.#unanswered(far, volume, pending, lastError)
       }
@@ -292,6 +302,8 @@ export class AccessClient {
       }
       if (volume.shared) {
         if (pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
+        // It may have been done by the owner that a daemon before this one asked.
+        if (pending.isResent && far.wasFar) throw doubtful()
         if (far.life !== null) far.lose()
         mayFail(far, volume, request, pending)
         await this.#ownTurn(pending)
@@ -425,7 +437,7 @@ export class AccessClient {
     const { name } = volume.stored.record
     // It may be done or not, and must never be done later: the owner refuses the session from now on.
     if (pending.isDoubtful && far.life !== null) far.lose()
-    if (pending.opcode === OPCODES.SETLKW.code && pending.abort.signal.aborted) {
+    if (pending.opcode === OPCODES.SETLKW.code && pending.isInterrupted) {
       return new FsError('EINTR', 'access', { volume: name, cause })
     }
     const why = cause === null ? 'it has none' : messageOf(cause)

@@ -82,7 +82,7 @@ export class AccessHost {
     })
   }
 
-  opens(number: VolumeNumber, session: number, opens: readonly OpenFile[]): void {
+  opens(number: VolumeNumber, session: number, opens: readonly OpenFile[] | null): void {
     this.#post({ kind: 'opens', number, session, opens })
   }
 

@@ -207,7 +207,7 @@ export class AccessServer {
   }
 
   #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {
-    if (opens) this.#world.access.opens(number, id, opens)
+    this.#world.access.opens(number, id, opens)
     return Buffer.from(JSON.stringify(this.#now(volume)))
   }
 

@@ -32,6 +32,13 @@ export class FarSessions {
     return this.#kept[volume] ?? null
   }
 
+  /** Of volumes that were used through another owner when the daemon before this one ended. */
+  begun(): VolumeNumber[] {
+    return Object.entries(this.#kept).flatMap(([volume, { life }]) =>
+      life === null ? [] : [Number(volume) as VolumeNumber],
+    )
+  }
+
   set(volume: VolumeNumber, kept: KeptSession): void {
     this.#kept[volume] = kept
     keepJson(this.#path, this.#kept)

@@ -8,6 +8,7 @@ import {
   type NodeId,
   type PeerKey,
   type Random,
+  sleep,
   suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
@@ -51,6 +52,8 @@ export interface Pending {
   isDoubtful: boolean
   /** FarVolume.at, where it was asked for last; null when it was not. */
   askedAt: string | null
+  /** A signal came for who asks. */
+  isInterrupted: boolean
   /** The kernel has its answer: the caller was killed. */
   isGiven: boolean
   /** Called when the kernel has its answer. */
@@ -58,6 +61,8 @@ export interface Pending {
 }
 
 const STATE_MS = 10_000
+/** A session of a daemon before is stated again and again, so often, until it has been answered for no term. */
+const RESUME_MS = 200
 /** Signs of life while something is open. */
 const ALIVE_MS = 3000
 /** Without anything open and without a request, a session ends after this. */
@@ -77,6 +82,8 @@ export class FarVolume {
   mayLock: boolean
   /** `at`, of the daemon before this one. */
   readonly atBefore: string
+  /** That one used the volume through another owner to the end. */
+  readonly wasFar: boolean
   readonly #world: FarVolumeWorld
   readonly #leaseClock: Clock
   readonly #unsynced = new Unsynced(() => this.#ownedMs)
@@ -96,6 +103,7 @@ export class FarVolume {
   #answeredMs: number
   #usedMs: number
   #cancelAlive: (() => void) | null = null
+  #isClosed = false
 
   constructor(number: VolumeNumber, world: FarVolumeWorld) {
     const { random, clock, sessions } = world
@@ -107,6 +115,7 @@ export class FarVolume {
     this.#life = kept?.life ?? null
     this.#line = this.#life
     this.atBefore = this.at
+    this.wasFar = this.#life !== null
     this.handles = new FarHandles(random, kept?.life ? kept.generation : null)
     this.mayLock = Boolean(kept?.life)
     this.#answeredMs = clock.monotonicMs()
@@ -153,6 +162,28 @@ export class FarVolume {
     const isOver = this.#life !== null && silentMs > accessTermMs
     if (isOver || (this.#owner !== null && this.#owner !== owner)) this.lose()
     this.#owner = owner
+  }
+
+  /** A session that a daemon before this one had is kept by a sign of life, before any program asks for anything. */
+  async resume(): Promise<void> {
+    const { clock, peerOf } = this.#world
+    const life = this.#life
+    while (life !== null && this.#life === life && !this.#isKnown && !this.#isClosed) {
+      const owner = life.node as NodeId
+      const peer = peerOf(owner)
+      this.keepSession(owner)
+      if (peer !== null && this.#life === life) {
+        try {
+          await this.state(peer)
+          this.#aliveLater()
+          return
+        } catch (error) {
+          if (isBug(error) || !(error instanceof FsError)) throw error
+          if (error.code === 'ESTALE' && this.#life === life) this.lose()
+        }
+      }
+      await sleep(clock, RESUME_MS)
+    }
   }
 
   /** Says to the owner what this node has open there: at the beginning, and to each new life of the owner. */
@@ -282,6 +313,7 @@ export class FarVolume {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#cancelAlive?.()
   }
 

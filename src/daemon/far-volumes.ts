@@ -91,6 +91,7 @@ export class FarVolumes {
       this.server.serve(net, (peer) => cluster.nodeOf(peer))
       this.client.serve(net, (peer) => cluster.nodeOf(peer))
       finder.serve(net)
+      this.client.resume()
     })
   }
 

@@ -12,6 +12,7 @@ import {
   type VolumeId,
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
+import { forgetLocks } from '../fuse/index.ts'
 import { choosePlaces, type DrivePlace } from '../replication/index.ts'
 import type { SharedVolume, VolumeOpening } from '../store/index.ts'
 import type { Beside, StoredVolume, VolumeSpec } from '../volumes/index.ts'
@@ -131,7 +132,9 @@ export class SeveralCopies {
     volume.closed = null
     this.#left.delete(id)
     const { epoch } = volume.shared
-    volume.shared.lineFirst = ownedSince(this.#staging(id), epoch)
+    const staging = this.#staging(id)
+    volume.shared.lineFirst = ownedSince(staging, epoch)
+    if (volume.shared.lineFirst === epoch) forgetLocks(staging)
     // In between nobody owned it.
     if (volume.before?.epoch !== epoch - 1) volume.before = null
     this.#world.owned(volume)

@@ -18,8 +18,8 @@ export interface AccessWorkerStart {
 
 export type ToAccessWorker =
   | VolumeMessage
-  /** Files that are open in a session which begins here, or goes on here. */
-  | { kind: 'opens'; number: VolumeNumber; session: number; opens: readonly OpenFile[] }
+  /** Files that are open in a session which begins here, or goes on here; null when they are not known, or known already. */
+  | { kind: 'opens'; number: VolumeNumber; session: number; opens: readonly OpenFile[] | null }
   | {
       kind: 'request'
       token: number

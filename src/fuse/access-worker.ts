@@ -156,12 +156,15 @@ class AccessWorker {
       case 'forgot':
         this.#volumes.get(message.number)?.grants.forgot(message.asking)
         return
-      case 'opens':
-        this.#shared(message.number).sessions.set(message.session, {
-          opens: new Opens(message.opens),
-          seen: new Map(),
-        })
+      case 'opens': {
+        const { number, session, opens } = message
+        const { sessions } = this.#shared(number)
+        // It lives, and so do its locks, whatever it has open.
+        if (opens || !sessions.has(session)) {
+          sessions.set(session, { opens: new Opens(opens ?? []), seen: new Map() })
+        }
         return
+      }
       case 'add':
       case 'absent':
       case 'remove':

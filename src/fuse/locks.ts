@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
 import { F_UNLCK, type LockRequest, LockTable, type VolumeFs } from '../vfs/index.ts'
@@ -17,15 +18,21 @@ interface KeptLock {
 }
 
 /** A request that waits for a lock; it is served anew elsewhere when its volume goes there. */
-export interface WaitingLock {
+export interface WaitingLock extends Later {
   readonly frame: Buffer
+}
+
+/** A request that is answered later. */
+export interface Later {
+  /** Where it was read, and its answer goes. */
+  readonly fd: number
   readonly answer: (errno: number) => void
 }
 
 export interface LocksWorld {
   readonly clock: Clock
   /** How the request in hand gets its answer when it has waited. */
-  later(): (errno: number) => void
+  later(): Later
   /** Whether another node's session has been heard of in this life of the daemon. */
   isAlive(number: VolumeNumber, session: number): boolean
 }
@@ -39,6 +46,11 @@ interface VolumeLocks {
 
 /** A term of sessions and some: those of other nodes say by then that they go on. */
 const GRACE_MS = 12_000
+
+/** Nobody holds what was held before: the volume has been another node's meanwhile, and all descriptors have ended. */
+export function forgetLocks(stagingDirectory: string): void {
+  rmSync(join(stagingDirectory, FILE), { force: true })
+}
 
 /** The kernel's own name of who holds a lock has 64 bits; those of another session never meet it. */
 const OWNER_BITS = 64n
@@ -84,16 +96,16 @@ export class Locks {
       return true
     }
     if (!wait) throw new FsError('EAGAIN', 'lock', { ino })
-    const answer = this.#world.later()
+    const later = this.#world.later()
     const id = this.#key(key)
-    waiting.set(id, { frame: Buffer.from(frame), answer })
+    waiting.set(id, { frame: Buffer.from(frame), ...later })
     table.wait({
       key: id,
       request: lock,
       answer: (errno) => {
         waiting.delete(id)
         this.#keep(volume, table)
-        answer(errno)
+        later.answer(errno)
       },
     })
     return false

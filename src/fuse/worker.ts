@@ -20,7 +20,7 @@ import { answer, answerBare } from './answer.ts'
 import { failed } from './errors.ts'
 import { handleHolds } from './handles.ts'
 import { LeaseWaits } from './lease-waits.ts'
-import { Locks } from './locks.ts'
+import { type Later, Locks } from './locks.ts'
 import { Namespace, type RootRequests } from './namespace.ts'
 import { OPCODES, opcodeName } from './opcodes.ts'
 import { Opens } from './opens.ts'
@@ -344,8 +344,8 @@ class MountWorker {
     const isFar = message.kind === 'absent' && message.volume.code === null
     this.#opens.delete(number)
     this.#handOver(number)
-    for (const { frame, answer } of this.#locks?.leave(number) ?? []) {
-      if (isFar) this.#forward(number, frame)
+    for (const { frame, fd, answer } of this.#locks?.leave(number) ?? []) {
+      if (isFar) this.#forward(number, frame, fd)
       else answer(-errnoOf('EIO'))
     }
   }
@@ -402,19 +402,18 @@ class MountWorker {
     return Boolean(shared?.replicated && (isAll || shared.owes))
   }
 
-  #forward(number: VolumeNumber, request: Buffer): void {
+  /** @param fd where it was read; other than of the request in hand for one that has waited */
+  #forward(number: VolumeNumber, request: Buffer, fd = this.#fd): void {
     this.#handOver(number)
     const frame = new Uint8Array(request)
-    parentPort?.postMessage({ kind: 'far', number, frame, fd: this.#fd } satisfies FromWorker, [
-      frame.buffer,
-    ])
+    parentPort?.postMessage({ kind: 'far', number, frame, fd } satisfies FromWorker, [frame.buffer])
   }
 
   /** How the request in hand is answered when that is later. */
-  #later(): (errno: number) => void {
+  #later(): Later {
     const fd = this.#fd
     const { uniqueLo, uniqueHi } = this.#session.header
-    return (errno) => answerBare(fd, errno, uniqueLo, uniqueHi)
+    return { fd, answer: (errno) => answerBare(fd, errno, uniqueLo, uniqueHi) }
   }
 
   #fsWorld(number: VolumeNumber): VolumeFsWorld {

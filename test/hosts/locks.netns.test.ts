@@ -1,0 +1,114 @@
+// deadline: 240 s
+import { createInterface } from 'node:readline'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { hosts } from '../support/hosts.ts'
+import type { Host } from '../support/lab-host.ts'
+
+const LOCK = '/mnt/weft/db/lock'
+
+/** Holds a lock until its input ends, then writes under it and syncs. */
+const HOLD = `import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR, 0o644)
+fcntl.lockf(fd, fcntl.LOCK_EX)
+print('locked', flush=True)
+sys.stdin.read()
+os.pwrite(fd, b'held', 0)
+os.fsync(fd)
+print('written', flush=True)`
+
+/** Tries to get a lock for so many seconds. */
+const TRY = `import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR)
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until:
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print(os.pread(fd, 4, 0).decode())
+        break
+    except BlockingIOError:
+        time.sleep(0.1)
+else:
+    print('never')`
+
+/** Waits for a lock that another has, again and again, and is woken by a signal each time. */
+const WOKEN = `import fcntl, os, random, signal, sys
+class Woken(Exception): pass
+def wake(*_): raise Woken
+signal.signal(signal.SIGALRM, wake)
+fd = os.open(sys.argv[1], os.O_RDWR)
+woken = 0
+for n in range(200):
+    signal.setitimer(signal.ITIMER_REAL, 0.004 + random.random() * 0.012)
+    try: fcntl.lockf(fd, fcntl.LOCK_EX)
+    except Woken: woken += 1
+print(woken)`
+
+class Holder {
+  readonly #child: ReturnType<Host['spawn']>
+  readonly #lines: AsyncIterator<string>
+
+  constructor(host: Host, path: string) {
+    this.#child = host.spawn(['python3', '-c', HOLD, path], { stdio: ['pipe', 'pipe', 'inherit'] })
+    assert.ok(this.#child.stdout)
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
+  }
+
+  async says(): Promise<string | undefined> {
+    return (await this.#lines.next()).value
+  }
+
+  /** Does what it does at the end. */
+  end(): void {
+    this.#child.stdin?.end()
+  }
+}
+
+function killDaemon(host: Host): void {
+  for (const pid of host.processes('__daemon')) process.kill(pid, 'SIGKILL')
+}
+
+async function tries(host: Host, seconds: number): Promise<string> {
+  return (await host.run('python3', '-c', TRY, LOCK, `${seconds}`)).trim()
+}
+
+test('a lock is held while the daemons at both ends die, and given back by its holder alone', async () => {
+  const lab = await hosts(3)
+  try {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    const holder = new Holder(other, LOCK)
+    assert.is(await holder.says(), 'locked')
+    killDaemon(other)
+    assert.is(await tries(third, 20), 'never')
+    killDaemon(owner)
+    assert.is(await tries(third, 20), 'never')
+    holder.end()
+    assert.is(await holder.says(), 'written', 'its session was there all the time')
+    assert.is(await tries(third, 20), 'held')
+  } finally {
+    await lab.close()
+  }
+})
+
+test('a signal for one who waits for a lock costs nobody else on that node anything', async () => {
+  const lab = await hosts(2)
+  try {
+    const [owner, other] = [lab.host(1), lab.host(2)]
+    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '2')
+    const holder = new Holder(owner, LOCK)
+    assert.is(await holder.says(), 'locked')
+    const bystander = new Holder(other, '/mnt/weft/db/bystander')
+    assert.is(await bystander.says(), 'locked')
+    assert.is((await other.run('python3', '-c', WOKEN, LOCK)).trim(), '200')
+    bystander.end()
+    assert.is(await bystander.says(), 'written')
+    holder.end()
+    assert.is(await holder.says(), 'written')
+    assert.is(await tries(other, 5), 'held')
+  } finally {
+    await lab.close()
+  }
+})
+
+test.run()
