@@ -199,6 +199,7 @@ export class AccessClient {
       pid: request.readUInt32LE(32),
       abort: new AbortController(),
       askedMs: this.#leaseClock.monotonicMs(),
+      asked: far.asked(),
       forgotten: far.forgotten,
       isResent,
       isDoubtful: false,

@@ -44,6 +44,8 @@ export interface Pending {
   readonly abort: AbortController
   /** On the clock of leases. */
   readonly askedMs: number
+  /** Unsynced.asked */
+  readonly asked: number
   /** Of its volume, when it was asked: an answer of before may be older than what was forgotten since. */
   readonly forgotten: number
   /** A daemon before this one may have asked the owner for it. */
@@ -121,6 +123,11 @@ export class FarVolume {
     this.#answeredMs = clock.monotonicMs()
     this.#usedMs = this.#answeredMs
     if (kept?.life) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+  }
+
+  /** Unsynced.asked, of what is asked for now. */
+  asked(): number {
+    return this.#unsynced.asked()
   }
 
   get session(): number {
@@ -294,10 +301,10 @@ export class FarVolume {
   }
 
   /** Notes what a request has changed, or made durable. @param isLost who executed it is the owner no more */
-  done(request: Buffer, { opcode, pid, askedMs }: Pending, reply: Buffer, isLost: boolean): void {
+  done(request: Buffer, { opcode, pid, asked }: Pending, reply: Buffer, isLost: boolean): void {
     if (reply.length === 0 || reply.readInt32LE(4) !== 0) return
     const synced = syncedBy(request, opcode)
-    if (synced !== undefined) this.#unsynced.synced(synced, askedMs)
+    if (synced !== undefined) this.#unsynced.synced(synced, asked)
     for (const ino of changedBy(request, opcode)) {
       if (isLost) this.#unsynced.lost(ino, pid)
       else this.#unsynced.changed({ ino, thread: pid, atMs: this.#leaseClock.monotonicMs() })

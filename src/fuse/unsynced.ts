@@ -22,6 +22,15 @@ export interface Change {
   readonly atMs: number
 }
 
+/** Of one inode. */
+interface Changed {
+  readonly threads: Set<number>
+  /** When the last change was answered. */
+  atMs: number
+  /** Place of the last change among all changes and all that was asked for: clocks of two threads may be 10 ms apart. */
+  order: number
+}
+
 interface Owed {
   /** That made the changes, and were not told. */
   readonly threads: Set<number>
@@ -37,7 +46,8 @@ interface Owed {
  * loss, and for directories, which have none.
  */
 export class Unsynced {
-  readonly #changes = new Map<Ino, Map<number, number>>()
+  readonly #changes = new Map<Ino, Changed>()
+  #order = 0
   readonly #owed = new Map<Ino, Owed>()
   /** By all that was lost, for syncfs. */
   #all: Owed | null = null
@@ -68,17 +78,23 @@ export class Unsynced {
     let of = this.#changes.get(ino)
     if (!of) {
       if (this.#changes.size >= this.#lookAt) this.#dropCommitted()
-      of = new Map()
+      of = { threads: new Set(), atMs, order: 0 }
       this.#changes.set(ino, of)
     }
-    of.set(thread, atMs)
+    of.threads.add(thread)
+    of.atMs = Math.max(of.atMs, atMs)
+    of.order = ++this.#order
   }
 
-  /** An fsync of an inode, or of all when it is null, that was asked for at this time has succeeded. */
-  synced(ino: Ino | null, askedMs: number): void {
-    const of = ino === null ? undefined : this.#changes.get(ino)
-    if (ino === null) this.#drop(askedMs)
-    else if (of && isBefore(of, askedMs)) this.#changes.delete(ino)
+  /** @returns what `synced` is told of an fsync that is asked for now */
+  asked(): number {
+    return this.#order
+  }
+
+  /** An fsync of an inode, or of all when it is null, has succeeded. @param asked when it was asked for */
+  synced(ino: Ino | null, asked: number): void {
+    if (ino === null) this.#drop(({ order }) => order <= asked)
+    else if ((this.#changes.get(ino)?.order ?? 0) <= asked) this.#changes.delete(ino)
   }
 
   /** Another owner has, or may have, the volume without what was not committed. */
@@ -87,7 +103,7 @@ export class Unsynced {
     this.#uncountedMs = Number.NEGATIVE_INFINITY
     this.#dropCommitted()
     for (const [ino, of] of this.#changes) {
-      for (const thread of of.keys()) this.lost(ino, thread)
+      for (const thread of of.threads) this.lost(ino, thread)
     }
     this.#changes.clear()
   }
@@ -135,18 +151,19 @@ export class Unsynced {
 
   /** What was changed and neither synced nor lost. */
   list(): Change[] {
-    return [...this.#changes].flatMap(([ino, of]) =>
-      [...of].map(([thread, atMs]) => ({ ino, thread, atMs })),
+    return [...this.#changes].flatMap(([ino, { threads, atMs }]) =>
+      [...threads].map((thread) => ({ ino, thread, atMs })),
     )
   }
 
   #dropCommitted(): void {
-    this.#drop(this.#ownedMs() - COMMITTED_MS)
+    const untilMs = this.#ownedMs() - COMMITTED_MS
+    this.#drop(({ atMs }) => atMs < untilMs)
     this.#lookAt = Math.max(LOOK_AT, this.#changes.size * 2)
   }
 
-  #drop(beforeMs: number): void {
-    for (const [ino, of] of this.#changes) if (isBefore(of, beforeMs)) this.#changes.delete(ino)
+  #drop(which: (changed: Changed) => boolean): void {
+    for (const [ino, changed] of this.#changes) if (which(changed)) this.#changes.delete(ino)
   }
 }
 
@@ -193,10 +210,6 @@ export function syncedBy(request: Buffer, opcode: number): Ino | null | undefine
 
 function newOwed(): Owed {
   return { threads: new Set(), told: new Set(), next: true }
-}
-
-function isBefore(of: ReadonlyMap<number, number>, ms: number): boolean {
-  return [...of.values()].every((atMs) => atMs < ms)
 }
 
 function isThread(thread: number): boolean {

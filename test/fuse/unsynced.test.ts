@@ -54,19 +54,31 @@ test('what was synced is not lost, and what was changed since is', () => {
   const { unsynced } = world
   world.change(DIRECTORY, A)
   world.change(FILE, A)
-  unsynced.synced(DIRECTORY, world.nowMs)
+  unsynced.synced(DIRECTORY, unsynced.asked())
   unsynced.lose()
   assert.not(unsynced.take(DIRECTORY, A))
   assert.ok(unsynced.take(FILE, A))
-  const askedMs = world.nowMs
+  const asked = unsynced.asked()
   world.change(DIRECTORY, A)
-  unsynced.synced(DIRECTORY, askedMs)
+  unsynced.synced(DIRECTORY, asked)
   unsynced.lose()
   assert.ok(unsynced.take(DIRECTORY, A), 'it was changed while the fsync was under way')
   world.change(FILE, B)
-  unsynced.synced(null, world.nowMs)
+  unsynced.synced(null, unsynced.asked())
   unsynced.lose()
   assert.not(unsynced.take(FILE, B))
+})
+
+test('a change before an fsync is before it by whatever clock it was noted', () => {
+  const { unsynced, nowMs } = new World()
+  unsynced.changed({ ino: FILE, thread: A, atMs: nowMs + 10 })
+  unsynced.synced(FILE, unsynced.asked())
+  const asked = unsynced.asked()
+  unsynced.changed({ ino: DIRECTORY, thread: A, atMs: nowMs - 10 })
+  unsynced.synced(DIRECTORY, asked)
+  unsynced.lose()
+  assert.not(unsynced.take(FILE, A))
+  assert.ok(unsynced.take(DIRECTORY, A))
 })
 
 test('syncfs fails for whatever was lost', () => {
