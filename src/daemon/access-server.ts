@@ -67,6 +67,8 @@ interface Session {
 }
 
 interface SharedVolumeUse {
+  /** Of the owner, which this node was without a pause since the first of the sessions. */
+  readonly epoch: number
   readonly sessions: Map<string, Session>
   usedMs: number
   /** Opening and closing of the access thread for this volume, one after the other. */
@@ -145,7 +147,7 @@ export class AccessServer {
     const volume = this.#world.volume(number)
     if (this.#isClosed) throw notHere(number)
     if (!volume?.shared || volume.shared.isLeaving) throw this.#notOpen(number, volume)
-    const use = this.#use(number)
+    const use = this.#use(number, volume.shared.epoch)
     const key = `${node}/${call.session}`
     const known = use.sessions.get(key)
     if (op === 'end') {
@@ -244,12 +246,13 @@ export class AccessServer {
     return answer
   }
 
-  #use(number: VolumeNumber): SharedVolumeUse {
-    let use = this.#uses.get(number)
-    if (!use) {
-      use = { sessions: new Map(), usedMs: 0, turn: Promise.resolve() }
-      this.#uses.set(number, use)
-    }
+  /** What was known of sessions before the volume left, if only for a moment, went with it: they are stated anew. */
+  #use(number: VolumeNumber, epoch: number): SharedVolumeUse {
+    const before = this.#uses.get(number)
+    if (before?.epoch === epoch) return before
+    const turn = before?.turn ?? Promise.resolve()
+    const use = { epoch, sessions: new Map(), usedMs: 0, turn }
+    this.#uses.set(number, use)
     return use
   }
 

@@ -101,6 +101,7 @@ class AccessWorker {
       fs: ({ opening }) => this.#fsWorld(opening.number),
       readOnly: false,
       opens: (number) => this.#allOpens(number),
+      locks: (volume) => this.#locks.held(volume),
     })
     const { open } = this.#served
     this.#fuse = new FuseSession({

@@ -91,10 +91,10 @@ export class Locks {
     const { table, waiting } = this.#of(volume)
     const lock = this.#wanted(ino, request)
     this.#dropLost(volume, lock)
-    if (table.set(lock)) {
-      this.#keep(volume, table)
-      return true
-    }
+    const isGranted = table.set(lock)
+    // A flock that is refused another kind is given back.
+    if (isGranted || lock.flock) this.#keep(volume, table)
+    if (isGranted) return true
     if (!wait) throw new FsError('EAGAIN', 'lock', { ino })
     const later = this.#world.later()
     const id = this.#key(key)
@@ -127,9 +127,15 @@ export class Locks {
   /** A session of another node is over: what it held is free. */
   endSession(volume: VolumeFs, session: number): void {
     const { table } = this.#of(volume)
-    const held = [...table.all()].filter(({ owner }) => owner >> OWNER_BITS === BigInt(session))
+    const held = [...table.all()].filter((lock) => sessionOf(lock) === session)
     for (const { ino, owner, flock } of held) table.release(ino, owner, flock)
     if (held.length > 0) this.#keep(volume, table)
+  }
+
+  /** How many are held, those of sessions that never came back aside. */
+  held(volume: VolumeFs): number {
+    const { table } = this.#of(volume)
+    return [...table.all()].filter((lock) => !this.#isLost(volume, lock)).length
   }
 
   /** Another thread answers for a volume from now on. @returns requests that wait */
@@ -141,14 +147,18 @@ export class Locks {
 
   /** What is in the way may be of a session that never came back after this daemon began. */
   #dropLost(volume: VolumeFs, lock: LockRequest): void {
-    const { table, graceUntilMs } = this.#of(volume)
+    const { table } = this.#of(volume)
     for (;;) {
       const held = lock.type === F_UNLCK ? null : table.conflict(lock)
-      const session = held ? Number(held.owner >> OWNER_BITS) : 0
-      if (session === 0 || this.#world.isAlive(volume.volume.number, session)) return
-      if (this.#world.clock.monotonicMs() < graceUntilMs) return
-      this.endSession(volume, session)
+      if (!held || !this.#isLost(volume, held)) return
+      this.endSession(volume, sessionOf(held))
     }
+  }
+
+  #isLost(volume: VolumeFs, held: { owner: bigint }): boolean {
+    const session = sessionOf(held)
+    if (session === 0 || this.#world.isAlive(volume.volume.number, session)) return false
+    return this.#world.clock.monotonicMs() >= this.#of(volume).graceUntilMs
   }
 
   #key(key: string): string {
@@ -199,4 +209,8 @@ export class Locks {
     }))
     keepJson(join(volume.volume.opening.stagingDirectory, FILE), kept)
   }
+}
+
+function sessionOf({ owner }: { owner: bigint }): number {
+  return Number(owner >> OWNER_BITS)
 }

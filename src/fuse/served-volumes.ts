@@ -10,6 +10,8 @@ export interface ServedVolumesWorld {
   readonly readOnly: boolean
   /** Descriptors open in a volume by those whom this thread serves. */
   readonly opens: (number: VolumeNumber) => readonly OpenFile[]
+  /** How many locks are held on files of a volume, as far as this thread is asked for them. */
+  readonly locks: (volume: VolumeFs) => number
 }
 
 /** The volumes that one thread has open, as the main thread tells it. */
@@ -24,7 +26,7 @@ export class ServedVolumes {
 
   /**
    * @returns files that are open, of a volume that another thread is to answer for
-   * @throws FsError EBUSY when files of a volume are open for writing that is to be given up, and force is not used
+   * @throws FsError EBUSY when files of a volume are open for writing, or locked, that is to be given up, and force is not used
    */
   obey(message: VolumeMessage): readonly OpenFile[] {
     switch (message.kind) {
@@ -40,7 +42,7 @@ export class ServedVolumes {
       case 'role': {
         const volume = this.open.get(message.number)
         if (volume?.writes) {
-          if (!message.writes && !message.force) this.#refuseOpenFiles(volume)
+          if (!message.writes && !message.force) this.#refuseUsed(volume)
           volume.giveUp()
         }
         this.drop(message.number)
@@ -83,12 +85,20 @@ export class ServedVolumes {
     return opens
   }
 
-  /** A volume with files open for writing changes hands only by force: their descriptors get EROFS then. */
-  #refuseOpenFiles({ volume: { number, name } }: VolumeFs): void {
+  /** A volume with files open for writing, or locked, changes hands only by force: descriptors get EROFS then, locks are free. */
+  #refuseUsed(volume: VolumeFs): void {
+    const { number, name } = volume.volume
     const open = this.#world.opens(number).reduce((sum, { writers }) => sum + writers, 0)
-    if (open === 0) return
-    throw new FsError('EBUSY', 'attach', {
-      message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
-    })
+    if (open > 0) {
+      throw new FsError('EBUSY', 'attach', {
+        message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
+      })
+    }
+    const locks = this.#world.locks(volume)
+    if (locks > 0) {
+      throw new FsError('EBUSY', 'attach', {
+        message: `files of volume ${name} are locked through the namespace mount (locks: ${locks}); end the programs that hold them, or attach with --force: the locks are then gone`,
+      })
+    }
   }
 }

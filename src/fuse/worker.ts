@@ -101,6 +101,7 @@ class MountWorker {
       fs: ({ opening }) => this.#fsWorld(opening.number),
       readOnly: start.readOnly,
       opens: (number) => this.#opens.get(number)?.list() ?? [],
+      locks: (volume) => this.#locks?.held(volume) ?? 0,
     })
     const { open, absent } = this.#served
     for (const volume of start.absent) absent.set(volume.number, volume)

@@ -7,7 +7,7 @@
  */
 export { type AttributeChange, setattr } from './attributes.ts'
 export { copyFileRange, fallocate, lseek, read, write } from './data.ts'
-export { F_UNLCK, type LockRequest, LockTable } from './locks.ts'
+export { F_RDLCK, F_UNLCK, F_WRLCK, type LockRequest, LockTable } from './locks.ts'
 export {
   create,
   forget,

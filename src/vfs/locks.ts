@@ -42,9 +42,17 @@ export class LockTable {
     return null
   }
 
-  /** Take or give back a range. @returns false when another owner is in the way */
+  /**
+   * Take or give back a range. A flock held is given back before another kind of it is asked for, or two who share one and
+   * both want it exclusive would wait for each other (flock(2)).
+   * @returns false when another owner is in the way
+   */
   set(request: LockRequest): boolean {
-    if (request.type !== F_UNLCK && this.conflict(request)) return false
+    const { ino, owner, type, flock } = request
+    if (type !== F_UNLCK && this.conflict(request)) {
+      if (flock) this.release(ino, owner, true)
+      return false
+    }
     this.#replace(request)
     if (request.type !== F_WRLCK) this.#grantWaiters(request.ino)
     return true

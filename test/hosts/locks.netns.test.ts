@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { createInterface } from 'node:readline'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -16,6 +16,15 @@ sys.stdin.read()
 os.pwrite(fd, b'held', 0)
 os.fsync(fd)
 print('written', flush=True)`
+
+/** Holds a lock, through a descriptor that only reads, until its input ends. */
+const FLOCK = `import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+fcntl.flock(fd, fcntl.LOCK_EX)
+print('locked', flush=True)
+sys.stdin.read()
+fcntl.flock(fd, fcntl.LOCK_UN)
+print('unlocked', flush=True)`
 
 /** Tries to get a lock for so many seconds. */
 const TRY = `import fcntl, os, sys, time
@@ -48,8 +57,9 @@ class Holder {
   readonly #child: ReturnType<Host['spawn']>
   readonly #lines: AsyncIterator<string>
 
-  constructor(host: Host, path: string) {
-    this.#child = host.spawn(['python3', '-c', HOLD, path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  constructor(host: Host, path: string, program = HOLD) {
+    const stdio = ['pipe', 'pipe', 'inherit'] as const
+    this.#child = host.spawn(['python3', '-c', program, path], { stdio: [...stdio] })
     assert.ok(this.#child.stdout)
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
   }
@@ -91,6 +101,28 @@ test('a lock is held while the daemons at both ends die, and given back by its h
   }
 })
 
+test('a session that has run out does not go on with the next daemons of both ends', async () => {
+  const lab = await hosts(3)
+  try {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    const first = new Holder(other, LOCK)
+    assert.is(await first.says(), 'locked')
+    await other.pause()
+    const second = new Holder(third, LOCK)
+    assert.is(await second.says(), 'locked', 'the first has not been heard of for a term')
+    killDaemon(owner)
+    killDaemon(other)
+    await other.resume()
+    first.end()
+    assert.is(await first.says(), undefined, 'it has no lock and cannot write')
+    second.end()
+    assert.is(await second.says(), 'written')
+  } finally {
+    await lab.close()
+  }
+})
+
 test('a signal for one who waits for a lock costs nobody else on that node anything', async () => {
   const lab = await hosts(2)
   try {
@@ -106,6 +138,17 @@ test('a signal for one who waits for a lock costs nobody else on that node anyth
     holder.end()
     assert.is(await holder.says(), 'written')
     assert.is(await tries(other, 5), 'held')
+
+    const reader = new Holder(owner, LOCK, FLOCK)
+    assert.is(await reader.says(), 'locked')
+    const point = '/mnt/point'
+    await other.run('mkdir', point)
+    const refused = await other.weft('attach', 'db', point).catch((error: Error) => error.message)
+    assert.match(refused, /files of volume db are locked .*locks: 1/)
+    reader.end()
+    assert.is(await reader.says(), 'unlocked')
+    await other.weft('attach', 'db', point)
+    await other.weft('detach', point)
   } finally {
     await lab.close()
   }
