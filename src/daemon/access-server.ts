@@ -7,7 +7,7 @@ import {
   type PeerKey,
   type VolumeNumber,
 } from '../base/index.ts'
-import { type Forgetting, isOnce, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
+import { type Forgetting, isOnce, lostLocks, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import type { AccessHost } from './access-host.ts'
 import { decodeAccessCall, decodeStated, type Stated } from './access-wire.ts'
@@ -35,6 +35,8 @@ export interface AccessServerWorld {
   volume(number: VolumeNumber): NodeVolume | undefined
   /** It is on its way to this node, or from it. */
   isMoving(volume: NodeVolume): boolean
+  /** Directory of its staged writes. */
+  stagingOf(volume: NodeVolume): string
   share(volume: NodeVolume): Promise<void>
   unshare(volume: NodeVolume): Promise<void>
   nameOf(node: NodeId): string
@@ -157,7 +159,7 @@ export class AccessServer {
     if (!known && op !== 'state') throw sessionOver(volume)
     const { clock } = this.#world
     const stated = op === 'state' ? understood(() => decodeStated(call.frame), 'access') : null
-    if (stated && !known) this.#mustGoOn(volume, stated)
+    if (stated && !known) this.#mustGoOn(volume, call.session, stated)
     const session = known ?? {
       id: call.session,
       number,
@@ -200,12 +202,14 @@ export class AccessServer {
 
   /**
    * A session that is not known goes on when nothing can be lost that it was answered: when it was with a life before this
-   * one in the same boot, whose journal and staged writes this one has. One of this very life has run out. @throws FsError ESTALE
+   * one in the same boot, whose journal and staged writes this one has. One of this very life has run out, and so has one
+   * whose locks were given away. @throws FsError ESTALE
    */
-  #mustGoOn(volume: NodeVolume, { life }: Stated): void {
+  #mustGoOn(volume: NodeVolume, session: number, { life }: Stated): void {
     if (life === null) return
     const now = this.#now(volume)
-    if (!isOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
+    const ranOut = life.epoch === now.epoch || lostLocks(this.#world.stagingOf(volume), session)
+    if (ranOut || !isOf(now, life)) throw sessionOver(volume)
   }
 
   #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {

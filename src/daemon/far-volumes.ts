@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import type { Clock, Log, NodeId, Random, VolumeNumber } from '../base/index.ts'
 import { type Forgetting, OWN_SESSION } from '../fuse/index.ts'
 import { AccessClient } from './access-client.ts'
@@ -50,6 +51,7 @@ export class FarVolumes {
       access,
       volume: (number) => volumes.byNumber(number),
       isMoving: (volume) => volumes.isMoving(volume),
+      stagingOf: ({ stored: { record } }) => join(staging, record.id),
       share: (volume) => mounts.share(volume),
       unshare: (volume) => mounts.unshare(volume),
       nameOf,

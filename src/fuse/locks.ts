@@ -6,6 +6,8 @@ import { keepJson, keptJson } from './kept-json.ts'
 import type { FileLock, LkIn } from './wire/index.ts'
 
 const FILE = 'locks.json'
+/** Sessions that have lost locks to others. */
+const ENDED = 'ended-sessions.json'
 
 interface KeptLock {
   ino: number
@@ -50,6 +52,12 @@ const GRACE_MS = 12_000
 /** Nobody holds what was held before: the volume has been another node's meanwhile, and all descriptors have ended. */
 export function forgetLocks(stagingDirectory: string): void {
   rmSync(join(stagingDirectory, FILE), { force: true })
+  rmSync(join(stagingDirectory, ENDED), { force: true })
+}
+
+/** What a session of another node held may be another's by now, whichever life of the daemon gave it away. */
+export function lostLocks(stagingDirectory: string, session: number): boolean {
+  return endedIn(stagingDirectory).includes(session)
 }
 
 /** The kernel's own name of who holds a lock has 64 bits; those of another session never meet it. */
@@ -124,10 +132,14 @@ export class Locks {
     if (table.release(ino, this.#owner(owner), flock)) this.#keep(volume, table)
   }
 
-  /** A session of another node is over: what it held is free. */
+  /** A session of another node is over: what it held is free, and it does not go on. */
   endSession(volume: VolumeFs, session: number): void {
     const { table } = this.#of(volume)
     const held = [...table.all()].filter((lock) => sessionOf(lock) === session)
+    if (held.length > 0) {
+      const { stagingDirectory } = volume.volume.opening
+      keepJson(join(stagingDirectory, ENDED), [...endedIn(stagingDirectory), session])
+    }
     for (const { ino, owner, flock } of held) table.release(ino, owner, flock)
     if (held.length > 0) this.#keep(volume, table)
   }
@@ -209,6 +221,10 @@ export class Locks {
     }))
     keepJson(join(volume.volume.opening.stagingDirectory, FILE), kept)
   }
+}
+
+function endedIn(stagingDirectory: string): number[] {
+  return (keptJson(join(stagingDirectory, ENDED)) ?? []) as number[]
 }
 
 function sessionOf({ owner }: { owner: bigint }): number {
