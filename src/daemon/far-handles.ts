@@ -1,5 +1,14 @@
 import type { Random } from '../base/index.ts'
-import { handleOf, OPCODES, type OpenFile, Opens, wire } from '../fuse/index.ts'
+import {
+  Handles,
+  handleOf,
+  isOfSession,
+  nextGeneration,
+  OPCODES,
+  type OpenFile,
+  Opens,
+  wire,
+} from '../fuse/index.ts'
 
 const BODY = wire.IN_HEADER_BYTES
 const ENTRY = wire.OUT_HEADER_BYTES
@@ -10,15 +19,20 @@ const ENTRY_END = ENTRY + wire.ENTRY_BYTES
  * the session it was opened under: of a session that was lost it is told from one that holds.
  */
 export class FarHandles {
+  readonly #handles: Handles
   #generation: number
   #opens = new Opens()
   /** A daemon before this one had opened some, which nobody counts. */
   #uncounted: boolean
 
-  /** @param kept generation that a daemon before this one had; null for none */
-  constructor(random: Random, kept: number | null) {
-    this.#generation = kept ?? newGeneration(random)
-    this.#uncounted = kept !== null
+  /**
+   * @param kept generation that a daemon before this one had; null for none
+   * @param uncounted that one had a session under it
+   */
+  constructor(random: Random, kept: number | null, uncounted: boolean) {
+    this.#handles = new Handles(random)
+    this.#generation = kept ?? nextGeneration(random.bytes(2).readUInt16LE(0))
+    this.#uncounted = uncounted
   }
 
   get generation(): number {
@@ -39,37 +53,37 @@ export class FarHandles {
    */
   holds(request: Buffer, opcode: number): boolean {
     const handle = handleOf(request, opcode)
-    return handle < 0 || handle === this.#generation
+    return handle < 0 || isOfSession(handle, this.#generation)
   }
 
   /** @param reply of the owner: to an open it gets its handle here. Offsets: include/uapi/linux/fuse.h */
   answered(request: Buffer, opcode: number, reply: Buffer): void {
     switch (opcode) {
       case OPCODES.OPEN.code:
-        reply.writeBigUInt64LE(BigInt(this.#generation), wire.OUT_HEADER_BYTES)
+        this.#putHandle(reply, wire.OUT_HEADER_BYTES)
         this.#opens.count(wire.nodeInoAt(request, 16), request.readUInt32LE(BODY), 1)
         return
       case OPCODES.CREATE.code:
       case OPCODES.TMPFILE.code:
-        reply.writeBigUInt64LE(BigInt(this.#generation), ENTRY_END)
+        this.#putHandle(reply, ENTRY_END)
         this.#opens.count(wire.nodeInoAt(reply, ENTRY), request.readUInt32LE(BODY), 1)
         return
       case OPCODES.RELEASE.code:
-        if (handleOf(request, opcode) !== this.#generation) return
+        if (!this.holds(request, opcode)) return
         this.#opens.count(wire.nodeInoAt(request, 16), request.readUInt32LE(BODY + 8), -1)
         return
       default:
     }
   }
 
-  lose(random: Random): void {
-    this.#generation = newGeneration(random)
+  #putHandle(reply: Buffer, at: number): void {
+    reply.writeBigUInt64LE(BigInt(this.#handles.far(this.#generation)), at)
+  }
+
+  lose(): void {
+    // Of a session that nothing was open under no handle is left.
+    if (this.any) this.#generation = nextGeneration(this.#generation)
     this.#opens = new Opens()
     this.#uncounted = false
   }
-}
-
-/** Above every epoch, which is what descriptors of a volume that this node owns itself carry, and below 2^53. */
-function newGeneration(random: Random): number {
-  return 2 ** 48 + random.bytes(6).readUIntLE(0, 6)
 }

@@ -118,7 +118,7 @@ export class FarVolume {
     this.#line = this.#life
     this.atBefore = this.at
     this.wasFar = this.#life !== null
-    this.handles = new FarHandles(random, kept?.life ? kept.generation : null)
+    this.handles = new FarHandles(random, kept?.generation ?? null, Boolean(kept?.life))
     this.mayLock = Boolean(kept?.life)
     this.#answeredMs = clock.monotonicMs()
     this.#usedMs = this.#answeredMs
@@ -231,7 +231,7 @@ export class FarVolume {
     for (const pending of this.underWay.values()) {
       if (pending.isDoubtful) pending.abort.abort()
     }
-    this.handles.lose(random)
+    this.handles.lose()
     // A lock may be among what is asked for.
     this.mayLock = this.underWay.size > 0
     this.#session = newSession(random)

@@ -1,3 +1,4 @@
+import type { Random } from '../base/index.ts'
 import type { SharedVolume } from '../store/index.ts'
 import { OPCODES } from './opcodes.ts'
 import { getU32 } from './wire/bytes.ts'
@@ -21,6 +22,49 @@ const WITH_HANDLE: ReadonlySet<number> = new Set(
   ].map(({ code }) => code),
 )
 
+/** A handle is below 2^53. What it rests on stands above, and below which open file it is: so many, and 2^17 of the others. */
+const FILES = 2 ** 36
+/** Epochs of this node's own ownership, one round of them; sessions with another owner stand above them. */
+const ROUND = 2 ** 16
+
+/** Handles of one kernel: no other open file has the same, so what is held through one that is closed can be told. */
+export class Handles {
+  #file: number
+
+  constructor(random: Random) {
+    this.#file = random.bytes(4).readUInt32LE(0)
+  }
+
+  /** Of a volume that this node owns. @see handleHolds */
+  own({ replicated, epoch }: SharedVolume): number {
+    return this.#next(replicated ? epoch % ROUND : 0)
+  }
+
+  /** Of a volume that another node owns. @param generation of the session, below 2^16 */
+  far(generation: number): number {
+    return this.#next(ROUND + generation)
+  }
+
+  #next(restsOn: number): number {
+    this.#file = (this.#file + 1) % FILES
+    return restsOn * FILES + this.#file
+  }
+}
+
+export function nextGeneration(generation: number): number {
+  return (generation + 1) % ROUND
+}
+
+/** Which open file of its kernel a handle is. */
+export function fileOf(handle: number): number {
+  return handle % FILES
+}
+
+/** Whether a handle was given out under a session with another owner. */
+export function isOfSession(handle: number, generation: number): boolean {
+  return Math.floor(handle / FILES) === ROUND + generation
+}
+
 /** Hot. Of a request that is made through a descriptor: the handle that its open was answered with; -1 of any other. */
 export function handleOf(request: Buffer, opcode: number): number {
   if (WITH_HANDLE.has(opcode)) return handleAt(request, IN_HEADER_BYTES)
@@ -34,12 +78,15 @@ function handleAt(request: Buffer, at: number): number {
 }
 
 /**
- * Hot. Whether a descriptor holds: of a volume of several copies its handle is the epoch it was opened in, and all that it was
- * answered is there still as long as no other node has owned the volume since (design §6.2).
+ * Hot. Whether a descriptor holds: of a volume of several copies its handle rests on the epoch it was opened in, and all that
+ * it was answered is there still as long as no other node has owned the volume since (design §6.2).
  */
 export function handleHolds(shared: SharedVolume, request: Buffer, opcode: number): boolean {
   const handle = handleOf(request, opcode)
   if (handle < 0) return true
-  if (!shared.replicated) return handle === 0
-  return handle >= shared.lineFirst && handle <= shared.epoch
+  const restsOn = Math.floor(handle / FILES)
+  if (!shared.replicated) return restsOn === 0
+  const { epoch, lineFirst } = shared
+  const age = (ROUND + (epoch % ROUND) - restsOn) % ROUND
+  return restsOn < ROUND && age <= epoch - lineFirst
 }

@@ -17,7 +17,7 @@ export { abortConnection, haveConnectionControl, notOfOnePlace, setReadAhead } f
 export { fusermount, isNativeMount, NATIVE_LIMITS, NativeMount } from './driver-fuse-native.ts'
 export { grantedUntil } from './granted-until.ts'
 export { type Forgetting, GRANT_LATE_MS } from './grants.ts'
-export { handleOf } from './handles.ts'
+export { Handles, handleOf, isOfSession, nextGeneration } from './handles.ts'
 export { forgetAttributes, forgetNames, Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'

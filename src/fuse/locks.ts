@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
 import { F_UNLCK, type LockRequest, LockTable, type VolumeFs } from '../vfs/index.ts'
+import { fileOf } from './handles.ts'
 import { keepJson, keptJson } from './kept-json.ts'
 import type { FileLock, LkIn } from './wire/index.ts'
 
@@ -17,6 +18,7 @@ interface KeptLock {
   type: number
   pid: number
   flock: boolean
+  file: number
 }
 
 /** A request that waits for a lock; it is served anew elsewhere when its volume goes there. */
@@ -132,6 +134,13 @@ export class Locks {
     if (table.release(ino, this.#owner(owner), flock)) this.#keep(volume, table)
   }
 
+  /** The last descriptor of an open file was closed (RELEASE). @param handle the file's */
+  released(volume: VolumeFs, ino: Ino, handle: number): void {
+    const { table } = this.#of(volume)
+    const isHolder = (lock: { owner: bigint }) => sessionOf(lock) === this.session
+    if (table.releaseFile(ino, fileOf(handle), isHolder)) this.#keep(volume, table)
+  }
+
   /** A session of another node is over: what it held is free, and it does not go on. */
   endSession(volume: VolumeFs, session: number): void {
     const { table } = this.#of(volume)
@@ -181,9 +190,9 @@ export class Locks {
     return (BigInt(this.session) << OWNER_BITS) | owner
   }
 
-  #wanted(ino: Ino, { owner, start, end, type, pid, lk_flags }: LkIn) {
+  #wanted(ino: Ino, { fh, owner, start, end, type, pid, lk_flags }: LkIn) {
     const flock = (lk_flags & 1) !== 0
-    return { ino, owner: this.#owner(owner), start, end, type, pid, flock }
+    return { ino, owner: this.#owner(owner), start, end, type, pid, flock, file: fileOf(fh) }
   }
 
   #of(volume: VolumeFs): VolumeLocks {
@@ -203,14 +212,14 @@ export class Locks {
     const all = keptJson(join(volume.volume.opening.stagingDirectory, FILE)) ?? []
     for (const kept of all as KeptLock[]) {
       const owner = BigInt(kept.owner)
-      const { ino, start, end, type, pid, flock } = kept
+      const { ino, start, end, type, pid, flock, file } = kept
       const range = { start: BigInt(start), end: BigInt(end) }
-      table.restore({ ino: ino as Ino, owner, ...range, type, pid, flock })
+      table.restore({ ino: ino as Ino, owner, ...range, type, pid, flock, file })
     }
   }
 
   #keep(volume: VolumeFs, table: LockTable): void {
-    const kept = [...table.all()].map(({ ino, owner, start, end, type, pid, flock }) => ({
+    const kept = [...table.all()].map(({ ino, owner, start, end, type, pid, flock, file }) => ({
       ino,
       owner: String(owner),
       start: String(start),
@@ -218,6 +227,7 @@ export class Locks {
       type,
       pid,
       flock,
+      file,
     }))
     keepJson(join(volume.volume.opening.stagingDirectory, FILE), kept)
   }

@@ -1,4 +1,12 @@
-import { codeOf, FsError, type Ino, limits, ROOT_INO, type VolumeNumber } from '../base/index.ts'
+import {
+  codeOf,
+  FsError,
+  type Ino,
+  limits,
+  ROOT_INO,
+  systemRandom,
+  type VolumeNumber,
+} from '../base/index.ts'
 import type { SharedVolume } from '../store/index.ts'
 import {
   type AttributeChange,
@@ -29,6 +37,7 @@ import {
   type VolumeFs,
   write,
 } from '../vfs/index.ts'
+import { Handles } from './handles.ts'
 import type { Locks } from './locks.ts'
 import type { Namespace } from './namespace.ts'
 import { isOnce, OPCODE_COUNT, OPCODES, type OpcodeRow } from './opcodes.ts'
@@ -104,6 +113,7 @@ export class FuseSession {
   readonly reply = Buffer.from(new SharedArrayBuffer(limits.fuseRequestBytesMax + 4096))
   readonly header = wire.newRequestHeader()
   readonly #world: SessionWorld
+  readonly #handles = new Handles(systemRandom)
   readonly #lookup = wire.newLookupIn()
   readonly #read = wire.newReadIn()
   readonly #write = wire.newWriteIn()
@@ -362,8 +372,9 @@ export class FuseSession {
       return out
     })
     on(OPCODES.RELEASE, (volume, ino, buf, at, end) => {
-      const { flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
+      const { fh, flags, release_flags, lock_owner } = wire.decodeRelease(buf, at, end)
       this.#world.opened(volume, ino, flags, -1)
+      this.#world.locks?.released(volume, ino, fh)
       if (release_flags & wire.FUSE_RELEASE_FLOCK_UNLOCK) {
         this.#world.locks?.closed(volume, ino, lock_owner, true)
       }
@@ -581,7 +592,7 @@ export class FuseSession {
     return wire.encodeOpenOut(
       this.reply,
       out,
-      handleIn(volume),
+      this.#handles.own(volume.volume.shared),
       this.#openFlags(volume, ino, flags),
     )
   }
@@ -751,7 +762,8 @@ export class FuseSession {
   #putCreated(volume: VolumeFs, attributes: Attributes, flags: number, out: number): number {
     const entry = this.#fillEntry(volume, attributes)
     const openFlags = this.#openFlags(volume, attributes.ino, flags)
-    return wire.encodeCreateOut(this.reply, out, entry, handleIn(volume), openFlags)
+    const handle = this.#handles.own(volume.volume.shared)
+    return wire.encodeCreateOut(this.reply, out, entry, handle, openFlags)
   }
 
   #putVolumeRoot(volume: VolumeFs | AbsentVolume, out: number): number {
@@ -823,11 +835,6 @@ function volumeFigures(volume: VolumeFs): typeof NO_FIGURES {
     freeBytes: Math.max(0, shared.freeBytes - staged),
     inodes: shared.inodes,
   }
-}
-
-/** @see handleHolds */
-function handleIn({ volume: { shared } }: VolumeFs): number {
-  return shared.replicated ? shared.epoch : 0
 }
 
 /** Names a request of one kernel, also when it is sent again. */

@@ -16,6 +16,8 @@ export interface LockRequest {
   type: number
   pid: number
   flock: boolean
+  /** Open file it is asked for through, by a number of its kernel. */
+  file: number
 }
 
 /** A SETLKW that waits; `key` is the kernel's unique, for INTERRUPT. */
@@ -74,9 +76,21 @@ export class LockTable {
 
   /** A descriptor was closed: fcntl gives back all ranges of the owner (FLUSH), flock its lock (RELEASE). */
   release(ino: Ino, owner: bigint, flock: boolean): boolean {
+    return this.#release(ino, (lock) => lock.owner === owner && lock.flock === flock)
+  }
+
+  /**
+   * The last descriptor of an open file was closed: who locked a range through it as a process has closed a descriptor before
+   * (`release`). What is left are the locks of the open file itself (F_OFD_SETLK), which no kernel gives back by name.
+   */
+  releaseFile(ino: Ino, file: number, isHolder: (lock: { owner: bigint }) => boolean): boolean {
+    return this.#release(ino, (lock) => lock.file === file && !lock.flock && isHolder(lock))
+  }
+
+  #release(ino: Ino, isEnded: (lock: Held) => boolean): boolean {
     const held = this.#held.get(ino)
     if (!held) return false
-    const kept = held.filter((lock) => lock.owner !== owner || lock.flock !== flock)
+    const kept = held.filter((lock) => !isEnded(lock))
     if (kept.length === held.length) return false
     if (kept.length > 0) this.#held.set(ino, kept)
     else this.#held.delete(ino)

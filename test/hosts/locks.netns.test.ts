@@ -1,9 +1,10 @@
-// deadline: 300 s
+// deadline: 420 s
 import { createInterface } from 'node:readline'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { hosts } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
+import { posixOn } from '../support/posix-on.ts'
 
 const LOCK = '/mnt/weft/db/lock'
 
@@ -149,6 +150,8 @@ test('a signal for one who waits for a lock costs nobody else on that node anyth
     assert.is(await reader.says(), 'unlocked')
     await other.weft('attach', 'db', point)
     await other.weft('detach', point)
+    // Which is not its owner any more.
+    assert.match(await posixOn(owner, '/mnt/weft/db', 'locks:'), /^\d\d passed, 0 failed$/m)
   } finally {
     await lab.close()
   }

@@ -14,6 +14,7 @@ function flock(owner: bigint, type: number): LockRequest {
     type,
     pid: Number(owner),
     flock: true,
+    file: Number(owner),
   }
 }
 
@@ -43,6 +44,24 @@ test('a range that is refused another kind is kept', () => {
   assert.ok(table.set(range(B, F_RDLCK)))
   assert.not(table.set(range(A, F_WRLCK)))
   assert.ok(table.conflict(range(B, F_WRLCK)), 'A still has its own')
+})
+
+test('what was locked through an open file ends with it, whoever else has the file open', () => {
+  const table = new LockTable()
+  const range = (owner: bigint, file: number) => ({
+    ...flock(owner, F_WRLCK),
+    flock: false,
+    file,
+  })
+  assert.ok(table.set(range(A, 5)))
+  assert.not(table.releaseFile(7 as Ino, 6, () => true))
+  assert.not(
+    table.releaseFile(7 as Ino, 5, () => false),
+    'the same number in another kernel',
+  )
+  assert.ok(table.conflict(range(B, 6)))
+  assert.ok(table.releaseFile(7 as Ino, 5, () => true))
+  assert.ok(table.set(range(B, 6)))
 })
 
 test.run()

@@ -1,0 +1,45 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { systemRandom } from '../../src/base/index.ts'
+import { Handles, handleHolds, isOfSession, nextGeneration } from '../../src/fuse/handles.ts'
+import { OPCODES, wire } from '../../src/fuse/index.ts'
+import type { SharedVolume } from '../../src/store/index.ts'
+
+const READ = OPCODES.READ.code
+
+function volume(epoch: number, lineFirst: number, replicated = true): SharedVolume {
+  return { epoch, lineFirst, replicated } as SharedVolume
+}
+
+function through(handle: number): Buffer {
+  const request = Buffer.alloc(wire.IN_HEADER_BYTES + 40)
+  request.writeBigUInt64LE(BigInt(handle), wire.IN_HEADER_BYTES)
+  return request
+}
+
+test('a descriptor holds while its node has owned the volume since, beyond a round of epochs too', () => {
+  const handles = new Handles(systemRandom)
+  for (const epoch of [7, 65_534, 65_536, 200_000]) {
+    const request = through(handles.own(volume(epoch, epoch)))
+    assert.ok(handleHolds(volume(epoch, epoch), request, READ))
+    assert.ok(handleHolds(volume(epoch + 3, epoch), request, READ), 'a daemon was killed')
+    assert.not(handleHolds(volume(epoch + 3, epoch + 1), request, READ), 'it was lost between')
+    assert.not(handleHolds(volume(epoch - 1, epoch - 1), request, READ))
+  }
+})
+
+test('a descriptor of a session is none of an own volume, nor of the session after', () => {
+  const handles = new Handles(systemRandom)
+  for (const generation of [0, 9, 65_535]) {
+    const handle = handles.far(generation)
+    assert.ok(Number.isSafeInteger(handle))
+    assert.ok(isOfSession(handle, generation))
+    assert.not(isOfSession(handle, nextGeneration(generation)))
+    assert.not(handleHolds(volume(generation, 0), through(handle), READ))
+    assert.not(handleHolds(volume(1, 1, false), through(handle), READ))
+    assert.not(isOfSession(handles.own(volume(generation, 0)), generation))
+  }
+  assert.ok(handleHolds(volume(9, 9, false), through(handles.own(volume(9, 9, false))), READ))
+})
+
+test.run()
