@@ -208,8 +208,8 @@ export class AccessServer {
   #mustGoOn(volume: NodeVolume, session: number, { life }: Stated): void {
     if (life === null) return
     const now = this.#now(volume)
-    const ranOut = life.epoch === now.epoch || lostLocks(this.#world.stagingOf(volume), session)
-    if (ranOut || !isOf(now, life)) throw sessionOver(volume)
+    if (!isOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
+    if (lostLocks(this.#world.stagingOf(volume), session)) throw sessionOver(volume)
   }
 
   #state(volume: NodeVolume, { id, number }: Session, { opens }: Stated): Buffer {

@@ -31,7 +31,7 @@ export class FarHandles {
    */
   constructor(random: Random, kept: number | null, uncounted: boolean) {
     this.#handles = new Handles(random)
-    this.#generation = kept ?? nextGeneration(random.bytes(2).readUInt16LE(0))
+    this.#generation = kept ?? random.bytes(2).readUInt16LE(0)
     this.#uncounted = uncounted
   }
 

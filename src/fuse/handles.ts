@@ -22,7 +22,7 @@ const WITH_HANDLE: ReadonlySet<number> = new Set(
   ].map(({ code }) => code),
 )
 
-/** A handle is below 2^53. What it rests on stands above, and below which open file it is: so many, and 2^17 of the others. */
+/** A handle is below 2^53: its low 36 bits say which open file it is, the 17 above them what the open rests on. */
 const FILES = 2 ** 36
 /** Epochs of this node's own ownership, one round of them; sessions with another owner stand above them. */
 const ROUND = 2 ** 16

@@ -43,6 +43,8 @@ export interface LocksWorld {
 
 interface VolumeLocks {
   table: LockTable
+  /** `changes` of the table as it is kept. */
+  keptChanges: number
   waiting: Map<string, WaitingLock>
   /** When locks of sessions that have not come back by then are free. */
   graceUntilMs: number
@@ -98,12 +100,12 @@ export class Locks {
     frame: Buffer,
     key: string,
   ): boolean {
-    const { table, waiting } = this.#of(volume)
+    const locks = this.#of(volume)
+    const { table, waiting } = locks
     const lock = this.#wanted(ino, request)
     this.#dropLost(volume, lock)
     const isGranted = table.set(lock)
-    // A flock that is refused another kind is given back.
-    if (isGranted || lock.flock) this.#keep(volume, table)
+    this.#keep(volume, locks)
     if (isGranted) return true
     if (!wait) throw new FsError('EAGAIN', 'lock', { ino })
     const later = this.#world.later()
@@ -114,7 +116,7 @@ export class Locks {
       request: lock,
       answer: (errno) => {
         waiting.delete(id)
-        this.#keep(volume, table)
+        this.#keep(volume, locks)
         later.answer(errno)
       },
     })
@@ -130,27 +132,30 @@ export class Locks {
   }
 
   closed(volume: VolumeFs, ino: Ino, owner: bigint, flock: boolean): void {
-    const { table } = this.#of(volume)
-    if (table.release(ino, this.#owner(owner), flock)) this.#keep(volume, table)
+    const locks = this.#of(volume)
+    locks.table.release(ino, this.#owner(owner), flock)
+    this.#keep(volume, locks)
   }
 
   /** The last descriptor of an open file was closed (RELEASE). @param handle the file's */
   released(volume: VolumeFs, ino: Ino, handle: number): void {
-    const { table } = this.#of(volume)
+    const locks = this.#of(volume)
     const isHolder = (lock: { owner: bigint }) => sessionOf(lock) === this.session
-    if (table.releaseFile(ino, fileOf(handle), isHolder)) this.#keep(volume, table)
+    locks.table.releaseFile(ino, fileOf(handle), isHolder)
+    this.#keep(volume, locks)
   }
 
   /** A session of another node is over: what it held is free, and it does not go on. */
   endSession(volume: VolumeFs, session: number): void {
-    const { table } = this.#of(volume)
+    const locks = this.#of(volume)
+    const { table } = locks
     const held = [...table.all()].filter((lock) => sessionOf(lock) === session)
     if (held.length > 0) {
       const { stagingDirectory } = volume.volume.opening
       keepJson(join(stagingDirectory, ENDED), [...endedIn(stagingDirectory), session])
     }
     for (const { ino, owner, flock } of held) table.release(ino, owner, flock)
-    if (held.length > 0) this.#keep(volume, table)
+    this.#keep(volume, locks)
   }
 
   /** How many are held, those of sessions that never came back aside. */
@@ -200,8 +205,9 @@ export class Locks {
     let found = this.#volumes.get(number)
     if (!found) {
       const graceUntilMs = this.#world.clock.monotonicMs() + GRACE_MS
-      found = { table: new LockTable(), waiting: new Map(), graceUntilMs }
-      this.#recall(volume, found.table)
+      const table = new LockTable()
+      this.#recall(volume, table)
+      found = { table, keptChanges: table.changes, waiting: new Map(), graceUntilMs }
       this.#volumes.set(number, found)
     }
     return found
@@ -218,7 +224,9 @@ export class Locks {
     }
   }
 
-  #keep(volume: VolumeFs, table: LockTable): void {
+  #keep(volume: VolumeFs, locks: VolumeLocks): void {
+    const { table } = locks
+    if (locks.keptChanges === table.changes) return
     const kept = [...table.all()].map(({ ino, owner, start, end, type, pid, flock, file }) => ({
       ino,
       owner: String(owner),
@@ -230,6 +238,7 @@ export class Locks {
       file,
     }))
     keepJson(join(volume.volume.opening.stagingDirectory, FILE), kept)
+    locks.keptChanges = table.changes
   }
 }
 

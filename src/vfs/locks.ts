@@ -33,6 +33,8 @@ type Held = Omit<LockRequest, 'ino'>
 export class LockTable {
   readonly #held = new Map<Ino, Held[]>()
   readonly #waiters: Waiter[] = []
+  /** How often what is held has changed. */
+  changes = 0
 
   /** The lock in the way of a request, null when it could be granted. */
   conflict(request: LockRequest): Held | null {
@@ -92,6 +94,7 @@ export class LockTable {
     if (!held) return false
     const kept = held.filter((lock) => !isEnded(lock))
     if (kept.length === held.length) return false
+    this.changes++
     if (kept.length > 0) this.#held.set(ino, kept)
     else this.#held.delete(ino)
     this.#grantWaiters(ino)
@@ -110,6 +113,7 @@ export class LockTable {
 
   #replace(request: LockRequest): void {
     const { ino, owner, start, end, type, flock } = request
+    this.changes++
     const next: Held[] = []
     for (const held of this.#held.get(ino) ?? []) {
       if (held.owner !== owner || held.flock !== flock || held.end < start || held.start > end) {

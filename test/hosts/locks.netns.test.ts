@@ -59,8 +59,9 @@ class Holder {
   readonly #lines: AsyncIterator<string>
 
   constructor(host: Host, path: string, program = HOLD) {
-    const stdio = ['pipe', 'pipe', 'inherit'] as const
-    this.#child = host.spawn(['python3', '-c', program, path], { stdio: [...stdio] })
+    this.#child = host.spawn(['python3', '-c', program, path], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
     assert.ok(this.#child.stdout)
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
   }
