@@ -29,6 +29,7 @@ import {
   type Reason,
   Reasons,
   wire,
+  withoutPostAttributes,
 } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
@@ -77,6 +78,7 @@ const RETRY_MS = 100
 const LOCK_MS_MIN = 5
 const LOCK_MS_MAX = 200
 const KILLED_LOOK_MS = 200
+const LIST_MS = 2000
 /** Requests and answers above this go beside the others. */
 const SMALL_BYTES = 64 * 1024
 
@@ -152,7 +154,9 @@ export class AccessClient {
    * to change it.
    */
   async forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
-    this.#far(number).forgotten++
+    const far = this.#far(number)
+    far.forgotten++
+    far.metadata.forget(forgetting)
     await this.#world.forget(number, forgetting)
   }
 
@@ -201,6 +205,7 @@ export class AccessClient {
       askedMs: this.#leaseClock.monotonicMs(),
       asked: far.asked(),
       forgotten: far.forgotten,
+      change: null,
       isResent,
       isDoubtful: false,
       isInterrupted: false,
@@ -220,6 +225,7 @@ export class AccessClient {
       reply = bareReply(error instanceof FsError ? error.errno : -errnoOf('EIO'))
     } finally {
       far.underWay.delete(unique)
+      if (pending.change) far.metadata.failed(pending.change)
     }
     try {
       if (!pending.isGiven) await this.#give(far, request, pending, reply)
@@ -246,17 +252,22 @@ export class AccessClient {
       await this.#world.again(request, fd)
     } else if (reply.length > 0) {
       const isGood = reply.readInt32LE(4) === 0
-      const isLate = () => this.#leaseClock.monotonicMs() - pending.askedMs > GRANT_LATE_MS
-      const wasLate = pending.isResent || pending.forgotten !== far.forgotten || isLate()
-      if (isGood && wasLate) endLives(opcode, reply)
+      const wasFresh = this.#isFresh(far, pending)
+      if (isGood && !wasFresh) endLives(opcode, reply)
       answer(fd, reply, reply.length, reply.readInt32LE(4), uniqueLo, uniqueHi)
       // This process stood still in between: the owner reckons with less.
-      if (isGood && !wasLate && isLate()) {
+      if (isGood && wasFresh && !this.#isFresh(far, pending)) {
         const ino = inoOf(request)
         const attributes = inodesIn(opcode, ino, reply)
         await this.#world.forget(number, { attributes, names: attributes.length > 0 })
       }
     }
+  }
+
+  /** What an answer carries may be kept: it is in time, and nothing was revoked since it was asked for. */
+  #isFresh(far: FarVolume, { isResent, forgotten, askedMs }: Pending): boolean {
+    if (isResent || forgotten !== far.forgotten) return false
+    return this.#leaseClock.monotonicMs() - askedMs <= GRANT_LATE_MS
   }
 
   /** @returns null when the namespace mount answers for the volume itself */
@@ -379,6 +390,14 @@ export class AccessClient {
       if (isOver()) return lostHandle(far, volume, request, pending)
     }
     mayFail(far, volume, request, pending)
+    const kept = far.metadata.answer(request, pending.opcode)
+    const isLookup = pending.opcode === OPCODES.LOOKUP.code
+    if (kept) {
+      if (isLookup) this.#list(far, peer, request)
+      return kept
+    }
+    pending.change ??= far.metadata.begin(request)
+    const asked = far.metadata.asked()
     const body = encodeAccessCall({
       op: 'request',
       ...far.asker(),
@@ -391,11 +410,12 @@ export class AccessClient {
     const sentMs = clock.monotonicMs()
     const { session } = far
     pending.askedAt = far.at
-    const reply = await call(peer, ACCESS_SERVICE[lane], body, {
+    const whole = await call(peer, ACCESS_SERVICE[lane], body, {
       lane,
       deadlineMs: ATTEMPT_MS,
       signal: pending.abort.signal,
     })
+    const reply = withoutPostAttributes(whole)
     const isLost = far.session !== session
     if (isLost && isOnce(pending.opcode)) {
       // The owner of now may not have it. A descriptor of the session before is nothing: it is asked for again.
@@ -403,8 +423,38 @@ export class AccessClient {
       throw new FsError('EAGAIN', 'access', { message: 'the volume went to another owner' })
     }
     far.done(request, pending, reply, isLost)
-    if (!isLost) far.heard(sentMs, pending.askedMs)
+    if (isLost) return reply
+    far.heard(sentMs, pending.askedMs)
+    const { askedMs, change } = pending
+    pending.change = null
+    const isFresh = this.#isFresh(far, pending)
+    far.metadata.answered(request, whole, { asked, askedMs, isFresh }, change)
+    if (isLookup) this.#list(far, peer, request)
     return reply
+  }
+
+  /** Ask for the listing of a directory whose names are asked for one by one; nobody waits for it. */
+  #list(far: FarVolume, peer: PeerKey, request: Buffer): void {
+    const page = far.metadata.nextPage(request)
+    if (page) this.#listPage(far, peer, page).catch(background(this.#world.log, 'access.list'))
+  }
+
+  async #listPage(far: FarVolume, peer: PeerKey, page: Buffer): Promise<void> {
+    const { session, forgotten, metadata } = far
+    const asked = metadata.asked()
+    const askedMs = this.#leaseClock.monotonicMs()
+    const body = encodeAccessCall({ op: 'request', ...far.asker(), oldest: 0n, frame: page })
+    let reply: Buffer | null = null
+    try {
+      reply = await this.#world.call(peer, ACCESS_SERVICE.control, body, { deadlineMs: LIST_MS })
+    } catch (error) {
+      // Whoever asks for a name finds out what is wrong.
+      if (isBug(error) || !(error instanceof FsError)) throw error
+    }
+    const isInTime = this.#leaseClock.monotonicMs() - askedMs <= GRANT_LATE_MS
+    const isFresh = far.session === session && far.forgotten === forgotten && isInTime
+    metadata.listed(page, reply, { asked, askedMs, isFresh })
+    if (reply && isFresh) this.#list(far, peer, page)
   }
 
   async #afterFailure(

@@ -30,6 +30,8 @@ export interface AccessRequest {
   mount: number | null
   /** That kernel can be made to forget names. */
   keepsNames: boolean
+  /** It keeps attributes itself, and wants those of what a change has touched. */
+  postAttributes: boolean
   /** A whole request, the callee's to keep. */
   frame: Uint8Array<ArrayBuffer>
 }

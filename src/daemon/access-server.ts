@@ -124,7 +124,12 @@ export class AccessServer {
     await this.#uses.get(number)?.turn
     const volume = this.#world.volume(number)
     if (!volume?.isShared) return null
-    return await this.#world.access.request({ session: OWN_SESSION, ...asker, frame })
+    return await this.#world.access.request({
+      session: OWN_SESSION,
+      ...asker,
+      postAttributes: false,
+      frame,
+    })
   }
 
   /** Have the node of a session forget what its kernel keeps. @throws FsError when it does not say that it has */
@@ -219,9 +224,9 @@ export class AccessServer {
 
   /** Executes a request, or gives the answer it got the first time. */
   #once(session: Session, call: ReturnType<typeof decodeAccessCall>): Promise<Buffer | null> {
-    const { flags, keepsNames, frame, oldest } = call
-    const execute = () =>
-      this.#world.access.request({ session: session.id, flags, mount: null, keepsNames, frame })
+    const { flags, keepsNames, postAttributes, frame, oldest } = call
+    const asker = { session: session.id, flags, mount: null, keepsNames, postAttributes }
+    const execute = () => this.#world.access.request({ ...asker, frame })
     const { answers } = session
     for (const unique of answers.keys()) {
       if (unique >= oldest) break

@@ -49,11 +49,11 @@ function parsed<T extends z.ZodType>(shape: T, bytes: Uint8Array): z.infer<T> {
 
 /**
  * What a node asks of the owner of a volume, for its kernel. Little endian, 40 bytes and then the kernel's request as it
- * came; an answer is the kernel's answer with its header, empty when none is due.
+ * came; an answer is the kernel's answer with its header, empty when none is due, and what it wants behind it.
  *
  *     0  u8   version 1            8  u32  volume number          24  u64  lowest unique under way
  *     1  u8   1 request, 2 sign of life, 3 end, 4 state           32  u64  0
- *     2  u16  bit 0: its kernel can be made to forget names
+ *     2  u16  bit 0: its kernel can be made to forget names; bit 1: it wants post-operation attributes
  *     4  u32  INIT flags          16  f64  session
  */
 export interface AccessCall {
@@ -63,6 +63,8 @@ export interface AccessCall {
   readonly session: number
   readonly flags: number
   readonly keepsNames: boolean
+  /** Of what a change of names has touched, behind the answer. */
+  readonly postAttributes: boolean
   /** Answers to requests below this `unique` have arrived. */
   readonly oldest: bigint
   readonly frame: Uint8Array
@@ -70,6 +72,7 @@ export interface AccessCall {
 
 const VERSION = 1
 const KEEPS_NAMES = 1
+const POST_ATTRIBUTES = 2
 export const accessHeaderBytes = 40
 const OPS = ['', 'request', 'alive', 'end', 'state'] as const
 
@@ -77,7 +80,8 @@ export function encodeAccessCall(call: AccessCall): Buffer {
   const buf = Buffer.alloc(accessHeaderBytes + call.frame.length)
   buf.writeUInt8(VERSION, 0)
   buf.writeUInt8(OPS.indexOf(call.op), 1)
-  buf.writeUInt16LE(call.keepsNames ? KEEPS_NAMES : 0, 2)
+  const wants = (call.keepsNames ? KEEPS_NAMES : 0) | (call.postAttributes ? POST_ATTRIBUTES : 0)
+  buf.writeUInt16LE(wants, 2)
   buf.writeUInt32LE(call.flags, 4)
   buf.writeUInt32LE(call.number, 8)
   buf.writeDoubleLE(call.session, 16)
@@ -93,6 +97,7 @@ export function decodeAccessCall(buf: Buffer): AccessCall & { frame: Uint8Array<
   if (version !== VERSION) throw new ProtocolError(`access call of version ${version}`)
   const op = OPS[buf.readUInt8(1)]
   if (!op) throw new ProtocolError('access call that asks for nothing known')
+  const wants = buf.readUInt16LE(2)
   const session = buf.readDoubleLE(16)
   if (!(Number.isSafeInteger(session) && session > 0 && session < 2 ** 48)) {
     throw new ProtocolError('access call without a session')
@@ -100,7 +105,8 @@ export function decodeAccessCall(buf: Buffer): AccessCall & { frame: Uint8Array<
   return {
     op,
     flags: buf.readUInt32LE(4),
-    keepsNames: (buf.readUInt16LE(2) & KEEPS_NAMES) !== 0,
+    keepsNames: (wants & KEEPS_NAMES) !== 0,
+    postAttributes: (wants & POST_ATTRIBUTES) !== 0,
     number: buf.readUInt32LE(8) as VolumeNumber,
     session,
     oldest: buf.readBigUInt64LE(24),

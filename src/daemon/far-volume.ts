@@ -12,10 +12,17 @@ import {
   suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
-import { type Change, changedBy, syncedBy, Unsynced } from '../fuse/index.ts'
+import {
+  type Change,
+  changedBy,
+  MetadataCache,
+  type OwnChange,
+  syncedBy,
+  Unsynced,
+} from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, accessTermMs, type OwnKernel } from './access-server.ts'
-import { decodeNow, encodeAccessCall, type Stated } from './access-wire.ts'
+import { type AccessCall, decodeNow, encodeAccessCall, type Stated } from './access-wire.ts'
 import { FarHandles } from './far-handles.ts'
 import type { FarSessions } from './far-sessions.ts'
 import { hasAllOf, isOf, type OwnerLife } from './owner-life.ts'
@@ -48,6 +55,8 @@ export interface Pending {
   readonly asked: number
   /** Of its volume, when it was asked: an answer of before may be older than what was forgotten since. */
   readonly forgotten: number
+  /** The names and attributes it changes, once the owner is asked; null for none. */
+  change: OwnChange | null
   /** A daemon before this one may have asked the owner for it. */
   readonly isResent: boolean
   /** It may have been executed: the owner was asked, and who asked got no answer. */
@@ -78,6 +87,8 @@ export class FarVolume {
   readonly number: VolumeNumber
   readonly underWay = new Map<bigint, Pending>()
   readonly handles: FarHandles
+  /** What the owner has granted. */
+  readonly metadata: MetadataCache
   /** How often this kernel was asked to forget. */
   forgotten = 0
   /** Byte ranges may be locked under this session: what closes a file has to say so. */
@@ -113,6 +124,7 @@ export class FarVolume {
     this.number = number
     this.#world = world
     this.#leaseClock = suspendProof(clock)
+    this.metadata = new MetadataCache(() => this.#leaseClock.monotonicMs())
     this.#session = kept?.session ?? newSession(random)
     this.#life = kept?.life ?? null
     this.#line = this.#life
@@ -158,9 +170,15 @@ export class FarVolume {
   }
 
   /** What every message to the owner begins with: which session asks, and what its kernel can. */
-  asker(): { number: VolumeNumber; session: number; flags: number; keepsNames: boolean } {
+  asker(): Omit<AccessCall, 'op' | 'oldest' | 'frame'> {
     const { flags, keepsNames } = this.#world.kernel()
-    return { number: this.number, session: this.#session, flags, keepsNames }
+    return {
+      number: this.number,
+      session: this.#session,
+      flags,
+      keepsNames,
+      postAttributes: true,
+    }
   }
 
   /** A session that was not answered for a term is over, and so is one with an owner of before. @param owner who is asked now */
@@ -232,6 +250,7 @@ export class FarVolume {
       if (pending.isDoubtful) pending.abort.abort()
     }
     this.handles.lose()
+    this.metadata.clear()
     // A lock may be among what is asked for.
     this.mayLock = this.underWay.size > 0
     this.#session = newSession(random)
@@ -269,6 +288,7 @@ export class FarVolume {
   owned({ shared, before }: NodeVolume): void {
     const line = this.#line
     if (this.#life !== null) this.lose()
+    this.metadata.clear()
     if (line !== null && !(before && isOf(before, line))) this.#unsynced.lose()
     this.#line = null
     if (!shared) return

@@ -30,6 +30,8 @@ export type ToAccessWorker =
       mount: number | null
       /** That kernel can be made to forget names. */
       keepsNames: boolean
+      /** Behind the answer to a change of names, the attributes of what it has touched are wanted (post-attributes.ts). */
+      postAttributes: boolean
       frame: Uint8Array
     }
   /** The kernel of a session has forgotten what `forget` asked of it. */

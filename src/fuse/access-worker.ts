@@ -14,7 +14,7 @@ import {
 } from '../base/index.ts'
 import { SecondReader } from '../chunks/index.ts'
 import type { SharedVolume } from '../store/index.ts'
-import { forget, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
+import { forget, lookup, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
 import {
   type AccessWorkerStart,
   type FromAccessWorker,
@@ -23,15 +23,15 @@ import {
 } from './access-protocol.ts'
 import { failed } from './errors.ts'
 import { forgetGranted, keepGranted } from './granted-until.ts'
-import { GRANT_MS, Grants } from './grants.ts'
+import { GRANT_MS, Grants, type Touched } from './grants.ts'
 import { handleHolds } from './handles.ts'
 import { Locks } from './locks.ts'
-import { opcodeName } from './opcodes.ts'
+import { OPCODES, opcodeName } from './opcodes.ts'
 import { Opens } from './opens.ts'
 import { Reasons } from './reasons.ts'
 import { ServedVolumes } from './served-volumes.ts'
 import { FuseSession, VALID_MS } from './session.ts'
-import { touchedBy } from './touched.ts'
+import { type Find, touchedBy } from './touched.ts'
 import * as wire from './wire/index.ts'
 import type { FromEngine, OpenFile, ToEngine, VolumeMessage } from './worker-protocol.ts'
 
@@ -233,7 +233,7 @@ class AccessWorker {
   }
 
   #request(message: Extract<ToAccessWorker, { kind: 'request' }>): void {
-    const { token, session, flags, mount, keepsNames, frame } = message
+    const { token, session, flags, mount, keepsNames, postAttributes, frame } = message
     const request = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
     const fuse = this.#fuse
     const { header } = fuse
@@ -243,6 +243,7 @@ class AccessWorker {
     this.#keepsNames = keepsNames
     this.#locks.session = session
     let end: number
+    let touched: Touched | null
     try {
       wire.decodeHeader(request, request.length, header)
       const number = wire.nodeVolume(header.nodeHi)
@@ -257,8 +258,10 @@ class AccessWorker {
         return
       }
       const { grants } = this.#shared(number)
-      const touched = grants.any && served.writes ? touchedBy(served, header, request) : null
-      if (touched && !grants.clear(session, touched, () => this.#request(message))) return
+      const isMine = served.writes && (grants.any || postAttributes)
+      touched = isMine ? touchedBy(findIn(served), header, request) : null
+      if (touched && grants.any && !grants.clear(session, touched, () => this.#request(message)))
+        return
       fuse.agreed(flags)
       this.#sessionOf(number)
       end = wire.isResend(header.uniqueHi) ? fuse.handleAgain(request) : fuse.handle(request)
@@ -273,7 +276,24 @@ class AccessWorker {
       return
     }
     if (end === 0) tell({ kind: 'answer', token, bytes: new Uint8Array(0) })
-    else if (end > 0) this.#answer(token, end, this.#fuse.lease(request))
+    else if (end > 0) {
+      const behind = postAttributes && touched ? this.#putTouched(touched, end) : end
+      this.#answer(token, end, behind, this.#fuse.lease(request))
+    }
+  }
+
+  /** What a change of names has touched, behind its answer, so that the node which asked need not ask for it. */
+  #putTouched({ attributes, names }: Touched, end: number): number {
+    const { header, reply } = this.#fuse
+    if (names.length === 0) return end
+    const number = wire.nodeVolume(header.nodeHi)
+    let behind = end
+    for (const ino of attributes) {
+      behind = this.#fuse.putPostAttributes(number, ino, names.includes(ino), behind)
+    }
+    if (header.opcode !== OPCODES.MKDIR.code) return behind
+    const made = wire.nodeInoAt(reply, wire.OUT_HEADER_BYTES)
+    return this.#fuse.putPostAttributes(number, made, true, behind)
   }
 
   #lapsed(lease: SharedVolume): boolean {
@@ -297,13 +317,16 @@ class AccessWorker {
     })
   }
 
-  /** @param lease that the answer rests on: since it was last looked at this thread may have stood still */
-  #answer(token: number, end: number, lease: SharedVolume | null): void {
+  /**
+   * @param behind end of what goes to the asking node behind the kernel's answer
+   * @param lease that the answer rests on: since it was last looked at this thread may have stood still
+   */
+  #answer(token: number, end: number, behind: number, lease: SharedVolume | null): void {
     const { header, reply } = this.#fuse
     const { uniqueLo, uniqueHi } = header
     wire.encodeReplyHeader(reply, end, 0, uniqueLo, uniqueHi)
-    const bytes = new Uint8Array(end)
-    bytes.set(reply.subarray(0, end))
+    const bytes = new Uint8Array(behind)
+    bytes.set(reply.subarray(0, behind))
     const send = () => {
       // An answer of before the volume was lost: another owner may have given others since.
       if (lease?.stopped) this.#answerBare(token, -errnoOf('EIO'), uniqueLo, uniqueHi)
@@ -448,6 +471,13 @@ class AccessWorker {
 
   #tellEngine(message: ToEngine): void {
     this.#start.enginePort.postMessage(message)
+  }
+}
+
+function findIn(volume: VolumeFs): Find {
+  return (directory, name) => {
+    volume.enter()
+    return lookup(volume, directory, name)?.ino ?? null
   }
 }
 

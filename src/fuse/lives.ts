@@ -8,7 +8,8 @@ import { ENTRY_BYTES, nodeInoAt, OUT_HEADER_BYTES } from './wire/index.ts'
 const WITH_ATTRIBUTES: ReadonlySet<number> = new Set(
   [OPCODES.GETATTR, OPCODES.SETATTR, OPCODES.STATX].map(({ code }) => code),
 )
-const WITH_ENTRY: ReadonlySet<number> = new Set(
+/** Whose answer begins with a fuse_entry_out. */
+export const WITH_ENTRY: ReadonlySet<number> = new Set(
   [
     OPCODES.LOOKUP,
     OPCODES.MKNOD,
@@ -46,7 +47,7 @@ function endEntry(reply: Buffer, at: number): void {
 }
 
 /** Offsets of the entries of a READDIRPLUS: each a fuse_entry_out, a dirent's head of 24 bytes, a name, padding to 8. */
-function entriesOf(reply: Buffer): number[] {
+export function entriesOf(reply: Buffer): number[] {
   const offsets: number[] = []
   for (let at = OUT_HEADER_BYTES; at + ENTRY_BYTES + 24 <= reply.length; ) {
     offsets.push(at)

@@ -41,6 +41,7 @@ import { Handles } from './handles.ts'
 import type { Locks } from './locks.ts'
 import type { Namespace } from './namespace.ts'
 import { isOnce, OPCODE_COUNT, OPCODES, type OpcodeRow } from './opcodes.ts'
+import { encodePostAttributes } from './post-attributes.ts'
 import * as wire from './wire/index.ts'
 import type { AbsentVolume } from './worker-protocol.ts'
 
@@ -747,6 +748,20 @@ export class FuseSession {
     if (room === 0) return wire.encodeGetxattrSize(this.reply, out, value.length)
     if (value.length > room) throw new FsError('ERANGE', 'xattr')
     return out + value.copy(this.reply, out)
+  }
+
+  /**
+   * Behind the answer to a change: an inode that it has touched.
+   * @param hasNames names in it were changed, or it is new
+   * @returns the new end of the answer
+   */
+  putPostAttributes(number: VolumeNumber, ino: Ino, hasNames: boolean, at: number): number {
+    const volume = this.#world.volume(number)
+    if (!volume?.find(ino)) return at
+    this.#fill(volume, volume.attributes(ino))
+    const attrMs = this.#validMs(volume, 'attributes', ino)
+    const namesMs = hasNames ? this.#validMs(volume, 'names', ino) : 0
+    return encodePostAttributes(this.reply, at, this.#attr, attrMs, namesMs)
   }
 
   #putAttr(volume: VolumeFs, attributes: Attributes, out: number): number {

@@ -1,23 +1,21 @@
 import { FsError, type Ino, ProtocolError } from '../base/index.ts'
-import { lookup, type VolumeFs } from '../vfs/index.ts'
 import type { Touched } from './grants.ts'
 import { OPCODES } from './opcodes.ts'
 import * as wire from './wire/index.ts'
 
 const O_TRUNC = 0o1000
 
+/** Inode that a name of a directory stands for, as far as it is known. */
+export type Find = (directory: Ino, name: Buffer) => Ino | null
+
 /**
- * What a request is about to change of what other kernels may have kept. A request that cannot be read, or will be refused,
+ * What a request is about to change of what kernels may have kept. A request that cannot be read, or will be refused,
  * may touch nothing. Times of reading are not kept by weft, so reading touches nothing.
  * @returns null for nothing
  */
-export function touchedBy(
-  volume: VolumeFs,
-  header: wire.RequestHeader,
-  buf: Buffer,
-): Touched | null {
+export function touchedBy(find: Find, header: wire.RequestHeader, buf: Buffer): Touched | null {
   try {
-    return touched(volume, header, buf)
+    return touched(find, header, buf)
   } catch (error) {
     if (error instanceof FsError || error instanceof ProtocolError) return null
     throw error
@@ -25,16 +23,15 @@ export function touchedBy(
 }
 
 function touched(
-  volume: VolumeFs,
+  find: Find,
   { opcode, nodeLo, nodeHi, bodyEnd: end }: wire.RequestHeader,
   buf: Buffer,
 ): Touched | null {
   const ino = wire.nodeIno(nodeLo, nodeHi)
   const at = wire.IN_HEADER_BYTES
   const named = (directory: Ino, name: Buffer) => {
-    volume.enter()
-    const found = lookup(volume, directory, name)
-    return found ? [found.ino] : []
+    const found = find(directory, name)
+    return found === null ? [] : [found]
   }
   switch (opcode) {
     case OPCODES.SETATTR.code:
@@ -65,7 +62,8 @@ function touched(
       const decode = opcode === OPCODES.RENAME.code ? wire.decodeRename : wire.decodeRename2
       const { newdirIno, oldname, newname } = decode(buf, at, end)
       const moved = [...named(ino, oldname), ...named(newdirIno, newname)]
-      return { attributes: [ino, newdirIno, ...moved], names: [ino, newdirIno] }
+      const directories = ino === newdirIno ? [ino] : [ino, newdirIno]
+      return { attributes: [...new Set([...directories, ...moved])], names: directories }
     }
     default:
       return null

@@ -133,6 +133,11 @@ export function putValid(buf: Buffer, secondsAt: number, nsecAt: number, ms: num
   putU32(buf, nsecAt, Math.floor((ms - seconds * 1000) * 1_000_000))
 }
 
+/** A cache life as putValid wrote it, in whole milliseconds. */
+export function validMsAt(buf: Buffer, secondsAt: number, nsecAt: number): number {
+  return getU32(buf, secondsAt) * 1000 + Math.floor(getU32(buf, nsecAt) / 1_000_000)
+}
+
 /**
  * Index of the NUL that ends the name beginning at `at`.
  * Lengths and slashes are the vfs's to judge (ENAMETOOLONG, EINVAL); here a name only must end.

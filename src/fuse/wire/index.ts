@@ -12,7 +12,7 @@
  * - Structs and fields are spelled as in the kernel. Source of layouts: linux include/uapi/linux/fuse.h.
  */
 export * from './attr.ts'
-export { nodeIno, nodeInoAt, nodeVolume, OffsetTooBigError } from './bytes.ts'
+export { nodeIno, nodeInoAt, nodeVolume, OffsetTooBigError, validMsAt } from './bytes.ts'
 export * from './dir.ts'
 export * from './forget.ts'
 export * from './header.ts'
