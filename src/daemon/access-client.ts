@@ -18,12 +18,15 @@ import {
   type Change,
   changedBy,
   endLives,
+  type FarNews,
   type Forgetting,
   GRANT_LATE_MS,
   Invalidations,
   inodesIn,
   isKilled,
   isOnce,
+  mapAlone,
+  mayHaveMap,
   OPCODES,
   opcodeName,
   type Reason,
@@ -57,6 +60,8 @@ export interface AccessClientWorld extends FarVolumeWorld {
   again(frame: Uint8Array, fd: number): Promise<void>
   /** A request was answered with an error out of the ordinary. */
   reason(reason: Reason): void
+  /** Tell the namespace mount of what it has handed on. */
+  heard(news: FarNews): void
   /** Have it forget. */
   forget(number: VolumeNumber, forgetting: Forgetting): Promise<void>
 }
@@ -66,6 +71,16 @@ export interface FarRequest {
   frame: Uint8Array
   /** Where the kernel gets its answer. */
   fd: number
+  /** The namespace mount wants to know the answer. */
+  isLookedAt: boolean
+}
+
+/** A page of a directory's listing: the request for it, and what `listed` is to say of when it was asked for. */
+export interface ListRequest {
+  number: VolumeNumber
+  page: Uint8Array
+  asked: number
+  askedMs: number
 }
 
 /** A caller waits so long for an owner that can be reached: a lease's end and a take-over are within it. */
@@ -74,6 +89,7 @@ const OWNER_MS_MAX = 30_000
 const SILENT_MS = 3000
 const ATTEMPT_MS = 10_000
 const RETRY_MS = 100
+const TAKE_OVER_LOOK_MS = 500
 /** A lock that another has is asked for again after so long, and ever longer. */
 const LOCK_MS_MIN = 5
 const LOCK_MS_MAX = 200
@@ -102,9 +118,11 @@ export class AccessClient {
     this.#leaseClock = suspendProof(world.clock)
   }
 
-  request({ number, frame, fd }: FarRequest): void {
+  request({ number, frame, fd, isLookedAt }: FarRequest): void {
     const request = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
-    this.#serve(number, request, fd).catch(background(this.#world.log, 'access.request'))
+    this.#serve(number, request, fd, isLookedAt).catch(
+      background(this.#world.log, 'access.request'),
+    )
   }
 
   /**
@@ -154,9 +172,7 @@ export class AccessClient {
    * to change it.
    */
   async forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
-    const far = this.#far(number)
-    far.forgotten++
-    far.metadata.forget(forgetting)
+    this.#far(number).forgotten++
     await this.#world.forget(number, forgetting)
   }
 
@@ -188,7 +204,12 @@ export class AccessClient {
     for (const far of this.#volumes.values()) far.close()
   }
 
-  async #serve(number: VolumeNumber, request: Buffer, fd: number): Promise<void> {
+  async #serve(
+    number: VolumeNumber,
+    request: Buffer,
+    fd: number,
+    isLookedAt: boolean,
+  ): Promise<void> {
     const far = this.#far(number)
     const opcode = request.readUInt32LE(4)
     const uniqueLo = request.readUInt32LE(8)
@@ -205,7 +226,8 @@ export class AccessClient {
       askedMs: this.#leaseClock.monotonicMs(),
       asked: far.asked(),
       forgotten: far.forgotten,
-      change: null,
+      isLookedAt,
+      whole: null,
       isResent,
       isDoubtful: false,
       isInterrupted: false,
@@ -225,13 +247,27 @@ export class AccessClient {
       reply = bareReply(error instanceof FsError ? error.errno : -errnoOf('EIO'))
     } finally {
       far.underWay.delete(unique)
-      if (pending.change) far.metadata.failed(pending.change)
     }
+    if (isLookedAt) this.#tell(far, pending)
     try {
       if (!pending.isGiven) await this.#give(far, request, pending, reply)
     } finally {
       pending.answered()
     }
+  }
+
+  /** The namespace mount's thread learns from an answer before its kernel has it, and asks for what follows. */
+  #tell(far: FarVolume, pending: Pending): void {
+    const { uniqueLo, uniqueHi, opcode, whole } = pending
+    this.#world.heard({
+      kind: 'answered',
+      number: far.number,
+      uniqueLo,
+      uniqueHi,
+      reply: whole && new Uint8Array(mayHaveMap(opcode) ? mapAlone(whole) : whole),
+      isFresh: this.#isFresh(far, pending),
+      noLocks: opcode === OPCODES.FLUSH.code && !far.mayLock,
+    })
   }
 
   async #give(
@@ -313,9 +349,10 @@ export class AccessClient {
         continue
       }
       if (volume.shared) {
-        if (pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
+        const maybe = mayBeDone(request, pending)
+        if (maybe && pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
         // It may have been done by the owner that a daemon before this one asked.
-        if (pending.isResent && far.wasFar) throw doubtful()
+        if (maybe && far.wasFar) throw doubtful()
         if (far.life !== null) far.lose()
         mayFail(far, volume, request, pending)
         await this.#ownTurn(pending)
@@ -381,7 +418,7 @@ export class AccessClient {
     far.keepSession(owner)
     const isOver = () => {
       // What a life before may have done, the one after must not do again.
-      if (mayBeDone(pending) && pending.askedAt !== far.at) throw doubtful()
+      if (mayBeDone(request, pending) && pending.askedAt !== far.at) throw doubtful()
       return !far.handles.holds(request, pending.opcode)
     }
     if (isOver()) return lostHandle(far, volume, request, pending)
@@ -390,17 +427,11 @@ export class AccessClient {
       if (isOver()) return lostHandle(far, volume, request, pending)
     }
     mayFail(far, volume, request, pending)
-    const kept = far.metadata.answer(request, pending.opcode)
-    const isLookup = pending.opcode === OPCODES.LOOKUP.code
-    if (kept) {
-      if (isLookup) this.#list(far, peer, request)
-      return kept
-    }
-    pending.change ??= far.metadata.begin(request)
-    const asked = far.metadata.asked()
+    if (pending.opcode === OPCODES.READ.code && !pending.isLookedAt) far.offerNear()
     const body = encodeAccessCall({
       op: 'request',
       ...far.asker(),
+      fileMap: mayHaveMap(pending.opcode) && pending.isLookedAt,
       oldest: oldestOf(far.underWay),
       frame: request,
     })
@@ -423,38 +454,39 @@ export class AccessClient {
       throw new FsError('EAGAIN', 'access', { message: 'the volume went to another owner' })
     }
     far.done(request, pending, reply, isLost)
-    if (isLost) return reply
-    far.heard(sentMs, pending.askedMs)
-    const { askedMs, change } = pending
-    pending.change = null
-    const isFresh = this.#isFresh(far, pending)
-    far.metadata.answered(request, whole, { asked, askedMs, isFresh }, change)
-    if (isLookup) this.#list(far, peer, request)
+    if (!isLost) {
+      far.heard(sentMs, pending.askedMs)
+      pending.whole = whole
+    }
     return reply
   }
 
-  /** Ask for the listing of a directory whose names are asked for one by one; nobody waits for it. */
-  #list(far: FarVolume, peer: PeerKey, request: Buffer): void {
-    const page = far.metadata.nextPage(request)
-    if (page) this.#listPage(far, peer, page).catch(background(this.#world.log, 'access.list'))
+  /** Ask for a page of a directory's listing, for the namespace mount; no program waits for it. */
+  list(request: ListRequest): void {
+    this.#list(request).catch(background(this.#world.log, 'access.list'))
   }
 
-  async #listPage(far: FarVolume, peer: PeerKey, page: Buffer): Promise<void> {
-    const { session, forgotten, metadata } = far
-    const asked = metadata.asked()
-    const askedMs = this.#leaseClock.monotonicMs()
-    const body = encodeAccessCall({ op: 'request', ...far.asker(), oldest: 0n, frame: page })
-    let reply: Buffer | null = null
-    try {
-      reply = await this.#world.call(peer, ACCESS_SERVICE.control, body, { deadlineMs: LIST_MS })
-    } catch (error) {
-      // Whoever asks for a name finds out what is wrong.
-      if (isBug(error) || !(error instanceof FsError)) throw error
+  async #list({ number, page, asked, askedMs }: ListRequest): Promise<void> {
+    const far = this.#far(number)
+    const { session, forgotten } = far
+    const sentMs = this.#leaseClock.monotonicMs()
+    const peer = far.owner === null ? null : this.#world.peerOf(far.owner)
+    let reply: Uint8Array<ArrayBuffer> | null = null
+    if (peer !== null) {
+      const body = encodeAccessCall({ op: 'request', ...far.asker(), oldest: 0n, frame: page })
+      try {
+        const { call } = this.#world
+        reply = new Uint8Array(
+          await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: LIST_MS }),
+        )
+      } catch (error) {
+        // Whoever asks for a name finds out what is wrong.
+        if (isBug(error) || !(error instanceof FsError)) throw error
+      }
     }
-    const isInTime = this.#leaseClock.monotonicMs() - askedMs <= GRANT_LATE_MS
+    const isInTime = this.#leaseClock.monotonicMs() - sentMs <= GRANT_LATE_MS
     const isFresh = far.session === session && far.forgotten === forgotten && isInTime
-    metadata.listed(page, reply, { asked, askedMs, isFresh })
-    if (reply && isFresh) this.#list(far, peer, page)
+    this.#world.heard({ kind: 'listed', number, page, asked, askedMs, reply, isFresh })
   }
 
   async #afterFailure(
@@ -468,7 +500,9 @@ export class AccessClient {
     if (isUnknown && isOnce(pending.opcode)) pending.isDoubtful = true
     if (error.code === 'ESTALE') far.unknown()
     if (pending.abort.signal.aborted) return
-    const { silentMs } = far
+    // Before this was asked, the owner may have had nothing to answer.
+    const askedForMs = this.#leaseClock.monotonicMs() - pending.askedMs
+    const silentMs = Math.min(far.silentMs, askedForMs)
     await sleep(clock, RETRY_MS)
     try {
       await refresh(volume)
@@ -477,7 +511,9 @@ export class AccessClient {
       const letGo = error.code === 'ENODEV'
       const isThere = error.code === 'ESTALE' || error.code === 'EAGAIN'
       const isGone = letGo || silentMs > SILENT_MS
-      if (!isThere && sameOwner && isGone && !isMoving(volume)) await takeOver(volume)
+      if (isThere || !sameOwner || !isGone || isMoving(volume)) return
+      // Meanwhile the owner may be back: it is asked again.
+      await Promise.race([takeOver(volume), sleep(clock, TAKE_OVER_LOOK_MS)])
     } catch (failed) {
       if (isBug(failed)) throw failed
       log.info({ op: 'access.owner', error: messageOf(failed) }, 'no owner yet')
@@ -528,8 +564,13 @@ function inoOf(request: Buffer): Ino {
   return wire.nodeInoAt(request, 16)
 }
 
-function mayBeDone({ isResent, isDoubtful }: Pending): boolean {
-  return isResent || isDoubtful
+/**
+ * Whether a request may have been executed, and must not be once more. An open that changes nothing may: who owns the volume
+ * next is told what is open, and that it is not among that.
+ */
+function mayBeDone(request: Buffer, { opcode, isResent, isDoubtful }: Pending): boolean {
+  const isOpen = opcode === OPCODES.OPEN.code && changedBy(request, opcode).length === 0
+  return (isResent || isDoubtful) && !isOpen
 }
 
 /** @throws FsError EIO, once for each caller, for an fsync of what another owner has not got */

@@ -32,6 +32,8 @@ export interface AccessRequest {
   keepsNames: boolean
   /** It keeps attributes itself, and wants those of what a change has touched. */
   postAttributes: boolean
+  /** It has a copy, and wants to know where the bytes are that it reads. */
+  fileMap: boolean
   /** A whole request, the callee's to keep. */
   frame: Uint8Array<ArrayBuffer>
 }

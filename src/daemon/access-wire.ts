@@ -53,7 +53,7 @@ function parsed<T extends z.ZodType>(shape: T, bytes: Uint8Array): z.infer<T> {
  *
  *     0  u8   version 1            8  u32  volume number          24  u64  lowest unique under way
  *     1  u8   1 request, 2 sign of life, 3 end, 4 state           32  u64  0
- *     2  u16  bit 0: its kernel can be made to forget names; bit 1: it wants post-operation attributes
+ *     2  u16  bit 0: its kernel can be made to forget names; bit 1: it wants post-operation attributes; bit 2: and file maps
  *     4  u32  INIT flags          16  f64  session
  */
 export interface AccessCall {
@@ -65,6 +65,8 @@ export interface AccessCall {
   readonly keepsNames: boolean
   /** Of what a change of names has touched, behind the answer. */
   readonly postAttributes: boolean
+  /** Of the file that is read, behind the bytes. */
+  readonly fileMap: boolean
   /** Answers to requests below this `unique` have arrived. */
   readonly oldest: bigint
   readonly frame: Uint8Array
@@ -73,6 +75,7 @@ export interface AccessCall {
 const VERSION = 1
 const KEEPS_NAMES = 1
 const POST_ATTRIBUTES = 2
+const FILE_MAP = 4
 export const accessHeaderBytes = 40
 const OPS = ['', 'request', 'alive', 'end', 'state'] as const
 
@@ -80,7 +83,10 @@ export function encodeAccessCall(call: AccessCall): Buffer {
   const buf = Buffer.alloc(accessHeaderBytes + call.frame.length)
   buf.writeUInt8(VERSION, 0)
   buf.writeUInt8(OPS.indexOf(call.op), 1)
-  const wants = (call.keepsNames ? KEEPS_NAMES : 0) | (call.postAttributes ? POST_ATTRIBUTES : 0)
+  const wants =
+    (call.keepsNames ? KEEPS_NAMES : 0) |
+    (call.postAttributes ? POST_ATTRIBUTES : 0) |
+    (call.fileMap ? FILE_MAP : 0)
   buf.writeUInt16LE(wants, 2)
   buf.writeUInt32LE(call.flags, 4)
   buf.writeUInt32LE(call.number, 8)
@@ -107,6 +113,7 @@ export function decodeAccessCall(buf: Buffer): AccessCall & { frame: Uint8Array<
     flags: buf.readUInt32LE(4),
     keepsNames: (wants & KEEPS_NAMES) !== 0,
     postAttributes: (wants & POST_ATTRIBUTES) !== 0,
+    fileMap: (wants & FILE_MAP) !== 0,
     number: buf.readUInt32LE(8) as VolumeNumber,
     session,
     oldest: buf.readBigUInt64LE(24),

@@ -12,14 +12,7 @@ import {
   suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
-import {
-  type Change,
-  changedBy,
-  MetadataCache,
-  type OwnChange,
-  syncedBy,
-  Unsynced,
-} from '../fuse/index.ts'
+import { type Change, changedBy, type NearOpening, syncedBy, Unsynced } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, accessTermMs, type OwnKernel } from './access-server.ts'
 import { type AccessCall, decodeNow, encodeAccessCall, type Stated } from './access-wire.ts'
@@ -32,6 +25,10 @@ export interface FarVolumeWorld {
   /** The namespace mount's. */
   kernel(): OwnKernel
   readonly sessions: FarSessions
+  /** This node's copy of a volume, for the namespace mount to read from; null when there is none it can open. */
+  near(number: VolumeNumber): Promise<NearOpening | null>
+  /** @param near null: it forgets the keys it has */
+  tellNear(number: VolumeNumber, near: NearOpening | null): Promise<void>
   readonly call: Net['call']
   peerOf(node: NodeId): PeerKey | null
   readonly random: Random
@@ -55,8 +52,10 @@ export interface Pending {
   readonly asked: number
   /** Of its volume, when it was asked: an answer of before may be older than what was forgotten since. */
   readonly forgotten: number
-  /** The names and attributes it changes, once the owner is asked; null for none. */
-  change: OwnChange | null
+  /** The namespace mount wants to know the answer. */
+  readonly isLookedAt: boolean
+  /** The answer of another node, with what is behind it; null while there is none. */
+  whole: Buffer | null
   /** A daemon before this one may have asked the owner for it. */
   readonly isResent: boolean
   /** It may have been executed: the owner was asked, and who asked got no answer. */
@@ -78,6 +77,8 @@ const RESUME_MS = 200
 const ALIVE_MS = 3000
 /** Without anything open and without a request, a session ends after this. */
 const IDLE_MS = 20_000
+/** A mount that asks still may lack a key that is new. */
+const NEAR_AGAIN_MS = 5000
 
 /**
  * This node's use of a volume that another node owns: the session with its owner, the descriptors opened under it, and what
@@ -87,8 +88,6 @@ export class FarVolume {
   readonly number: VolumeNumber
   readonly underWay = new Map<bigint, Pending>()
   readonly handles: FarHandles
-  /** What the owner has granted. */
-  readonly metadata: MetadataCache
   /** How often this kernel was asked to forget. */
   forgotten = 0
   /** Byte ranges may be locked under this session: what closes a file has to say so. */
@@ -117,6 +116,9 @@ export class FarVolume {
   #usedMs: number
   #cancelAlive: (() => void) | null = null
   #isClosed = false
+  /** When the namespace mount was last told of this node's copy. */
+  #nearMs = Number.NEGATIVE_INFINITY
+  #near: Promise<void> = Promise.resolve()
 
   constructor(number: VolumeNumber, world: FarVolumeWorld) {
     const { random, clock, sessions } = world
@@ -124,7 +126,6 @@ export class FarVolume {
     this.number = number
     this.#world = world
     this.#leaseClock = suspendProof(clock)
-    this.metadata = new MetadataCache(() => this.#leaseClock.monotonicMs())
     this.#session = kept?.session ?? newSession(random)
     this.#life = kept?.life ?? null
     this.#line = this.#life
@@ -178,6 +179,7 @@ export class FarVolume {
       flags,
       keepsNames,
       postAttributes: true,
+      fileMap: false,
     }
   }
 
@@ -250,7 +252,7 @@ export class FarVolume {
       if (pending.isDoubtful) pending.abort.abort()
     }
     this.handles.lose()
-    this.metadata.clear()
+    this.#endNear()
     // A lock may be among what is asked for.
     this.mayLock = this.underWay.size > 0
     this.#session = newSession(random)
@@ -258,6 +260,31 @@ export class FarVolume {
     this.#life = null
     this.#owner = null
     this.#keep()
+  }
+
+  /** Programs read: from now on the namespace mount does so from this node's copy, where it has one. */
+  offerNear(): void {
+    const now = this.#world.clock.monotonicMs()
+    if (now - this.#nearMs < NEAR_AGAIN_MS) return
+    this.#nearMs = now
+    this.#near = this.#near.then(() => this.#offerNear())
+    this.#near.catch(background(this.#world.log, 'access.near'))
+  }
+
+  async #offerNear(): Promise<void> {
+    const session = this.#session
+    const opening = await this.#world.near(this.number)
+    if (!opening) return
+    if (this.#session === session) await this.#world.tellNear(this.number, opening)
+    else new Uint8Array(opening.keys.bytes).fill(0)
+  }
+
+  /** Whoever has no session with the owner has no use for the volume's keys. */
+  #endNear(): void {
+    if (this.#nearMs === Number.NEGATIVE_INFINITY) return
+    this.#nearMs = Number.NEGATIVE_INFINITY
+    this.#near = this.#near.then(() => this.#world.tellNear(this.number, null))
+    this.#near.catch(background(this.#world.log, 'access.near'))
   }
 
   /** The owner does not know the session: it has begun a new life, to which the session is stated, or the session is over. */
@@ -288,7 +315,6 @@ export class FarVolume {
   owned({ shared, before }: NodeVolume): void {
     const line = this.#line
     if (this.#life !== null) this.lose()
-    this.metadata.clear()
     if (line !== null && !(before && isOf(before, line))) this.#unsynced.lose()
     this.#line = null
     if (!shared) return

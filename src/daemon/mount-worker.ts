@@ -1,11 +1,14 @@
 import { spawn } from 'node:child_process'
 import { MessageChannel, Worker } from 'node:worker_threads'
-import { type ErrnoCode, FsError } from '../base/index.ts'
+import { type ErrnoCode, FsError, type VolumeNumber } from '../base/index.ts'
 import {
+  type FarNews,
+  type Forgetting,
   type FromWorker,
   MAILBOX_BYTES,
   METRICS_BYTES,
   mailCell,
+  type NearOpening,
   OPCODE_NAMES,
   type OpenFile,
   type ServedVolume,
@@ -14,6 +17,9 @@ import {
   type WorkerStart,
 } from '../fuse/index.ts'
 import type { EngineHost } from './engine-host.ts'
+
+/** A message that is acknowledged. */
+type ToldWorker = Extract<ToWorker, { id: number }>
 
 /** The main thread's side of one mount's worker thread. */
 export class MountWorker {
@@ -89,16 +95,41 @@ export class MountWorker {
    * Resolves when the worker has done it; the mount is touched so that a worker blocked in read looks.
    * @returns files that its kernel has open, of a volume that was given up
    */
-  async tell(message: Told<ToWorker>, served?: ServedVolume): Promise<readonly OpenFile[]> {
+  async tell(message: Told<ToldWorker>, served?: ServedVolume): Promise<readonly OpenFile[]> {
+    return await this.#tell(message, served ? [served.opening.keys.bytes] : [])
+  }
+
+  /** @param near its keys are gone from this thread when this returns */
+  async near(number: VolumeNumber, near: NearOpening | null): Promise<void> {
+    await this.#tell({ kind: 'near', number, near }, near ? [near.keys.bytes] : [])
+  }
+
+  async #tell(
+    message: Told<ToldWorker>,
+    transfer: readonly ArrayBuffer[],
+  ): Promise<readonly OpenFile[]> {
     if (this.#ended) throw new FsError('ENODEV', 'mount', { message: 'the mount has ended' })
     const id = ++this.#lastId
     const done = new Promise<readonly OpenFile[]>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
     })
-    const transfer = served ? [served.opening.keys.bytes] : []
     this.#worker.postMessage({ ...message, id }, transfer)
     Atomics.add(this.#mailbox, mailCell.posted, 1)
     return await Promise.race([done, this.#touch().then(() => done)])
+  }
+
+  /** It looks before it acts on its next request, and answers none of itself until then. */
+  post(message: FarNews): void {
+    this.#worker.postMessage(message, transferable(message))
+    Atomics.add(this.#mailbox, mailCell.posted, 1)
+  }
+
+  /** As `post`. Fulfilled when no answer from before that is on its way to the kernel. */
+  async forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
+    this.post({ kind: 'forget', number, forgetting })
+    while (!this.#ended && Atomics.load(this.#mailbox, mailCell.answering) === 1) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
   }
 
   /**
@@ -135,6 +166,11 @@ export class MountWorker {
     }
     return rows
   }
+}
+
+function transferable(message: FarNews): ArrayBuffer[] {
+  const reply = message.kind === 'forget' ? null : message.reply
+  return reply ? [reply.buffer as ArrayBuffer] : []
 }
 
 export interface WorkerEvents {

@@ -21,6 +21,7 @@ import {
 import {
   type AbsentVolume,
   abortConnection,
+  type FarNews,
   type Forgetting,
   type FromWorker,
   forgetAttributes,
@@ -30,6 +31,7 @@ import {
   type KeeperClient,
   type KeeperState,
   mountTable,
+  type NearOpening,
   type Negotiated,
   notOfOnePlace,
   type OpenFile,
@@ -286,6 +288,18 @@ export class Mounts {
     await this.namespace?.worker.tell({ kind: 'again', frame, fd })
   }
 
+  /** News of what the namespace mount has handed on. */
+  heard(news: FarNews): void {
+    this.namespace?.worker.post(news)
+  }
+
+  /** From now on the namespace mount reads from this node's copy of a volume; with null it has none. */
+  async near(number: VolumeNumber, near: NearOpening | null): Promise<void> {
+    const worker = this.namespace?.worker
+    if (worker && !worker.ended) await worker.near(number, near)
+    else if (near) new Uint8Array(near.keys.bytes).fill(0)
+  }
+
   /** The namespace mount's kernel. */
   get kernel(): OwnKernel {
     const kept = this.namespace?.kept
@@ -294,13 +308,16 @@ export class Mounts {
   }
 
   /**
-   * The namespace mount's kernel forgets these attributes of a volume, or every name.
+   * The namespace mount and its kernel forget these attributes of a volume, or every name.
    * @throws FsError EAGAIN while mounts of the life before are not served yet
    */
-  async forget(number: VolumeNumber, { attributes, names }: Forgetting): Promise<void> {
+  async forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
     if (!this.#isRestored) throw new FsError('EAGAIN', 'forget', { retry: 'later' })
-    const fd = this.namespace?.slot.fd
-    if (fd === undefined) return
+    const mount = this.namespace
+    if (!mount) return
+    await mount.worker.forget(number, forgetting)
+    const { attributes, names } = forgetting
+    const { fd } = mount.slot
     if (names) await forgetNames(fd)
     await forgetAttributes(fd, number, attributes, this.#world.clock)
   }

@@ -7,9 +7,11 @@ import {
   type Clock,
   codeOf,
   FsError,
+  isBug,
   isoTime,
   type Log,
   limits,
+  messageOf,
   systemClock,
   systemRandom,
   type VolumeId,
@@ -489,7 +491,13 @@ export class Node {
 
   /** Another copy may have it: the next read finds it whole then. */
   async #mend(volume: VolumeId, chunk: ChunkId): Promise<void> {
-    if (!(await this.#repairs?.mend(volume, chunk))) return
+    try {
+      if (!(await this.#repairs?.mend(volume, chunk))) return
+    } catch (error) {
+      if (isBug(error)) throw error
+      this.log.warn({ op: 'chunk.mend', volume, chunk, error: messageOf(error) }, 'not mended')
+      return
+    }
     this.log.info({ op: 'chunk.mend', volume, chunk }, 'mended from another copy')
     const left = this.damage.get(volume)?.filter((one) => one.chunk !== chunk) ?? []
     this.damage.set(volume, left)
@@ -521,6 +529,9 @@ export class Node {
         return
       case 'far':
         this.#farVolumes?.client.request(message)
+        return
+      case 'list':
+        this.#farVolumes?.client.list(message)
         return
       case 'unsynced':
         this.#farVolumes?.client.unsynced(message.number, message.changes, message.ownedMs)

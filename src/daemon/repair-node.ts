@@ -15,6 +15,7 @@ import { nowhere } from '../cluster/index.ts'
 import type { Coordinator } from '../coordinator/index.ts'
 import { TokenBucket } from '../replication/index.ts'
 import type { KeysService, VolumeRecord, VolumeRegistry } from '../volumes/index.ts'
+import { jsonBytes, parsed } from './call-bytes.ts'
 import type { ClusterMember } from './cluster-member.ts'
 import type { EngineHost } from './engine-host.ts'
 import { type OwnedVolume, Repairs } from './repair.ts'
@@ -39,11 +40,21 @@ export interface NodeRepairsWorld {
 }
 
 /** `take` is OwnerFinder's. */
-const SERVICE = { take: 'volume.take', standing: 'volume.standing', scrub: 'volume.scrub' } as const
+const SERVICE = {
+  take: 'volume.take',
+  standing: 'volume.standing',
+  scrub: 'volume.scrub',
+  mend: 'volume.mend',
+} as const
 /** A take-over behind a lease that nobody renews, and as much again. */
 const TAKE_MS = 30_000
 const STANDING_MS = 1500
-const named = z.strictObject({ volume: z.string().regex(/^[0-9a-f]{32}$/) })
+/** A chunk is read on one node and written on another. */
+const MEND_MS = 20_000
+const id = z.string().regex(/^[0-9a-f]{32}$/)
+const named = z.strictObject({ volume: id })
+const chunkNamed = z.strictObject({ volume: id, chunk: id })
+const mended = z.strictObject({ mended: z.boolean() })
 
 /** This node's part in mending volumes of several copies: what it owns, and what owners ask of it. */
 export class NodeRepairs {
@@ -68,17 +79,27 @@ export class NodeRepairs {
       net.serve(
         SERVICE.scrub,
         async ({ body }) => {
-          this.#scrubHere(idIn(body) as VolumeId)
+          this.#scrubHere(parsed(named, body, SERVICE.scrub).volume as VolumeId)
           return Buffer.alloc(0)
         },
         control,
       )
       net.serve(
         SERVICE.standing,
-        async ({ body }) =>
-          Buffer.from(
-            JSON.stringify((await this.#repairs?.standingNow(idIn(body) as VolumeId)) ?? null),
-          ),
+        async ({ body }) => {
+          const { volume } = parsed(named, body, SERVICE.standing)
+          return jsonBytes((await this.#repairs?.standingNow(volume as VolumeId)) ?? null)
+        },
+        control,
+      )
+      net.serve(
+        SERVICE.mend,
+        async ({ peer, body }) => {
+          const { volume, chunk } = parsed(chunkNamed, body, SERVICE.mend)
+          const node = cluster.nodeOf(peer)
+          const isWhole = await this.#mendOf(node, volume as VolumeId, chunk as ChunkId)
+          return jsonBytes({ mended: isWhole })
+        },
         control,
       )
     })
@@ -168,10 +189,21 @@ export class NodeRepairs {
     else await this.#call(owner, SERVICE.scrub, id, STANDING_MS)
   }
 
-  /** A read failed: the chunk is checked, and mended from another copy. @returns whether it is whole now */
+  /** A read failed here: the chunk is checked, and mended from another copy. @returns whether it is whole now */
   async mend(volume: VolumeId, chunk: ChunkId): Promise<boolean> {
+    const { node, volumes } = this.#world
+    const owner = volumes.byId(volume)?.stored.record.owner ?? node
+    if (owner === node) return await this.#mendOf(node, volume, chunk)
+    const body = await this.#ask(owner, SERVICE.mend, { volume, chunk }, MEND_MS)
+    return parsed(mended, body, SERVICE.mend).mended
+  }
+
+  /** Of the copy that a node has of a volume which this one owns. */
+  async #mendOf(node: NodeId | null, volume: VolumeId, chunk: ChunkId): Promise<boolean> {
     for (const { owner, record } of this.#owned()) {
-      if (record.id === volume) return await owner.mend(chunk)
+      if (record.id !== volume) continue
+      const copy = record.copies.find((one) => one.node === node)
+      return copy ? await owner.mend(chunk, copy.id) : false
     }
     return false
   }
@@ -219,20 +251,13 @@ export class NodeRepairs {
     volume: VolumeId,
     deadlineMs: number,
   ): Promise<Buffer> {
+    return await this.#ask(node, service, { volume }, deadlineMs)
+  }
+
+  async #ask(node: NodeId, service: string, words: object, deadlineMs: number): Promise<Buffer> {
     const { cluster } = this.#world
     const peer = cluster.peerOf(node)
     if (peer === null) throw new FsError('EHOSTUNREACH', service, { node })
-    return await cluster.call(peer, service, Buffer.from(JSON.stringify({ volume })), {
-      deadlineMs,
-    })
-  }
-}
-
-/** @throws FsError EPROTO */
-function idIn(body: Buffer): string {
-  try {
-    return named.parse(JSON.parse(body.toString())).volume
-  } catch (cause) {
-    throw new FsError('EPROTO', 'volume', { cause, message: 'not the id of a volume' })
+    return await cluster.call(peer, service, jsonBytes(words), { deadlineMs })
   }
 }

@@ -3,6 +3,7 @@ import {
   type Clock,
   codeOf,
   FsError,
+  isBug,
   type KeyEpoch,
   type Log,
   messageOf,
@@ -13,7 +14,7 @@ import {
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import type { Drive } from '../drives/index.ts'
-import type { AbsentVolume, ServedVolume } from '../fuse/index.ts'
+import type { AbsentVolume, NearOpening, ServedVolume } from '../fuse/index.ts'
 import type { DrivePlace } from '../replication/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
@@ -537,6 +538,31 @@ export class Volumes {
       boot,
       keys: opened.keys.export(),
       shared: shared.buffer,
+    }
+  }
+
+  /**
+   * This node's copy of a volume that another node owns, for reading.
+   * @returns null when it has none, or its key opens the volume no more
+   */
+  async near(number: VolumeNumber): Promise<NearOpening | null> {
+    const { identity, keys, drives, log } = this.#world
+    const volume = this.byNumber(number)
+    if (volume?.closed?.state !== 'elsewhere') return null
+    const { record } = volume.stored
+    if (!copyOn(record, identity.id)) return null
+    try {
+      const opened = await keys.open(record, { kind: 'node' })
+      try {
+        const driveDirectories = drives.map((one) => one.dir)
+        return { id: record.id, driveDirectories, keys: opened.keys.export() }
+      } finally {
+        wipeOpened(opened)
+      }
+    } catch (error) {
+      if (isBug(error)) throw error
+      log.info({ op: 'near', volume: record.name, error: messageOf(error) }, 'read from its owner')
+      return null
     }
   }
 

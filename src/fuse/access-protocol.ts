@@ -32,6 +32,8 @@ export type ToAccessWorker =
       keepsNames: boolean
       /** Behind the answer to a change of names, the attributes of what it has touched are wanted (post-attributes.ts). */
       postAttributes: boolean
+      /** Behind the answer to a READ, where the file's bytes are is wanted (file-map.ts). */
+      fileMap: boolean
       frame: Uint8Array
     }
   /** The kernel of a session has forgotten what `forget` asked of it. */

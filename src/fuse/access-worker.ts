@@ -233,7 +233,7 @@ class AccessWorker {
   }
 
   #request(message: Extract<ToAccessWorker, { kind: 'request' }>): void {
-    const { token, session, flags, mount, keepsNames, postAttributes, frame } = message
+    const { token, session, flags, mount, keepsNames, postAttributes, fileMap, frame } = message
     const request = Buffer.from(frame.buffer, frame.byteOffset, frame.length)
     const fuse = this.#fuse
     const { header } = fuse
@@ -277,7 +277,9 @@ class AccessWorker {
     }
     if (end === 0) tell({ kind: 'answer', token, bytes: new Uint8Array(0) })
     else if (end > 0) {
-      const behind = postAttributes && touched ? this.#putTouched(touched, end) : end
+      let behind = end
+      if (postAttributes && touched) behind = this.#putTouched(touched, end)
+      else if (fileMap) behind = this.#fuse.putFileMap(end)
       this.#answer(token, end, behind, this.#fuse.lease(request))
     }
   }

@@ -1,4 +1,6 @@
 import { errnoOf, type Ino, limits } from '../base/index.ts'
+import type { FileMap } from '../vfs/index.ts'
+import { decodeFileMap, mayHaveMap } from './file-map.ts'
 import type { Forgetting } from './grants.ts'
 import { entriesOf, WITH_ENTRY } from './lives.ts'
 import { OPCODES } from './opcodes.ts'
@@ -17,6 +19,8 @@ interface KeptAttributes {
   readonly head: Buffer | null
   /** Extended attributes that it has not. */
   readonly absent: Set<string>
+  /** Where its bytes are. */
+  map: FileMap | null
 }
 
 /** Of one directory, until a time. */
@@ -171,7 +175,10 @@ export class MetadataCache {
     const hasXattrs = opcode === OPCODES.SETXATTR.code || opcode === OPCODES.REMOVEXATTR.code
     for (const ino of changed) {
       const kept = this.#attributes.get(ino)
-      if (kept) kept.attr = null
+      if (kept) {
+        kept.attr = null
+        kept.map = null
+      }
       if (hasXattrs) kept?.absent.clear()
     }
     for (const { directory, name } of names) {
@@ -244,6 +251,7 @@ export class MetadataCache {
       const isAbsent = errno === -errnoOf('ENODATA') && this.#changing.isQuiet(ino, asked)
       if (isAbsent) this.#valid(ino)?.absent.add(nameIn(request, BODY + 8))
     } else if (errno !== 0) return
+    else if (mayHaveMap(opcode)) this.#noteMap(ino, reply, askedMs, asked)
     else if (opcode === OPCODES.LOOKUP.code) {
       const found = wire.nodeInoAt(reply, OUT)
       if (found !== 0) this.#noteEntry(reply, OUT, askedMs, asked)
@@ -326,9 +334,34 @@ export class MetadataCache {
       kept.attr = attr
       kept.untilMs = Math.max(kept.untilMs, askedMs + ms)
     } else {
-      this.#attributes.set(ino, { untilMs: askedMs + ms, attr, head: null, absent: new Set() })
+      this.#attributes.set(ino, { ...newKept(askedMs + ms), attr })
     }
     return true
+  }
+
+  #noteMap(ino: Ino, reply: Buffer, askedMs: number, asked: number): void {
+    const found = decodeFileMap(reply)
+    if (!found || found.validMs <= 0 || !this.#changing.isQuiet(ino, asked)) return
+    let kept = this.#valid(ino)
+    if (!kept) {
+      kept = newKept(0)
+      this.#attributes.set(ino, kept)
+    }
+    kept.untilMs = Math.max(kept.untilMs, askedMs + found.validMs)
+    kept.map = found.map
+  }
+
+  /** Hot. Where the bytes of a range are, as far as the file reaches; null when the owner has to be asked. */
+  mapOf(ino: Ino, offset: number, length: number): FileMap | null {
+    const map = this.#valid(ino)?.map
+    if (!map || offset < map.from) return null
+    return Math.min(offset + length, map.size) <= map.to ? map : null
+  }
+
+  /** By it, something could not be read: it is asked for anew. */
+  forgetMap(ino: Ino): void {
+    const kept = this.#attributes.get(ino)
+    if (kept) kept.map = null
   }
 
   /** A directory's names are granted from now on, or still. @returns null when none of them are */
@@ -421,6 +454,10 @@ export class MetadataCache {
     this.#attributes.clear()
     this.#names.clear()
   }
+}
+
+function newKept(untilMs: number): KeptAttributes {
+  return { untilMs, attr: null, head: null, absent: new Set(), map: null }
 }
 
 /** READDIRPLUS, of the same directory and caller as another request. Source: struct fuse_read_in. */

@@ -15,6 +15,7 @@ import {
   copyFileRange,
   create,
   fallocate,
+  fileMap,
   forget,
   getxattr,
   link,
@@ -37,6 +38,7 @@ import {
   type VolumeFs,
   write,
 } from '../vfs/index.ts'
+import { encodeFileMap } from './file-map.ts'
 import { Handles } from './handles.ts'
 import type { Locks } from './locks.ts'
 import type { Namespace } from './namespace.ts'
@@ -102,6 +104,8 @@ const O_TRUNC = 0o1000
 const O_RDWR = 2
 const O_EXCL = 0o200
 const DIRECTORY_DEFAULT_BYTES = 4096
+/** Of one map; a file of 2 GiB that was written in order has no more. */
+const MAP_EXTENTS_MAX = 512
 /** FUSE_FSYNC_FDATASYNC. Source: include/uapi/linux/fuse.h. */
 const FSYNC_DATA_ONLY = 1
 
@@ -762,6 +766,21 @@ export class FuseSession {
     const attrMs = this.#validMs(volume, 'attributes', ino)
     const namesMs = hasNames ? this.#validMs(volume, 'names', ino) : 0
     return encodePostAttributes(this.reply, at, this.#attr, attrMs, namesMs)
+  }
+
+  /**
+   * Behind the answer to the READ or OPEN in hand: where the file's bytes are from there on, for a node that has a copy.
+   * @returns the new end of the answer; the same when there is nothing to tell
+   */
+  putFileMap(at: number): number {
+    const { opcode, nodeLo, nodeHi } = this.header
+    const volume = this.#world.volume(wire.nodeVolume(nodeHi))
+    const ino = this.#ino(nodeLo, nodeHi)
+    const from = opcode === OPCODES.READ.code ? this.#read.offset : 0
+    const map = volume && fileMap(volume, ino, from, MAP_EXTENTS_MAX)
+    if (!map) return at
+    const validMs = this.#validMs(volume, 'attributes', ino)
+    return encodeFileMap(this.reply, at, this.reply.length, map, validMs)
   }
 
   #putAttr(volume: VolumeFs, attributes: Attributes, out: number): number {

@@ -1,6 +1,8 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { Ino, VolumeNumber } from '../base/index.ts'
 import type { VolumeOpening } from '../store/index.ts'
+import type { Forgetting } from './grants.ts'
+import type { NearOpening } from './near-copy.ts'
 import type { OpName } from './opcodes.ts'
 import { OPCODE_COUNT } from './opcodes.ts'
 import type { Change } from './unsynced.ts'
@@ -68,8 +70,10 @@ export const mailCell = {
   polled: 2,
   /** Stays 0: a worker waits on it for time to pass. */
   never: 3,
+  /** 1 while the worker gives an answer from what it was granted: what is posted then, it may not have heeded. */
+  answering: 4,
 } as const
-export const MAILBOX_BYTES = 4 * 4
+export const MAILBOX_BYTES = 5 * 4
 
 export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 
@@ -91,11 +95,37 @@ export type VolumeMessage = { id: number } & (
   | { kind: 'keys'; number: VolumeNumber; keys: VolumeOpening['keys'] }
 )
 
-/** Main thread to a mount's worker, likewise. */
+/** Main thread to a mount's worker. */
 export type ToWorker =
   | VolumeMessage
-  /** A request that was forwarded comes back: this thread answers for its volume again. */
+  /** A request that was forwarded comes back: this thread answers for its volume again. Acknowledged by `done`. */
   | { id: number; kind: 'again'; frame: Uint8Array; fd: number }
+  /** This node's copy of a volume that is far, to read from; null: its keys are to be forgotten. Acknowledged by `done`. */
+  | { id: number; kind: 'near'; number: VolumeNumber; near: NearOpening | null }
+  /** Before the kernel gets its answer to a request whose answer this thread wants to know (`far.isLookedAt`). */
+  | {
+      kind: 'answered'
+      number: VolumeNumber
+      uniqueLo: number
+      uniqueHi: number
+      /** With what is behind it (post-attributes.ts); null when another node was not asked, or gave none. */
+      reply: Uint8Array | null
+      /** What it carries may be kept. */
+      isFresh: boolean
+      /** Its session holds no locks. */
+      noLocks: boolean
+    }
+  /** What `list` asked for; null when nobody answered. */
+  | {
+      kind: 'listed'
+      number: VolumeNumber
+      page: Uint8Array
+      asked: number
+      askedMs: number
+      reply: Uint8Array | null
+      isFresh: boolean
+    }
+  | { kind: 'forget'; number: VolumeNumber; forgetting: Forgetting }
 
 /** Before it has its id. */
 export type Told<M> = M extends { id: number } ? Omit<M, 'id'> : never
@@ -137,7 +167,9 @@ export type FromWorker =
     }
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
   /** A whole request on a volume that is far (AbsentVolume); whoever answers it writes to `fd`. */
-  | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number }
+  | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number; isLookedAt: boolean }
+  /** A request for a page of a directory's listing, on a volume that is far. */
+  | { kind: 'list'; number: VolumeNumber; page: Uint8Array; asked: number; askedMs: number }
   /** What was changed here and not synced, of a volume that is far from now on; `ownedMs` on the clock of leases. */
   | { kind: 'unsynced'; number: VolumeNumber; changes: readonly Change[]; ownedMs: number }
   | { kind: 'interrupt'; uniqueLo: number; uniqueHi: number }

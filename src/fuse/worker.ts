@@ -18,6 +18,7 @@ import type { SharedVolume } from '../store/index.ts'
 import { forgetAll, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
 import { failed } from './errors.ts'
+import { FarRequests } from './far-requests.ts'
 import { handleHolds } from './handles.ts'
 import { LeaseWaits } from './lease-waits.ts'
 import { type Later, Locks } from './locks.ts'
@@ -36,6 +37,7 @@ import {
   type OpenFile,
   type ToEngine,
   type ToWorker,
+  type VolumeMessage,
   type WorkerStart,
 } from './worker-protocol.ts'
 
@@ -65,6 +67,7 @@ class MountWorker {
   readonly #session: FuseSession
   readonly #reasons: Reasons
   readonly #reader: RequestReader
+  readonly #far: FarRequests
   /** Where the request that is served was read, and its answer goes. */
   #fd: number
   readonly #secondReader: SecondReader
@@ -90,6 +93,14 @@ class MountWorker {
       polled: () => Atomics.load(this.#mailbox, mailCell.polled) === 1,
       clock: this.#clock,
       sleep: (ms) => this.#sleep(ms),
+    })
+    this.#far = new FarRequests({
+      mailbox: this.#mailbox,
+      reply: () => this.#session.reply,
+      damaged: (volume, chunk, what) => this.#tell({ kind: 'damaged', volume, chunk, what }),
+      now: () => this.#leaseClock.monotonicMs(),
+      list: (number, page, asked, askedMs) =>
+        this.#tell({ kind: 'list', number, page: new Uint8Array(page), asked, askedMs }),
     })
     // An exclusive mount's kernel sees every user of its files, and keeps their locks itself.
     const ownLocks = start.ownLocks && start.exclusive === null
@@ -121,7 +132,13 @@ class MountWorker {
       locks: this.#locks,
       isFar: (number) =>
         absent.get(number)?.code === null || this.#isElsewhere(number) || this.#mayOwe(number),
-      forward: (number, frame) => this.#forward(number, frame),
+      forward: (number, frame) => {
+        const { uniqueLo, uniqueHi } = this.#session.header
+        const isAnswered = this.#far.answer(number, frame, (reply, end, errno) =>
+          answer(this.#fd, reply, end, errno, uniqueLo, uniqueHi),
+        )
+        if (!isAnswered) this.#forward(number, frame)
+      },
       interruptFar: (uniqueLo, uniqueHi) => {
         const far = [...absent.values()].some(({ code }) => code === null)
         if (far) this.#tell({ kind: 'interrupt', uniqueLo, uniqueHi })
@@ -307,6 +324,15 @@ class MountWorker {
       const mail = receiveMessageOnPort(parentPort)
       if (!mail) return
       const message = mail.message as ToWorker
+      if (!('id' in message)) {
+        this.#far.heard(message)
+        continue
+      }
+      if (message.kind === 'near') {
+        this.#far.near(message.number, message.near)
+        this.#tell({ kind: 'done', id: message.id, error: null, opens: [] })
+        continue
+      }
       let error: { code: string; message: string } | null = null
       let opens: readonly OpenFile[] = []
       // Volumes at the root change: names and attributes the kernel keeps are to be asked for again.
@@ -324,7 +350,7 @@ class MountWorker {
     }
   }
 
-  #obey(message: ToWorker): readonly OpenFile[] {
+  #obey(message: VolumeMessage | Extract<ToWorker, { kind: 'again' }>): readonly OpenFile[] {
     if (message.kind === 'again') {
       this.#serveAgain(message)
       return []
@@ -332,6 +358,7 @@ class MountWorker {
     if (message.kind === 'role' && message.opens) {
       this.#opens.set(message.number, new Opens(message.opens))
     }
+    this.#far.clear(numberOf(message))
     const opens = this.#served.obey(message)
     this.#leased = this.#countLeased()
     if (message.kind === 'absent' || message.kind === 'remove') this.#gone(message)
@@ -341,7 +368,7 @@ class MountWorker {
 
   /** Who answers for the volume now gets what waits here. */
   #gone(message: Extract<ToWorker, { kind: 'absent' | 'remove' }>): void {
-    const number = message.kind === 'absent' ? message.volume.number : message.number
+    const number = numberOf(message)
     const isFar = message.kind === 'absent' && message.volume.code === null
     this.#opens.delete(number)
     this.#handOver(number)
@@ -406,8 +433,10 @@ class MountWorker {
   /** @param fd where it was read; other than of the request in hand for one that has waited */
   #forward(number: VolumeNumber, request: Buffer, fd = this.#fd): void {
     this.#handOver(number)
+    const isLookedAt = this.#far.handedOn(number, request)
     const frame = new Uint8Array(request)
-    parentPort?.postMessage({ kind: 'far', number, frame, fd } satisfies FromWorker, [frame.buffer])
+    const message: FromWorker = { kind: 'far', number, frame, fd, isLookedAt }
+    parentPort?.postMessage(message, [frame.buffer])
   }
 
   /** How the request in hand is answered when that is later. */
@@ -463,6 +492,11 @@ class MountWorker {
   #tellEngine(message: ToEngine): void {
     this.#start.enginePort.postMessage(message)
   }
+}
+
+function numberOf(message: VolumeMessage): VolumeNumber {
+  if (message.kind === 'absent') return message.volume.number
+  return message.kind === 'add' ? message.served.opening.number : message.number
 }
 
 /** Features asked for; the kernel's answer is the common part. Reasons: docs/architecture.md, "What the kernel is told". */

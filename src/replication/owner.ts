@@ -281,10 +281,10 @@ export class Owner {
     return found
   }
 
-  /** The own copy's chunk failed a read: checked, and had from another copy if need be. @returns whether it is whole now */
-  async mend(chunk: ChunkId): Promise<boolean> {
-    const { ask, own, times } = this.#world
-    const copy = this.#placeOf(own)
+  /** A chunk of a copy failed a read: checked, and had from another copy if need be. @returns whether it is whole now */
+  async mend(chunk: ChunkId, id: CopyId = this.#world.own): Promise<boolean> {
+    const { ask, times } = this.#world
+    const copy = this.#placeOf(id)
     const options = { deadlineMs: times.chunkMs }
     const answer = await ask(copy, { op: 'checkChunks', chunks: [chunk] }, options)
     if (answer.kind !== 'checked') return false

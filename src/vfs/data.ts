@@ -1,6 +1,6 @@
-import { FsError, type Ino, limits } from '../base/index.ts'
+import { type ChunkId, FsError, type Ino, limits } from '../base/index.ts'
 import { S_IFDIR, S_IFMT, S_IFREG } from '../meta/index.ts'
-import { ExtentEditor } from '../store/index.ts'
+import { ExtentEditor, overlappingPart, type PlacedExtent } from '../store/index.ts'
 import { punch } from './attributes.ts'
 import { settledInode, withoutSetids } from './settled-inode.ts'
 import type { Request, VolumeFs } from './volume-fs.ts'
@@ -67,29 +67,66 @@ function readCommitted(
   out: Buffer,
   outAt: number,
 ): void {
+  const extents = bytes > 0 ? fs.extents.overlapping(ino, offset, offset + count) : []
+  readExtents(extents, offset, count, out, outAt, (chunk, at, length, to) =>
+    fs.readChunk(chunk, at, length, out, to),
+  )
+}
+
+/** Reads plain bytes [at, at + length) of a chunk to `outAt`. */
+type ReadChunk = (chunk: ChunkId, at: number, length: number, outAt: number) => void
+
+/** Hot. Bytes of a range by its extents, which are in order; what lies between them is zeros. Others are passed over. */
+export function readExtents(
+  extents: readonly PlacedExtent[],
+  offset: number,
+  count: number,
+  out: Buffer,
+  outAt: number,
+  readChunk: ReadChunk,
+): void {
   const end = offset + count
   let filled = offset
-  if (bytes > 0) {
-    for (const { offset: start, extent } of fs.extents.overlapping(ino, offset, end)) {
-      const from = Math.max(start, offset)
-      const to = Math.min(start + extent.length, end)
-      if (from > filled) out.fill(0, outAt + (filled - offset), outAt + (from - offset))
-      const at = outAt + (from - offset)
-      switch (extent.kind) {
-        case 'inline':
-          extent.data.copy(out, at, from - start, to - start)
-          break
-        case 'zero':
-          out.fill(0, at, at + (to - from))
-          break
-        case 'chunk':
-          fs.readChunk(extent.chunk, extent.at + (from - start), to - from, out, at)
-          break
-      }
-      filled = to
+  for (const { offset: start, extent } of overlappingPart(extents, offset, end)) {
+    const from = Math.max(start, offset)
+    const to = Math.min(start + extent.length, end)
+    if (from > filled) out.fill(0, outAt + (filled - offset), outAt + (from - offset))
+    const at = outAt + (from - offset)
+    switch (extent.kind) {
+      case 'inline':
+        extent.data.copy(out, at, from - start, to - start)
+        break
+      case 'zero':
+        out.fill(0, at, at + (to - from))
+        break
+      case 'chunk':
+        readChunk(extent.chunk, extent.at + (from - start), to - from, at)
+        break
     }
+    filled = to
   }
   if (filled < end) out.fill(0, outAt + (filled - offset), outAt + count)
+}
+
+/** Where the bytes of a range of a file are. */
+export interface FileMap {
+  /** Of the file, in bytes. */
+  readonly size: number
+  /** The range is [from, to). */
+  readonly from: number
+  readonly to: number
+  /** All that overlap the range, in order. */
+  readonly extents: readonly PlacedExtent[]
+}
+
+/** @returns the map of a file from an offset on, as far as so many extents reach; null while bytes of it are staged alone */
+export function fileMap(fs: VolumeFs, ino: Ino, from: number, extentsMax: number): FileMap | null {
+  const { size, bytes } = fs.inode(ino)
+  const staged = fs.staged.get(ino)?.intervals.list.length ?? 0
+  if (staged > 0 || from >= size) return null
+  const found = bytes > 0 ? fs.extents.first(ino, from, size, extentsMax + 1) : []
+  const extents = found.slice(0, extentsMax)
+  return { size, from, to: found[extentsMax]?.offset ?? size, extents }
 }
 
 /**

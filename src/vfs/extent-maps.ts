@@ -48,6 +48,14 @@ export class ExtentMaps {
     return overlappingPart(map, from, to)
   }
 
+  /** Likewise, at most so many of them. */
+  first(ino: Ino, from: number, to: number, max: number): PlacedExtent[] {
+    const map = this.#map(ino)
+    return map
+      ? overlappingPart(map, from, to).slice(0, max)
+      : this.#overlay.extents(ino, from, to, max)
+  }
+
   #map(ino: Ino): PlacedExtent[] | null {
     const known = this.#maps.get(ino)
     if (known) return known

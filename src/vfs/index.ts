@@ -6,7 +6,16 @@
  * and survives its death; a change that rests on staged data commits that first; nothing here waits for the network.
  */
 export { type AttributeChange, setattr } from './attributes.ts'
-export { copyFileRange, fallocate, lseek, read, write } from './data.ts'
+export {
+  copyFileRange,
+  type FileMap,
+  fallocate,
+  fileMap,
+  lseek,
+  read,
+  readExtents,
+  write,
+} from './data.ts'
 export { F_RDLCK, F_UNLCK, F_WRLCK, type LockRequest, LockTable } from './locks.ts'
 export {
   create,
