@@ -530,6 +530,11 @@ export class Node {
       case 'far':
         this.#farVolumes?.client.request(message)
         return
+      case 'late':
+        this.mounts
+          .forget(message.number, { attributes: message.attributes, names: true })
+          .catch(background(this.log, 'mount.late'))
+        return
       case 'list':
         this.#farVolumes?.client.list(message)
         return

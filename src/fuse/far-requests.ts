@@ -1,6 +1,7 @@
 import { codeOf, type Ino, isBug, type VolumeNumber } from '../base/index.ts'
 import { mayHaveMap } from './file-map.ts'
-import type { Forgetting } from './grants.ts'
+import { type Forgetting, GRANT_LATE_MS } from './grants.ts'
+import { inodesIn } from './lives.ts'
 import { MetadataCache, type OwnChange } from './metadata-cache.ts'
 import { damageOf, NearCopy, type NearOpening } from './near-copy.ts'
 import { OPCODES } from './opcodes.ts'
@@ -20,6 +21,8 @@ export interface FarRequestsWorld {
   reply(): Buffer
   /** A chunk of this node's copy failed its seal. */
   damaged(volume: string, chunk: string, what: string): void
+  /** The kernel is to forget these attributes, and all names: they were given too late. */
+  late(number: VolumeNumber, attributes: readonly Ino[]): void
   /** Have a page of a directory's listing asked for; `listed` is told of it. */
   list(number: VolumeNumber, page: Buffer, asked: number, askedMs: number): void
 }
@@ -79,6 +82,7 @@ export class FarRequests {
     if (opcode === OPCODES.READ.code) return this.#read(use, request, give)
     if (!LOOKED_AT.has(opcode)) return false
     const { mailbox } = this.#world
+    const begunMs = this.#world.now()
     Atomics.store(mailbox, mailCell.answering, 1)
     let reply: Buffer | null = null
     // Among the mail may be what is to be forgotten.
@@ -87,6 +91,10 @@ export class FarRequests {
     }
     if (reply) give(reply, reply.length, reply.readInt32LE(4))
     Atomics.store(mailbox, mailCell.answering, 0)
+    // This thread stood still meanwhile: the kernel would keep it longer than it is granted.
+    if (reply && this.#world.now() - begunMs > GRANT_LATE_MS) {
+      this.#world.late(number, inodesIn(opcode, wire.nodeInoAt(request, 16), reply))
+    }
     if (reply && opcode === OPCODES.LOOKUP.code) this.#list(number, use, request)
     return reply !== null
   }

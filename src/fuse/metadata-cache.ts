@@ -70,10 +70,14 @@ const BODY = wire.IN_HEADER_BYTES
 const RENAME_EXCHANGE = 2
 const HEAD_BYTES = 16
 const DIRENT_HEAD_BYTES = 24
-const INODES_MAX = 32_768
-const DIRECTORIES_MAX = 4096
+/** Of a volume: inodes, and names in all directories. What has run out goes first, then everything. */
+const INODES_MAX = 65_536
+const NAMES_MAX = 65_536
+const MAPS_BYTES_MAX = 16 * 1024 * 1024
+/** About what an extent takes in memory, beside its bytes. */
+const EXTENT_BYTES = 128
 /** Names of one directory; a larger one is asked for name by name. */
-const NAMES_MAX = 16_384
+const LISTED_MAX = 16_384
 /** After so many names of a directory, it is listed. */
 const LISTED_AFTER = 2
 /** So many names answered from a page of a listing are worth the next. */
@@ -94,6 +98,10 @@ export class MetadataCache {
   readonly #now: () => number
   readonly #attributes = new Map<Ino, KeptAttributes>()
   readonly #names = new Map<Ino, KeptNames>()
+  /** Of names, since they were last counted. */
+  #namesNoted = 0
+  /** Of maps, since all were dropped. */
+  #mapBytes = 0
   readonly #changing = new OwnChanges()
   readonly #header = wire.newRequestHeader()
 
@@ -239,8 +247,21 @@ export class MetadataCache {
   answered(request: Buffer, reply: Buffer, answer: AnswerOf, change: OwnChange | null): void {
     if (change) this.#changed(change, reply, answer)
     else if (answer.isFresh && reply.length >= OUT) this.#noteRead(request, reply, answer)
-    if (this.#attributes.size > INODES_MAX) shrink(this.#attributes, INODES_MAX, this.#now())
-    if (this.#names.size > DIRECTORIES_MAX) shrink(this.#names, DIRECTORIES_MAX, this.#now())
+    this.#bound()
+  }
+
+  #bound(): void {
+    if (this.#attributes.size > INODES_MAX) {
+      dropEnded(this.#attributes, this.#now())
+      if (this.#attributes.size > INODES_MAX) this.#attributes.clear()
+    }
+    if (this.#namesNoted < NAMES_MAX) return
+    dropEnded(this.#names, this.#now())
+    this.#namesNoted = 0
+    for (const { byName } of this.#names.values()) this.#namesNoted += byName.size + 1
+    if (this.#namesNoted < NAMES_MAX / 2) return
+    this.#names.clear()
+    this.#namesNoted = 0
   }
 
   #noteRead(request: Buffer, reply: Buffer, { asked, askedMs }: AnswerOf): void {
@@ -259,6 +280,7 @@ export class MetadataCache {
       const names = this.#noteNames(ino, wire.validMsAt(reply, OUT + 16, OUT + 32), askedMs)
       if (!names) return
       names.misses++
+      this.#namesNoted++
       names.byName.set(nameIn(request, BODY), found === 0 ? null : found)
     } else if (opcode === OPCODES.GETATTR.code) {
       this.#noteAttr(ino, reply, OUT + 16, wire.validMsAt(reply, OUT, OUT + 8), askedMs, asked)
@@ -295,6 +317,7 @@ export class MetadataCache {
       const ms = hasEntry ? wire.validMsAt(reply, OUT + 16, OUT + 32) : 0
       const kept = this.#noteNames(directory, ms, askedMs)
       kept?.byName.set(name, becomes === 'answer' ? (made ?? undefined) : becomes)
+      this.#namesNoted++
     }
     // No file is made with one, and the kernel looks for it before the first write.
     if (made !== null && isNew && this.#changing.isQuiet(made, began)) {
@@ -346,6 +369,11 @@ export class MetadataCache {
     if (!kept) {
       kept = newKept(0)
       this.#attributes.set(ino, kept)
+    }
+    this.#mapBytes += bytesOf(found.map)
+    if (this.#mapBytes > MAPS_BYTES_MAX) {
+      for (const one of this.#attributes.values()) one.map = null
+      this.#mapBytes = bytesOf(found.map)
     }
     kept.untilMs = Math.max(kept.untilMs, askedMs + found.validMs)
     kept.map = found.map
@@ -401,7 +429,7 @@ export class MetadataCache {
    */
   nextPage(request: Buffer): Buffer | null {
     const names = this.#validNames(wire.nodeInoAt(request, 16))
-    if (!names || names.isComplete || names.isListing || names.byName.size > NAMES_MAX) return null
+    if (!names || names.isComplete || names.isListing || names.byName.size > LISTED_MAX) return null
     const isFirst = names.cookie.readBigUInt64LE(0) === 0n
     if (isFirst ? names.misses < LISTED_AFTER : names.misses === 0 && names.hits < HITS_PER_PAGE) {
       return null
@@ -426,6 +454,8 @@ export class MetadataCache {
     // Behind a page that is not full there is nothing, most likely: that is asked at once.
     names.misses = reply.length < PAGE_BYTES / 2 ? 1 : 0
     names.hits = 0
+    this.#namesNoted += at.length
+    this.#bound()
   }
 
   #noteListed(names: KeptNames, reply: Buffer, at: number, { asked, askedMs }: AnswerOf): void {
@@ -489,7 +519,14 @@ function nameIn(request: Buffer, at: number): string {
   return request.toString('latin1', at, request.indexOf(0, at))
 }
 
-function shrink(kept: Map<Ino, { untilMs: number }>, max: number, now: number): void {
+function bytesOf({ extents }: FileMap): number {
+  let bytes = EXTENT_BYTES
+  for (const { extent } of extents) {
+    bytes += EXTENT_BYTES + (extent.kind === 'inline' ? extent.length : 0)
+  }
+  return bytes
+}
+
+function dropEnded(kept: Map<Ino, { untilMs: number }>, now: number): void {
   for (const [ino, { untilMs }] of kept) if (untilMs <= now) kept.delete(ino)
-  if (kept.size > max) kept.clear()
 }

@@ -168,6 +168,8 @@ export type FromWorker =
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
   /** A whole request on a volume that is far (AbsentVolume); whoever answers it writes to `fd`. */
   | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number; isLookedAt: boolean }
+  /** What a kernel was told just now of a volume that is far is to be forgotten again: these attributes, and all names. */
+  | { kind: 'late'; number: VolumeNumber; attributes: readonly Ino[] }
   /** A request for a page of a directory's listing, on a volume that is far. */
   | { kind: 'list'; number: VolumeNumber; page: Uint8Array; asked: number; askedMs: number }
   /** What was changed here and not synced, of a volume that is far from now on; `ownedMs` on the clock of leases. */

@@ -99,6 +99,7 @@ class MountWorker {
       reply: () => this.#session.reply,
       damaged: (volume, chunk, what) => this.#tell({ kind: 'damaged', volume, chunk, what }),
       now: () => this.#leaseClock.monotonicMs(),
+      late: (number, attributes) => this.#tell({ kind: 'late', number, attributes }),
       list: (number, page, asked, askedMs) =>
         this.#tell({ kind: 'list', number, page: new Uint8Array(page), asked, askedMs }),
     })

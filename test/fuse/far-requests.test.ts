@@ -14,9 +14,12 @@ const OUT = wire.OUT_HEADER_BYTES
 function makeWorld() {
   const mailbox = new Int32Array(new SharedArrayBuffer(MAILBOX_BYTES))
   const pages: Buffer[] = []
+  const late: (readonly number[])[] = []
+  const at = { ms: 1000, pauseMs: 0 }
   const far = new FarRequests({
     mailbox,
-    now: () => 1000,
+    now: () => at.ms,
+    late: (_number, attributes) => late.push(attributes),
     reply: () => Buffer.alloc(4096),
     damaged: () => assert.unreachable('nothing is read'),
     list: (_number, page) => pages.push(page),
@@ -28,6 +31,7 @@ function makeWorld() {
     let errno: number | null = null
     const isAnswered = far.answer(VOLUME, request, (_reply, _end, given) => {
       errno = given
+      at.ms += at.pauseMs
       assert.is(mailbox[mailCell.answering], 1, 'who has it forgotten waits')
     })
     assert.is(mailbox[mailCell.answering], 0)
@@ -45,7 +49,7 @@ function makeWorld() {
       isFresh: true,
       noLocks,
     })
-  return { far, mailbox, pages, ask, answered }
+  return { far, mailbox, pages, late, at, ask, answered }
 }
 
 function missing(): Buffer {
@@ -74,6 +78,16 @@ test('nothing is answered here while there is mail, in which it may be revoked',
   far.heard({ kind: 'forget', number: VOLUME, forgetting: { attributes: [], names: true } })
   Atomics.store(mailbox, mailCell.posted, 0)
   assert.is(ask(lookup('a')).errno, null)
+})
+
+test('what was given after the thread stood still, the kernel is made to forget', () => {
+  const { late, at, ask, answered } = makeWorld()
+  answered(ask(lookup('a')).request, missing())
+  ask(lookup('a'))
+  assert.equal(late, [])
+  at.pauseMs = 2000
+  ask(lookup('a'))
+  assert.equal(late, [[]], 'all names, and no attributes')
 })
 
 test('after a second name, the directory is listed', () => {
