@@ -228,6 +228,7 @@ export class AccessClient {
       forgotten: far.forgotten,
       isLookedAt,
       whole: null,
+      noLocks: false,
       isResent,
       isDoubtful: false,
       isInterrupted: false,
@@ -251,6 +252,10 @@ export class AccessClient {
     if (isLookedAt) this.#tell(far, pending)
     try {
       if (!pending.isGiven) await this.#give(far, request, pending, reply)
+      else if (opcode === OPCODES.OPEN.code) {
+        // The owner reckons that pages of before were dropped with the answer, which the kernel did not take.
+        await this.#invalidations.forget(fd, number, inoOf(request), 0, 0)
+      }
     } finally {
       pending.answered()
     }
@@ -258,7 +263,7 @@ export class AccessClient {
 
   /** The namespace mount's thread learns from an answer before its kernel has it, and asks for what follows. */
   #tell(far: FarVolume, pending: Pending): void {
-    const { uniqueLo, uniqueHi, opcode, whole } = pending
+    const { uniqueLo, uniqueHi, opcode, whole, noLocks } = pending
     this.#world.heard({
       kind: 'answered',
       number: far.number,
@@ -266,7 +271,7 @@ export class AccessClient {
       uniqueHi,
       reply: whole && new Uint8Array(mayHaveMap(opcode) ? mapAlone(whole) : whole),
       isFresh: this.#isFresh(far, pending),
-      noLocks: opcode === OPCODES.FLUSH.code && !far.mayLock,
+      noLocks,
     })
   }
 
@@ -362,7 +367,10 @@ export class AccessClient {
         throw new FsError('ENOKEY', 'access', { volume: volume.stored.record.name })
       }
       // All that FLUSH does is to let go of locks.
-      if (pending.opcode === OPCODES.FLUSH.code && !far.mayLock) return bareReply(0)
+      if (pending.opcode === OPCODES.FLUSH.code && !far.mayLock) {
+        pending.noLocks = true
+        return bareReply(0)
+      }
       try {
         return await this.#call(far, volume, request, pending)
       } catch (error) {

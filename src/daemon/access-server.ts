@@ -37,6 +37,11 @@ const EXPIRE_MS = 1000
 const UNSHARE_MS = 30_000
 /** Answers kept for a node that asks once more because it did not get them. */
 const ANSWERS_MAX = 8192
+/**
+ * The last ones are kept whatever the node says that it has: after a death of its daemon the kernel asks again in no order, and
+ * the next daemon does not know what is still to come. A kernel has fewer requests under way.
+ */
+const ANSWERS_KEPT = 1024
 
 export interface AccessServerWorld {
   readonly access: AccessHost
@@ -241,7 +246,7 @@ export class AccessServer {
     const execute = () => this.#world.access.request({ ...asker, frame })
     const { answers } = session
     for (const unique of answers.keys()) {
-      if (unique >= oldest) break
+      if (unique >= oldest || answers.size <= ANSWERS_KEPT) break
       answers.delete(unique)
     }
     // A lock that its owner has already is granted again; one that was refused is asked for by the same request.

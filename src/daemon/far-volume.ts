@@ -54,6 +54,8 @@ export interface Pending {
   readonly forgotten: number
   /** The namespace mount wants to know the answer. */
   readonly isLookedAt: boolean
+  /** It had nothing to unlock. */
+  noLocks: boolean
   /** The answer of another node, with what is behind it; null while there is none. */
   whole: Buffer | null
   /** A daemon before this one may have asked the owner for it. */
