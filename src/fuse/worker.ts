@@ -135,9 +135,12 @@ class MountWorker {
         absent.get(number)?.code === null || this.#isElsewhere(number) || this.#mayOwe(number),
       forward: (number, frame) => {
         const { uniqueLo, uniqueHi } = this.#session.header
-        const isAnswered = this.#far.answer(number, frame, (reply, end, errno) =>
-          answer(this.#fd, reply, end, errno, uniqueLo, uniqueHi),
-        )
+        // Behind what comes back there may be mail of what is to be forgotten.
+        const isAnswered =
+          !this.#comesBack &&
+          this.#far.answer(number, frame, (reply, end, errno) =>
+            answer(this.#fd, reply, end, errno, uniqueLo, uniqueHi),
+          )
         if (!isAnswered) this.#forward(number, frame)
       },
       interruptFar: (uniqueLo, uniqueHi) => {
