@@ -375,6 +375,7 @@ export class AccessClient {
         return await this.#call(far, volume, request, pending)
       } catch (error) {
         if (!(error instanceof FsError) || isBug(error)) throw error
+        if (error.code === 'ENOKEY') far.endNear()
         if (error instanceof Refused || error.code === 'ENOKEY') throw error
         lastError = error
         await this.#afterFailure(far, volume, pending, error)

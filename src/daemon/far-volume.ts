@@ -254,7 +254,7 @@ export class FarVolume {
       if (pending.isDoubtful) pending.abort.abort()
     }
     this.handles.lose()
-    this.#endNear()
+    this.endNear()
     // A lock may be among what is asked for.
     this.mayLock = this.underWay.size > 0
     this.#session = newSession(random)
@@ -269,7 +269,11 @@ export class FarVolume {
     const now = this.#world.clock.monotonicMs()
     if (now - this.#nearMs < NEAR_AGAIN_MS) return
     this.#nearMs = now
-    this.#near = this.#near.then(() => this.#offerNear())
+    this.#inTurn(() => this.#offerNear())
+  }
+
+  #inTurn(step: () => Promise<void>): void {
+    this.#near = this.#near.catch(() => {}).then(step)
     this.#near.catch(background(this.#world.log, 'access.near'))
   }
 
@@ -281,12 +285,11 @@ export class FarVolume {
     else new Uint8Array(opening.keys.bytes).fill(0)
   }
 
-  /** Whoever has no session with the owner has no use for the volume's keys. */
-  #endNear(): void {
+  /** Nothing is read from this node's copy any more: the session is over, or the owner has locked the volume. */
+  endNear(): void {
     if (this.#nearMs === Number.NEGATIVE_INFINITY) return
     this.#nearMs = Number.NEGATIVE_INFINITY
-    this.#near = this.#near.then(() => this.#world.tellNear(this.number, null))
-    this.#near.catch(background(this.#world.log, 'access.near'))
+    this.#inTurn(() => this.#world.tellNear(this.number, null))
   }
 
   /** The owner does not know the session: it has begun a new life, to which the session is stated, or the session is over. */
@@ -397,6 +400,7 @@ export class FarVolume {
     } catch (error) {
       if (isBug(error) || !(error instanceof FsError)) throw error
       if (this.#session !== session) return
+      if (codeOf(error) === 'ENOKEY') this.endNear()
       if (codeOf(error) === 'ESTALE') this.unknown()
       else if (sentMs - this.#answeredMs > accessTermMs) this.lose()
       if (!this.#isKnown && this.handles.any) {

@@ -1,4 +1,5 @@
-import { decodeExtent, encodeExtent } from '../meta/index.ts'
+import { CorruptError } from '../base/index.ts'
+import { decodeExtent, type Extent, encodeExtent } from '../meta/index.ts'
 import type { FileMap } from '../vfs/index.ts'
 import { OPCODES } from './opcodes.ts'
 import { getU32, putU32 } from './wire/bytes.ts'
@@ -47,22 +48,33 @@ export function encodeFileMap(
   return end
 }
 
-/** @param reply an answer, with what is behind it. @returns null when there is no map */
+/** @param reply an answer, with what is behind it. @returns null when there is no map, or none that can be read */
 export function decodeFileMap(reply: Buffer): { map: FileMap; validMs: number } | null {
   const at = getU32(reply, 0)
   if (at + HEAD_BYTES > reply.length) return null
   const extents: FileMap['extents'][number][] = []
   let here = at + HEAD_BYTES
   for (let left = getU32(reply, at + 4); left > 0; left--) {
-    const bytes = getU32(reply, here + 8)
+    if (here + EXTENT_HEAD_BYTES > reply.length) return null
     const extentAt = here + EXTENT_HEAD_BYTES
-    const extent = decodeExtent(Buffer.from(reply.subarray(extentAt, extentAt + bytes)))
+    const end = extentAt + getU32(reply, here + 8)
+    const extent = extentIn(reply.subarray(extentAt, end))
+    if (extent === null) return null
     extents.push({ offset: reply.readDoubleLE(here), extent })
-    here = extentAt + bytes
+    here = end
   }
   const size = reply.readDoubleLE(at + 8)
   const map = { size, from: reply.readDoubleLE(at + 16), to: reply.readDoubleLE(at + 24), extents }
   return { map, validMs: getU32(reply, at) }
+}
+
+function extentIn(bytes: Buffer): Extent | null {
+  try {
+    return decodeExtent(Buffer.from(bytes))
+  } catch (error) {
+    if (!(error instanceof CorruptError)) throw error
+    return null
+  }
 }
 
 /** An answer without its body: its header, and the map that is behind it. */
