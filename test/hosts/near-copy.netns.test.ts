@@ -9,7 +9,7 @@ const MIB = 1024 * 1024
 const FILE_MIB = 48
 /** What a node may be sent that reads a file of which it has a copy. */
 const SENT_MAX = 8 * MIB
-const MENDED_MS = 30_000
+const MENDED_MS = 60_000
 
 /** The second host owns the volume, all three have a copy. */
 async function withVolume(work: (lab: Lab) => Promise<void>): Promise<void> {
@@ -79,10 +79,11 @@ test('what is damaged or not there in the copy of a node is read from the owner,
     for (const path of files) {
       await other.run('bash', '-c', `echo damage | dd of=${path} bs=1 seek=70000 conv=notrunc`)
     }
-    assert.is(await readDirect(other, 'big'), sum)
     const untilMs = Date.now() + MENDED_MS
     let now: string[] = []
+    // A part that came from the owner, because its map was not there in time, shows no damage: it is read again.
     while (Date.now() < untilMs) {
+      assert.is(await readDirect(other, 'big'), sum)
       now = await Promise.all(files.map(sumOf))
       if (now.every((one, at) => one === whole[at])) break
     }
