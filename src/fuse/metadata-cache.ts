@@ -429,7 +429,7 @@ export class MetadataCache {
    */
   nextPage(request: Buffer): Buffer | null {
     const names = this.#validNames(wire.nodeInoAt(request, 16))
-    if (!names || names.isListing || names.byName.size > LISTED_MAX) return null
+    if (!names || names.isComplete || names.isListing || names.byName.size > LISTED_MAX) return null
     const isFirst = names.cookie.readBigUInt64LE(0) === 0n
     if (isFirst ? names.misses < LISTED_AFTER : names.misses === 0 && names.hits < HITS_PER_PAGE) {
       return null
@@ -449,14 +449,10 @@ export class MetadataCache {
       return
     }
     const at = entriesOf(reply)
-    if (at.length === 0) {
-      names.isComplete = true
-      // Names may be known whose attributes are not, as of files written since: then it is listed once more.
-      names.cookie = Buffer.alloc(8)
-    }
+    if (at.length === 0) names.isComplete = true
     for (const entry of at) this.#noteListed(names, reply, entry, answer)
     // Behind a page that is not full there is nothing, most likely: that is asked at once.
-    names.misses = at.length > 0 && reply.length < PAGE_BYTES / 2 ? 1 : 0
+    names.misses = reply.length < PAGE_BYTES / 2 ? 1 : 0
     names.hits = 0
     this.#namesNoted += at.length
     this.#bound()

@@ -554,31 +554,7 @@ test('a directory that is looked into name by name is listed, and then known who
   const next = cache.nextPage(page) as Buffer
   assert.is(next.readUInt32LE(48), 77)
   cache.listed(next, bareReply(0), answer)
-  assert.is(cache.nextPage(next), null)
   assert.is(wire.nodeInoAt(get(kernel.lookup(node(ROOT), 'd')) as Buffer, OUT), 0)
-})
-
-test('a directory known whole is listed again when attributes of its files are asked for one by one', () => {
-  const { cache, ask } = asking()
-  const made = 7 as Ino
-  const mkdir = Buffer.concat([entry(made), left(ROOT, VALID_MS), left(made, VALID_MS)])
-  ask(kernel.mkdir(node(ROOT), 'd', 0o755, 0), mkdir)
-  for (const [name, ino] of [
-    ['a', 8],
-    ['b', 9],
-  ] as const) {
-    const created = Buffer.concat([entry(ino), left(made, VALID_MS)])
-    ask(kernel.create(node(made), name, 0, 0o644, 0), created)
-    ask(kernel.write(node(ino as Ino), 1, 0, Buffer.from('x')), bareReply(0))
-  }
-  const lookups = ['a', 'b'].map((name) => kernel.lookup(node(made), name))
-  assert.equal(
-    lookups.map((lookup) => {
-      ask(lookup, entry(8))
-      return cache.nextPage(lookup) !== null
-    }),
-    [false, true],
-  )
 })
 
 test.run()
