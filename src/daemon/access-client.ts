@@ -15,6 +15,7 @@ import {
 } from '../base/index.ts'
 import {
   answer,
+  answerAlone,
   type Change,
   changedBy,
   endLives,
@@ -32,7 +33,6 @@ import {
   type Reason,
   Reasons,
   wire,
-  withoutPostAttributes,
 } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
@@ -455,7 +455,7 @@ export class AccessClient {
       deadlineMs: ATTEMPT_MS,
       signal: pending.abort.signal,
     })
-    const reply = withoutPostAttributes(whole)
+    const reply = answerAlone(whole)
     const isLost = far.session !== session
     if (isLost && isOnce(pending.opcode)) {
       // The owner of now may not have it. A descriptor of the session before is nothing: it is asked for again.

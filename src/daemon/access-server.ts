@@ -7,15 +7,7 @@ import {
   type PeerKey,
   type VolumeNumber,
 } from '../base/index.ts'
-import {
-  type Forgetting,
-  isOnce,
-  lostLocks,
-  mayHaveMap,
-  OPCODES,
-  OWN_SESSION,
-  wire,
-} from '../fuse/index.ts'
+import { type Forgetting, isOnce, lostLocks, OPCODES, OWN_SESSION, wire } from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import type { AccessHost } from './access-host.ts'
 import { decodeAccessCall, decodeStated, type Stated } from './access-wire.ts'
@@ -238,10 +230,7 @@ export class AccessServer {
 
   /** Executes a request, or gives the answer it got the first time. */
   #once(session: Session, call: ReturnType<typeof decodeAccessCall>): Promise<Buffer | null> {
-    const { flags, keepsNames, postAttributes, frame, oldest } = call
-    const header = Buffer.from(frame.buffer)
-    const opcode = header.length < wire.IN_HEADER_BYTES ? 0 : header.readUInt32LE(4)
-    const fileMap = call.fileMap && mayHaveMap(opcode)
+    const { flags, keepsNames, postAttributes, fileMap, frame, oldest } = call
     const asker = { session: session.id, flags, mount: null, keepsNames, postAttributes, fileMap }
     const execute = () => this.#world.access.request({ ...asker, frame })
     const { answers } = session
@@ -249,6 +238,8 @@ export class AccessServer {
       if (unique >= oldest || answers.size <= ANSWERS_KEPT) break
       answers.delete(unique)
     }
+    const header = Buffer.from(frame.buffer)
+    const opcode = header.length < wire.IN_HEADER_BYTES ? 0 : header.readUInt32LE(4)
     // A lock that its owner has already is granted again; one that was refused is asked for by the same request.
     const isLock = opcode === OPCODES.SETLK.code
     if (isLock || opcode === OPCODES.FORGET.code || !isOnce(opcode)) return execute()

@@ -22,6 +22,7 @@ import {
   type ToAccessWorker,
 } from './access-protocol.ts'
 import { failed } from './errors.ts'
+import { mayHaveMap } from './file-map.ts'
 import { forgetGranted, keepGranted } from './granted-until.ts'
 import { GRANT_MS, Grants, type Touched } from './grants.ts'
 import { handleHolds } from './handles.ts'
@@ -279,7 +280,7 @@ class AccessWorker {
     else if (end > 0) {
       let behind = end
       if (postAttributes && touched) behind = this.#putTouched(touched, end)
-      else if (fileMap) behind = this.#fuse.putFileMap(end)
+      else if (fileMap && mayHaveMap(header.opcode)) behind = this.#fuse.putFileMap(end)
       this.#answer(token, end, behind, this.#fuse.lease(request))
     }
   }

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { codeOf } from '../base/index.ts'
+import { getU32 } from './wire/bytes.ts'
 import { encodeReplyHeader, OUT_HEADER_BYTES } from './wire/index.ts'
 
 /**
@@ -22,6 +23,11 @@ export function answer(
   } catch (thrown) {
     if (!['ENOENT', 'ENODEV', 'EPERM'].includes(codeOf(thrown))) throw thrown
   }
+}
+
+/** The kernel's answer alone, without what an owner has put behind it (post-attributes.ts, file-map.ts). */
+export function answerAlone(whole: Buffer): Buffer {
+  return whole.length < OUT_HEADER_BYTES ? whole : whole.subarray(0, getU32(whole, 0))
 }
 
 const bare = Buffer.alloc(OUT_HEADER_BYTES)

@@ -1,6 +1,6 @@
 import { codeOf, type Ino, isBug, type VolumeNumber } from '../base/index.ts'
 import { mayHaveMap } from './file-map.ts'
-import { type Forgetting, GRANT_LATE_MS } from './grants.ts'
+import { GRANT_LATE_MS } from './grants.ts'
 import { inodesIn } from './lives.ts'
 import { MetadataCache, type OwnChange } from './metadata-cache.ts'
 import { damageOf, NearCopy, type NearOpening } from './near-copy.ts'
@@ -152,7 +152,7 @@ export class FarRequests {
     const change = use.metadata.begin(request)
     const isLookedAt = LOOKED_AT.has(opcode) || (mayHaveMap(opcode) && use.near !== null)
     if (!change && !isLookedAt) return false
-    const key = keyOf(getU32(request, 8), getU32(request, 12))
+    const key = wire.requestKey(getU32(request, 8), getU32(request, 12))
     const before = this.#pending.get(key)
     if (before?.change) before.use.metadata.failed(before.change)
     this.#pending.set(key, {
@@ -169,8 +169,9 @@ export class FarRequests {
 
   heard(news: FarNews): void {
     if (news.kind === 'answered') this.#answered(news)
-    else if (news.kind === 'forget') this.#forget(news.number, news.forgetting)
-    else {
+    else if (news.kind === 'forget') {
+      this.#uses.get(news.number)?.metadata.forget(news.forgetting)
+    } else {
       const { number, asked, askedMs, isFresh } = news
       const use = this.#use(number)
       const page = bufferOf(news.page)
@@ -182,7 +183,7 @@ export class FarRequests {
 
   #answered(news: Extract<FarNews, { kind: 'answered' }>): void {
     const { number, uniqueLo, uniqueHi, isFresh, noLocks } = news
-    const key = keyOf(uniqueLo, uniqueHi)
+    const key = wire.requestKey(uniqueLo, uniqueHi)
     const pending = this.#pending.get(key)
     if (!pending) return
     this.#pending.delete(key)
@@ -197,10 +198,6 @@ export class FarRequests {
   #list(number: VolumeNumber, { metadata }: FarUse, like: Buffer): void {
     const page = metadata.nextPage(like)
     if (page) this.#world.list(number, page, metadata.asked(), this.#world.now())
-  }
-
-  #forget(number: VolumeNumber, forgetting: Forgetting): void {
-    this.#uses.get(number)?.metadata.forget(forgetting)
   }
 
   /** Who orders the volume's changes has changed, or nobody does any more. */
@@ -226,10 +223,6 @@ export class FarRequests {
 /** All that FLUSH does is to let go of locks. */
 function flushed({ noLocks }: FarUse): Buffer | null {
   return noLocks ? Buffer.alloc(wire.OUT_HEADER_BYTES) : null
-}
-
-function keyOf(uniqueLo: number, uniqueHi: number): string {
-  return `${wire.withoutResend(uniqueHi)}:${uniqueLo}`
 }
 
 function bufferOf({ buffer, byteOffset, length }: Uint8Array): Buffer {

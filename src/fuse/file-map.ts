@@ -20,7 +20,7 @@ export function mayHaveMap(opcode: number): boolean {
   return opcode === OPCODES.READ.code || opcode === OPCODES.OPEN.code
 }
 
-/** @param limit end of what may be written. @returns the new end; `at` when not even the first extent has room */
+/** @param limit end of what may be written. @returns the new end; `at` when there is no room for a map */
 export function encodeFileMap(
   buf: Buffer,
   at: number,

@@ -12,7 +12,7 @@ export {
   OWN_SESSION,
   type ToAccessWorker,
 } from './access-protocol.ts'
-export { answer, answerBare } from './answer.ts'
+export { answer, answerAlone, answerBare } from './answer.ts'
 export { abortConnection, haveConnectionControl, notOfOnePlace, setReadAhead } from './device.ts'
 export { fusermount, isNativeMount, NATIVE_LIMITS, NativeMount } from './driver-fuse-native.ts'
 export type { FarNews } from './far-requests.ts'
@@ -32,7 +32,6 @@ export { isWeftMount, type MountEntry, mountTable, parseMountInfo } from './moun
 export type { NearOpening } from './near-copy.ts'
 export { isOnce, OPCODE_NAMES, OPCODES, opcodeName } from './opcodes.ts'
 export { Opens } from './opens.ts'
-export { withoutPostAttributes } from './post-attributes.ts'
 export { Reasons } from './reasons.ts'
 export { runDirOf } from './run-dir.ts'
 export { ensureStagingDir, removeStagingDir } from './staging-dir.ts'

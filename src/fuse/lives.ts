@@ -1,7 +1,7 @@
 import type { Ino } from '../base/index.ts'
 import { OPCODES } from './opcodes.ts'
 import { getU32, putValid } from './wire/bytes.ts'
-import { ENTRY_BYTES, nodeInoAt, OUT_HEADER_BYTES } from './wire/index.ts'
+import { ENTRY_BYTES, nodeInoAt, OUT_HEADER_BYTES, validMsAt } from './wire/index.ts'
 
 /** Lives in answers: how long the kernel may keep names and attributes. Source: struct fuse_entry_out, fuse_attr_out. */
 
@@ -39,6 +39,16 @@ export function inodesIn(opcode: number, ino: Ino, reply: Buffer): Ino[] {
   else if (opcode === OPCODES.READDIRPLUS.code) entries = entriesOf(reply)
   // Node id 0: there is no such name, or "." and "..".
   return entries.map((at) => nodeInoAt(reply, at)).filter((one) => one !== 0)
+}
+
+/** How long the name of a fuse_entry_out may be kept, in ms. */
+export function nameMsAt(reply: Buffer, at: number): number {
+  return validMsAt(reply, at + 16, at + 32)
+}
+
+/** How long its attributes may be. */
+export function attrMsAt(reply: Buffer, at: number): number {
+  return validMsAt(reply, at + 24, at + 36)
 }
 
 function endEntry(reply: Buffer, at: number): void {

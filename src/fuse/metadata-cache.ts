@@ -2,7 +2,7 @@ import { errnoOf, type Ino, limits } from '../base/index.ts'
 import type { FileMap } from '../vfs/index.ts'
 import { decodeFileMap, mayHaveMap } from './file-map.ts'
 import type { Forgetting } from './grants.ts'
-import { entriesOf, WITH_ENTRY } from './lives.ts'
+import { attrMsAt, entriesOf, nameMsAt, WITH_ENTRY } from './lives.ts'
 import { OPCODES } from './opcodes.ts'
 import { type Inodes, OwnChanges } from './own-changes.ts'
 import { decodePostAttributes } from './post-attributes.ts'
@@ -16,7 +16,7 @@ interface KeptAttributes {
   /** struct fuse_attr. */
   attr: Buffer | null
   /** Node id and generation, as an entry begins. */
-  readonly head: Buffer | null
+  head: Buffer | null
   /** Extended attributes that it has not. */
   readonly absent: Set<string>
   /** Where its bytes are. */
@@ -277,7 +277,7 @@ export class MetadataCache {
       const found = wire.nodeInoAt(reply, OUT)
       if (found !== 0) this.#noteEntry(reply, OUT, askedMs, asked)
       if (!this.#changing.isQuiet(ino, asked)) return
-      const names = this.#noteNames(ino, wire.validMsAt(reply, OUT + 16, OUT + 32), askedMs)
+      const names = this.#noteNames(ino, nameMsAt(reply, OUT), askedMs)
       if (!names) return
       names.misses++
       this.#namesNoted++
@@ -314,7 +314,7 @@ export class MetadataCache {
       if (kept && ino === made && !isKnown) kept.isComplete = true
     }
     for (const { directory, name, becomes } of names) {
-      const ms = hasEntry ? wire.validMsAt(reply, OUT + 16, OUT + 32) : 0
+      const ms = hasEntry ? nameMsAt(reply, OUT) : 0
       const kept = this.#noteNames(directory, ms, askedMs)
       kept?.byName.set(name, becomes === 'answer' ? (made ?? undefined) : becomes)
       this.#namesNoted++
@@ -333,15 +333,11 @@ export class MetadataCache {
   /** @param at of a fuse_entry_out */
   #noteEntry(reply: Buffer, at: number, askedMs: number, asked: number): void {
     const ino = wire.nodeInoAt(reply, at)
-    const ms = wire.validMsAt(reply, at + 24, at + 36)
-    if (!this.#noteAttr(ino, reply, at + 40, ms, askedMs, asked)) return
-    const kept = this.#attributes.get(ino)
-    if (!kept || kept.head) return
-    const head = Buffer.from(reply.subarray(at, at + HEAD_BYTES))
-    this.#attributes.set(ino, { ...kept, head })
+    const kept = this.#noteAttr(ino, reply, at + 40, attrMsAt(reply, at), askedMs, asked)
+    if (kept) kept.head ??= Buffer.from(reply.subarray(at, at + HEAD_BYTES))
   }
 
-  /** @param at of a fuse_attr. @returns whether it is kept */
+  /** @param at of a fuse_attr. @returns null when it may not be kept */
   #noteAttr(
     ino: Ino,
     from: Buffer,
@@ -349,34 +345,34 @@ export class MetadataCache {
     ms: number,
     askedMs: number,
     asked: number,
-  ): boolean {
-    if (ms <= 0 || !this.#changing.isQuiet(ino, asked)) return false
-    const attr = Buffer.from(from.subarray(at, at + wire.ATTR_BYTES))
-    const kept = this.#valid(ino)
-    if (kept) {
-      kept.attr = attr
-      kept.untilMs = Math.max(kept.untilMs, askedMs + ms)
-    } else {
-      this.#attributes.set(ino, { ...newKept(askedMs + ms), attr })
+  ): KeptAttributes | null {
+    if (ms <= 0 || !this.#changing.isQuiet(ino, asked)) return null
+    const kept = this.#keep(ino, askedMs + ms)
+    kept.attr = Buffer.from(from.subarray(at, at + wire.ATTR_BYTES))
+    return kept
+  }
+
+  /** Granted from now on, or still. */
+  #keep(ino: Ino, untilMs: number): KeptAttributes {
+    let kept = this.#valid(ino)
+    if (!kept) {
+      kept = { untilMs, attr: null, head: null, absent: new Set(), map: null }
+      this.#attributes.set(ino, kept)
     }
-    return true
+    kept.untilMs = Math.max(kept.untilMs, untilMs)
+    return kept
   }
 
   #noteMap(ino: Ino, reply: Buffer, askedMs: number, asked: number): void {
     const found = decodeFileMap(reply)
     if (!found || found.validMs <= 0 || !this.#changing.isQuiet(ino, asked)) return
-    let kept = this.#valid(ino)
-    if (!kept) {
-      kept = newKept(0)
-      this.#attributes.set(ino, kept)
-    }
-    this.#mapBytes += bytesOf(found.map)
+    const bytes = bytesOf(found.map)
+    this.#mapBytes += bytes
     if (this.#mapBytes > MAPS_BYTES_MAX) {
       for (const one of this.#attributes.values()) one.map = null
-      this.#mapBytes = bytesOf(found.map)
+      this.#mapBytes = bytes
     }
-    kept.untilMs = Math.max(kept.untilMs, askedMs + found.validMs)
-    kept.map = found.map
+    this.#keep(ino, askedMs + found.validMs).map = found.map
   }
 
   /** Hot. Where the bytes of a range are, as far as the file reaches; null when the owner has to be asked. */
@@ -470,7 +466,7 @@ export class MetadataCache {
     this.#noteEntry(reply, at, askedMs, asked)
     // What is known of a name is as new, or newer.
     if (!names.byName.has(name)) names.byName.set(name, ino)
-    names.untilMs = Math.max(names.untilMs, askedMs + wire.validMsAt(reply, at + 16, at + 32))
+    names.untilMs = Math.max(names.untilMs, askedMs + nameMsAt(reply, at))
   }
 
   /** The owner is about to let others change these. */
@@ -479,15 +475,11 @@ export class MetadataCache {
     if (names) this.#names.clear()
   }
 
-  /** All, also what own changes under way have touched: the session has ended. */
+  /** Nothing is granted any more. */
   clear(): void {
     this.#attributes.clear()
     this.#names.clear()
   }
-}
-
-function newKept(untilMs: number): KeptAttributes {
-  return { untilMs, attr: null, head: null, absent: new Set(), map: null }
 }
 
 /** READDIRPLUS, of the same directory and caller as another request. Source: struct fuse_read_in. */

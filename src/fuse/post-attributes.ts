@@ -44,8 +44,3 @@ export function decodePostAttributes(reply: Buffer): PostAttributes[] {
   }
   return all
 }
-
-/** The kernel's answer alone. */
-export function withoutPostAttributes(reply: Buffer): Buffer {
-  return reply.length < wire.OUT_HEADER_BYTES ? reply : reply.subarray(0, getU32(reply, 0))
-}

@@ -164,7 +164,7 @@ export class FuseSession {
         return 0
       case OPCODES.INTERRUPT.code: {
         const { uniqueLo, uniqueHi } = wire.decodeInterrupt(buf, at, end)
-        this.#world.locks?.interrupt(requestKey(uniqueLo, uniqueHi))
+        this.#world.locks?.interrupt(wire.requestKey(uniqueLo, uniqueHi))
         this.#world.interruptFar(uniqueLo, uniqueHi)
         return 0
       }
@@ -718,7 +718,7 @@ export class FuseSession {
     }
     const wait = opcode === OPCODES.SETLKW.code
     const frame = buf.subarray(0, this.header.len)
-    const key = requestKey(uniqueLo, uniqueHi)
+    const key = wire.requestKey(uniqueLo, uniqueHi)
     return locks.set(volume, ino, request, wait, frame, key) ? out : LATER
   }
 
@@ -869,11 +869,6 @@ function volumeFigures(volume: VolumeFs): typeof NO_FIGURES {
     freeBytes: Math.max(0, shared.freeBytes - staged),
     inodes: shared.inodes,
   }
-}
-
-/** Names a request of one kernel, also when it is sent again. */
-function requestKey(uniqueLo: number, uniqueHi: number): string {
-  return `${wire.withoutResend(uniqueHi)}:${uniqueLo}`
 }
 
 export function newAttr(): wire.Attr {

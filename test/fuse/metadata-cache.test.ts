@@ -4,6 +4,7 @@ import type { Ino } from '../../src/base/index.ts'
 import { OPCODES, wire } from '../../src/fuse/index.ts'
 import { type AnswerOf, MetadataCache, type OwnChange } from '../../src/fuse/metadata-cache.ts'
 import { encodePostAttributes } from '../../src/fuse/post-attributes.ts'
+import { newAttr } from '../../src/fuse/session.ts'
 import * as kernel from '../support/fuse-requests.ts'
 import { seeded } from '../support/seeded.ts'
 
@@ -328,17 +329,7 @@ class World {
 
   #attr({ ino, version, nlink, isDirectory }: Inode): wire.Attr {
     const mode = isDirectory ? 0o040755 : 0o100644
-    const none = {
-      blocks: 0,
-      atime: 0,
-      atimensec: 0,
-      mtime: 0,
-      mtimensec: 0,
-      ctime: 0,
-      ctimensec: 0,
-    }
-    const rest = { btime: 0, btimensec: 0, uid: 0, gid: 0, rdev: 0, blksize: 4096 }
-    return { volume: VOLUME, ino, size: version, nlink, mode, ...none, ...rest }
+    return { ...newAttr(), volume: VOLUME, ino, size: version, nlink, mode }
   }
 
   #entry(inode: Inode | null): Buffer {
@@ -444,26 +435,7 @@ function entry(ino: number, entryValidMs = VALID_MS): Buffer {
   return reply
 }
 
-const ATTR: wire.Attr = {
-  volume: VOLUME,
-  ino: 0,
-  size: 1,
-  blocks: 0,
-  atime: 0,
-  atimensec: 0,
-  mtime: 0,
-  mtimensec: 0,
-  ctime: 0,
-  ctimensec: 0,
-  btime: 0,
-  btimensec: 0,
-  mode: 0o100644,
-  nlink: 1,
-  uid: 0,
-  gid: 0,
-  rdev: 0,
-  blksize: 4096,
-}
+const ATTR: wire.Attr = { ...newAttr(), volume: VOLUME, size: 1, nlink: 1, mode: 0o100644 }
 
 function left(ino: number, namesMs: number): Buffer {
   const buf = Buffer.alloc(wire.ATTR_OUT_BYTES)

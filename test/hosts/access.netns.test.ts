@@ -1,9 +1,10 @@
 // deadline: 500 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
+import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
 const VOLUME = '/mnt/weft/db'
 /** Lease, what a take-over behind it takes, and as much again for a slow machine. */
@@ -17,17 +18,10 @@ interface World {
   readonly other: Host
 }
 
-/** Three hosts, and a volume with a copy on each, owned by the second, seen by all. */
-async function withVolume(work: (world: World) => Promise<void>): Promise<void> {
-  const lab = await hosts(3)
-  try {
-    const [keeper, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
-    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    for (const host of [keeper, other]) await host.weft('volume', 'list')
-    await work({ lab, keeper, owner, other })
-  } finally {
-    await lab.close()
-  }
+function withVolume(work: (world: World) => Promise<void>): Promise<void> {
+  return withVolumeOfThree('db', (lab) =>
+    work({ lab, keeper: lab.host(1), owner: lab.host(2), other: lab.host(3) }),
+  )
 }
 
 async function shell(host: Host, command: string): Promise<string> {

@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { seeded } from '../support/seeded.ts'
+import { withVolumeOfThree } from '../support/volume-of-three.ts'
 import { drawStep, type Step, TwinTrees } from '../vfs/twin-trees.ts'
 
 /** WEFT_SEED repeats the random steps, WEFT_STEPS makes them more. */
@@ -21,17 +22,7 @@ const THROUGH_DESCRIPTORS = ['open', 'pwrite', 'pread', 'ftruncate', 'fsync']
 /** Asked of other nodes between the steps, so that their kernels have something to keep. */
 const LOOKS = ['stat', 'list', 'read']
 
-/** The second host owns the volume. */
-async function withVolume(work: (lab: Lab) => Promise<void>): Promise<void> {
-  const lab = await hosts(3)
-  try {
-    await lab.host(2).weft('volume', 'create', 'k', '--size', '1G', '--repl', '3')
-    for (const host of [lab.host(1), lab.host(3)]) await host.weft('volume', 'list')
-    await work(lab)
-  } finally {
-    await lab.close()
-  }
-}
+const withVolume = (work: (lab: Lab) => Promise<void>) => withVolumeOfThree('k', work)
 
 function shell(host: Host, command: string): Promise<string> {
   return host.run('bash', '-ec', `cd ${VOLUME}; ${command}`)

@@ -1,8 +1,9 @@
 // deadline: 300 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
+import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
 const VOLUME = '/mnt/weft/near'
 const MIB = 1024 * 1024
@@ -11,17 +12,7 @@ const FILE_MIB = 48
 const SENT_MAX = 8 * MIB
 const MENDED_MS = 60_000
 
-/** The second host owns the volume, all three have a copy. */
-async function withVolume(work: (lab: Lab) => Promise<void>): Promise<void> {
-  const lab = await hosts(3)
-  try {
-    await lab.host(2).weft('volume', 'create', 'near', '--size', '1G', '--repl', '3')
-    for (const host of [lab.host(1), lab.host(3)]) await host.weft('volume', 'list')
-    await work(lab)
-  } finally {
-    await lab.close()
-  }
-}
+const withVolume = (work: (lab: Lab) => Promise<void>) => withVolumeOfThree('near', work)
 
 function shell(host: Host, command: string): Promise<string> {
   return host.run('bash', '-ec', `cd ${VOLUME}; ${command}`)

@@ -85,6 +85,11 @@ export function withoutResend(uniqueHi: number): number {
   return uniqueHi >= RESEND_BIT_HI ? uniqueHi - RESEND_BIT_HI : uniqueHi
 }
 
+/** Names a request of one kernel, also when it is sent again. */
+export function requestKey(uniqueLo: number, uniqueHi: number): string {
+  return `${withoutResend(uniqueHi)}:${uniqueLo}`
+}
+
 /**
  * Hot. Write the answer's header at the start of `buf`.
  * @param len whole answer, header included
