@@ -30,7 +30,7 @@ interface KeptNames {
   isComplete: boolean
   /** Null: there is no such name. Undefined: whether there is one is not known. */
   readonly byName: Map<string, Ino | null | undefined>
-  /** LOOKUPs that the owner had to be asked for. */
+  /** LOOKUPs that the owner had to be asked for, since the listing began, or ended. */
   misses: number
   /** Names answered from here since the last page of the listing came. */
   hits: number
@@ -80,6 +80,8 @@ const EXTENT_BYTES = 128
 const LISTED_MAX = 16_384
 /** After so many names of a directory, it is listed. */
 const LISTED_AFTER = 2
+/** Once it is known whole: listing so many names anew costs the owner and this node about as much as asking for one of them. */
+const LISTED_PER_MISS = 64
 /** So many names answered from a page of a listing are worth the next. */
 const HITS_PER_PAGE = 64
 /** Of one page: some 400 names with their attributes. */
@@ -425,11 +427,13 @@ export class MetadataCache {
    */
   nextPage(request: Buffer): Buffer | null {
     const names = this.#validNames(wire.nodeInoAt(request, 16))
-    if (!names || names.isComplete || names.isListing || names.byName.size > LISTED_MAX) return null
+    if (!names || names.isListing || names.byName.size > LISTED_MAX) return null
     const isFirst = names.cookie.readBigUInt64LE(0) === 0n
-    if (isFirst ? names.misses < LISTED_AFTER : names.misses === 0 && names.hits < HITS_PER_PAGE) {
-      return null
-    }
+    if (isFirst) {
+      const again = names.isComplete ? names.byName.size / LISTED_PER_MISS : 0
+      if (names.misses < LISTED_AFTER + again) return null
+      names.misses = 0
+    } else if (!names.isComplete && names.misses === 0 && names.hits < HITS_PER_PAGE) return null
     names.isListing = true
     return pageRequest(request, names.cookie)
   }
@@ -445,10 +449,14 @@ export class MetadataCache {
       return
     }
     const at = entriesOf(reply)
-    if (at.length === 0) names.isComplete = true
+    if (at.length === 0) {
+      names.isComplete = true
+      // Of files changed since, the name will be known and the attributes not: then it is listed once more.
+      names.cookie = Buffer.alloc(8)
+    }
     for (const entry of at) this.#noteListed(names, reply, entry, answer)
     // Behind a page that is not full there is nothing, most likely: that is asked at once.
-    names.misses = reply.length < PAGE_BYTES / 2 ? 1 : 0
+    names.misses = at.length > 0 && reply.length < PAGE_BYTES / 2 ? 1 : 0
     names.hits = 0
     this.#namesNoted += at.length
     this.#bound()

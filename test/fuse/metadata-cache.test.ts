@@ -505,28 +505,66 @@ test('what is revoked is asked for, and an answer from before is not kept', () =
   assert.is(get(lookup), null)
 })
 
+/** One page of a listing, and the empty one behind it. */
+function pages(names: readonly [string, number][]): Buffer[] {
+  const reply = bareReply(0, 64 * 1024)
+  let end = OUT
+  for (const [name, ino] of names) {
+    const listed = {
+      attr: { ...ATTR, ino },
+      generation: 0,
+      entryValidMs: VALID_MS,
+      attrValidMs: VALID_MS,
+    }
+    const bytes = Buffer.from(name)
+    end = wire.encodeDirentPlus(reply, end, reply.length, listed, VOLUME, ino, 77, 0, 8, bytes)
+  }
+  return [reply.subarray(0, end), bareReply(0)]
+}
+
+/** The cache lists a directory. @returns how many pages it asked for */
+function list(cache: MetadataCache, like: Buffer, names: readonly [string, number][]): number {
+  let asked = 0
+  for (let page = cache.nextPage(like); page; page = cache.nextPage(page)) {
+    const reply = pages(names)[asked++] as Buffer
+    cache.listed(page, reply, { asked: cache.asked(), askedMs: 1000, isFresh: true })
+  }
+  return asked
+}
+
 test('a directory that is looked into name by name is listed, and then known whole', () => {
   const { cache, ask, get } = asking()
   for (const name of ['a', 'b']) ask(kernel.lookup(node(ROOT), name), entry(5, VALID_MS))
   const page = cache.nextPage(kernel.lookup(node(ROOT), 'b')) as Buffer
   assert.is(page.readUInt32LE(4), OPCODES.READDIRPLUS.code)
   assert.is(cache.nextPage(kernel.lookup(node(ROOT), 'b')), null, 'one page at a time')
-  const reply = bareReply(0, 4096)
-  const listed = {
-    attr: { ...ATTR, ino: 9 },
-    generation: 0,
-    entryValidMs: VALID_MS,
-    attrValidMs: VALID_MS,
-  }
-  const end = wire.encodeDirentPlus(reply, OUT, 4096, listed, VOLUME, 9, 77, 0, 8, Buffer.from('c'))
+  const [reply, last] = pages([['c', 9]]) as [Buffer, Buffer]
   const answer = { asked: cache.asked(), askedMs: 1000, isFresh: true }
-  cache.listed(page, reply.subarray(0, end), answer)
+  cache.listed(page, reply, answer)
   assert.is(wire.nodeInoAt(get(kernel.lookup(node(ROOT), 'c')) as Buffer, OUT), 9)
   assert.is(get(kernel.lookup(node(ROOT), 'd')), null)
   const next = cache.nextPage(page) as Buffer
   assert.is(next.readUInt32LE(48), 77)
-  cache.listed(next, bareReply(0), answer)
+  cache.listed(next, last, answer)
   assert.is(wire.nodeInoAt(get(kernel.lookup(node(ROOT), 'd')) as Buffer, OUT), 0)
+})
+
+test('a directory known whole is listed again once attributes of its files were asked for as often as that costs', () => {
+  const { cache, ask, get } = asking()
+  const files = Array.from({ length: 128 }, (_, i): [string, number] => [`f${i}`, 100 + i])
+  const lookup = (i: number) => kernel.lookup(node(ROOT), `f${i}`)
+  for (const i of [0, 1]) ask(lookup(i), entry(100 + i))
+  assert.is(list(cache, lookup(1), files), 2)
+  cache.forget({ attributes: files.map(([, ino]) => ino as Ino), names: false })
+  let misses = 0
+  while (get(lookup(misses)) === null) {
+    assert.is(list(cache, lookup(misses), files), 0, `listed after ${misses} misses`)
+    ask(lookup(misses), entry(100 + misses))
+    misses++
+    if (misses === 4) assert.is(list(cache, lookup(3), files), 2)
+  }
+  assert.is(misses, 4, 'two, and one for each 64 names')
+  assert.ok(get(lookup(127)))
 })
 
 test.run()
