@@ -29,6 +29,7 @@ import {
   mapAlone,
   mayHaveMap,
   OPCODES,
+  type OpenFile,
   opcodeName,
   type Reason,
   Reasons,
@@ -38,7 +39,9 @@ import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, FORGET_SERVICE, type OwnKernel } from './access-server.ts'
 import { accessHeaderBytes, encodeAccessCall, forgetShape } from './access-wire.ts'
 import { parsed } from './call-bytes.ts'
+import type { CarriedHandles } from './far-handles.ts'
 import { FarVolume, type FarVolumeWorld, type Pending } from './far-volume.ts'
+import type { OwnerLine } from './owner-life.ts'
 import type { NodeVolume } from './volumes.ts'
 
 export interface AccessClientWorld extends FarVolumeWorld {
@@ -185,8 +188,13 @@ export class AccessClient {
   }
 
   /** As FarVolume.owned. */
-  owned(volume: NodeVolume): void {
-    this.#far(volume.stored.record.number).owned(volume)
+  owned(volume: NodeVolume): CarriedHandles | null {
+    return this.#far(volume.stored.record.number).owned(volume)
+  }
+
+  /** As FarVolume.left. */
+  left(volume: NodeVolume, line: OwnerLine, opens: readonly OpenFile[]): void {
+    this.#far(volume.stored.record.number).left(line, opens)
   }
 
   /** As FarVolume.lost. */

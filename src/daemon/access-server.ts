@@ -12,7 +12,7 @@ import type { Net } from '../net/index.ts'
 import type { AccessHost } from './access-host.ts'
 import { decodeAccessCall, decodeStated, type Stated } from './access-wire.ts'
 import { jsonBytes, understood } from './call-bytes.ts'
-import { isOf, type OwnerNow } from './owner-life.ts'
+import { hasAllOf, type OwnerNow } from './owner-life.ts'
 import type { NodeVolume } from './volumes.ts'
 
 /** Small requests and answers; and those with bytes of files, which never hold the others up. */
@@ -213,13 +213,13 @@ export class AccessServer {
 
   /**
    * A session that is not known goes on when nothing can be lost that it was answered: when it was with a life before this
-   * one in the same boot, whose journal and staged writes this one has. One of this very life has run out, and so has one
-   * whose locks were given away. @throws FsError ESTALE
+   * one in the same boot, whose journal and staged writes this one has, or with an owner that let go of the volume for the next.
+   * One of this very life has run out, and so has one whose locks were given away. @throws FsError ESTALE
    */
   #mustGoOn(volume: NodeVolume, session: number, { life }: Stated): void {
     if (life === null) return
     const now = this.#now(volume)
-    if (!isOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
+    if (!hasAllOf(now, life) || life.epoch === now.epoch) throw sessionOver(volume)
     if (lostLocks(this.#world.stagingOf(volume), session)) throw sessionOver(volume)
   }
 

@@ -2,6 +2,7 @@ import type { Random } from '../base/index.ts'
 import {
   Handles,
   handleOf,
+  isOfEpochs,
   isOfSession,
   nextGeneration,
   OPCODES,
@@ -14,9 +15,25 @@ const BODY = wire.IN_HEADER_BYTES
 const ENTRY = wire.OUT_HEADER_BYTES
 const ENTRY_END = ENTRY + wire.ENTRY_BYTES
 
+/** Epochs in which this node owned a volume. */
+export interface OwnEpochs {
+  readonly first: number
+  readonly last: number
+}
+
+/** What goes over with a volume from the session with its owner to this node's own kernel, when it becomes the owner. */
+export interface CarriedHandles {
+  readonly generation: number
+  /** First epoch of those whose descriptors hold, too; null when this node has not owned the volume before. */
+  readonly first: number | null
+  /** Null when some are not counted. */
+  readonly opens: readonly OpenFile[] | null
+}
+
 /**
  * The descriptors of one kernel in one volume. Each carries, as the handle that the kernel gives back, the generation of
- * the session it was opened under: of a session that was lost it is told from one that holds.
+ * the session it was opened under: of a session that was lost it is told from one that holds. Those that were opened while this
+ * node owned the volume hold as long as every owner since has let go of it for the next.
  */
 export class FarHandles {
   readonly #handles: Handles
@@ -24,19 +41,31 @@ export class FarHandles {
   #opens = new Opens()
   /** A daemon before this one had opened some, which nobody counts. */
   #uncounted: boolean
+  #carried: OwnEpochs | null
+  /** This node owns the volume, and descriptors of this generation hold. */
+  #isCarriedOn = false
 
   /**
-   * @param kept generation that a daemon before this one had; null for none
+   * @param kept generation that a daemon before this one had, and `carried`; null for none
    * @param uncounted that one had a session under it
    */
-  constructor(random: Random, kept: number | null, uncounted: boolean) {
+  constructor(
+    random: Random,
+    kept: { readonly generation: number; readonly carried: OwnEpochs | null } | null,
+    uncounted: boolean,
+  ) {
     this.#handles = new Handles(random)
-    this.#generation = kept ?? random.bytes(2).readUInt16LE(0)
+    this.#generation = kept?.generation ?? random.bytes(2).readUInt16LE(0)
+    this.#carried = kept?.carried ?? null
     this.#uncounted = uncounted
   }
 
   get generation(): number {
     return this.#generation
+  }
+
+  get carried(): OwnEpochs | null {
+    return this.#carried
   }
 
   get any(): boolean {
@@ -53,7 +82,27 @@ export class FarHandles {
    */
   holds(request: Buffer, opcode: number): boolean {
     const handle = handleOf(request, opcode)
-    return handle < 0 || isOfSession(handle, this.#generation)
+    if (handle < 0 || isOfSession(handle, this.#generation)) return true
+    return this.#carried !== null && isOfEpochs(handle, this.#carried.first, this.#carried.last)
+  }
+
+  /** This node has let go of the volume. @param opens of its kernel; null when they are not counted */
+  carry(epochs: OwnEpochs, opens: readonly OpenFile[] | null): void {
+    this.#carried = epochs
+    this.#isCarriedOn = false
+    this.#opens = new Opens(opens ?? [])
+    this.#uncounted = opens === null
+  }
+
+  /** This node owns the volume from now on. */
+  carryOn(): CarriedHandles {
+    const { generation } = this
+    const carried = { generation, first: this.#carried?.first ?? null, opens: this.list() }
+    this.#isCarriedOn = true
+    this.#carried = null
+    this.#opens = new Opens()
+    this.#uncounted = false
+    return carried
   }
 
   /** @param reply of the owner: to an open it gets its handle here. Offsets: include/uapi/linux/fuse.h */
@@ -80,9 +129,13 @@ export class FarHandles {
     reply.writeBigUInt64LE(BigInt(this.#handles.far(this.#generation)), at)
   }
 
-  lose(): void {
+  /** @param mayBeMore some may be open that nobody counts here */
+  lose(mayBeMore = false): void {
     // Of a session that nothing was open under no handle is left.
-    if (this.any) this.#generation = nextGeneration(this.#generation)
+    if (mayBeMore || this.any || this.#isCarriedOn)
+      this.#generation = nextGeneration(this.#generation)
+    this.#isCarriedOn = false
+    this.#carried = null
     this.#opens = new Opens()
     this.#uncounted = false
   }

@@ -12,13 +12,20 @@ import {
   suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
-import { type Change, changedBy, type NearOpening, syncedBy, Unsynced } from '../fuse/index.ts'
+import {
+  type Change,
+  changedBy,
+  type NearOpening,
+  type OpenFile,
+  syncedBy,
+  Unsynced,
+} from '../fuse/index.ts'
 import type { Net } from '../net/index.ts'
 import { ACCESS_SERVICE, accessTermMs, type OwnKernel } from './access-server.ts'
 import { type AccessCall, decodeNow, encodeAccessCall, type Stated } from './access-wire.ts'
-import { FarHandles } from './far-handles.ts'
+import { type CarriedHandles, FarHandles } from './far-handles.ts'
 import type { FarSessions } from './far-sessions.ts'
-import { hasAllOf, isOf, type OwnerLife } from './owner-life.ts'
+import { hasAllOf, isOf, type OwnerLife, type OwnerLine } from './owner-life.ts'
 import type { NodeVolume } from './volumes.ts'
 
 export interface FarVolumeWorld {
@@ -31,6 +38,8 @@ export interface FarVolumeWorld {
   tellNear(number: VolumeNumber, near: NearOpening | null): Promise<void>
   readonly call: Net['call']
   peerOf(node: NodeId): PeerKey | null
+  /** The node that owns a volume by what the coordinator says now; null when that is not known, or this node. */
+  ownerNow(number: VolumeNumber): Promise<NodeId | null>
   readonly random: Random
   readonly clock: Clock
   readonly log: Log
@@ -84,7 +93,8 @@ const NEAR_AGAIN_MS = 5000
 
 /**
  * This node's use of a volume that another node owns: the session with its owner, the descriptors opened under it, and what
- * programs changed and did not sync. A session begins with `state`, is kept by signs of life, and is lost with its owner.
+ * programs changed and did not sync. A session begins with `state`, and is kept by signs of life. When the owner lets go of the
+ * volume for another, the session goes on with that one; when it dies and another takes over, the session is lost.
  */
 export class FarVolume {
   readonly number: VolumeNumber
@@ -109,6 +119,8 @@ export class FarVolume {
   #life: OwnerLife | null
   /** Whom that was asked of which is not synced; null for nobody, or this node itself. */
   #line: OwnerLife | null
+  /** While this node owns the volume: this life of the daemon has seen everything opened that its kernel has open. */
+  #isCounted = true
   /** When whoever answered last owned the volume, on the clock of leases. */
   #ownedMs = Number.NEGATIVE_INFINITY
   /** The session is being stated to the owner. */
@@ -133,7 +145,7 @@ export class FarVolume {
     this.#line = this.#life
     this.atBefore = this.at
     this.wasFar = this.#life !== null
-    this.handles = new FarHandles(random, kept?.generation ?? null, Boolean(kept?.life))
+    this.handles = new FarHandles(random, kept, Boolean(kept?.life))
     this.mayLock = Boolean(kept?.life)
     this.#answeredMs = clock.monotonicMs()
     this.#usedMs = this.#answeredMs
@@ -185,22 +197,32 @@ export class FarVolume {
     }
   }
 
-  /** A session that was not answered for a term is over, and so is one with an owner of before. @param owner who is asked now */
+  /**
+   * A session that was not answered for a term is over. One with an owner of before is stated to the owner of now, who knows
+   * whether that one let go of the volume for it. @param owner who is asked now
+   */
   keepSession(owner: NodeId): void {
-    const silentMs = this.#world.clock.monotonicMs() - this.#answeredMs
-    const isOver = this.#life !== null && silentMs > accessTermMs
-    if (isOver || (this.#owner !== null && this.#owner !== owner)) this.lose()
+    this.#endWithTerm()
+    if (this.#owner !== null && this.#owner !== owner) {
+      this.endNear()
+      this.#isKnown = false
+    }
     this.#owner = owner
+  }
+
+  #endWithTerm(): void {
+    const silentMs = this.#world.clock.monotonicMs() - this.#answeredMs
+    if (this.#life !== null && silentMs > accessTermMs) this.lose()
   }
 
   /** A session that a daemon before this one had is kept by a sign of life, before any program asks for anything. */
   async resume(): Promise<void> {
-    const { clock, peerOf } = this.#world
+    const { clock, peerOf, ownerNow } = this.#world
     const life = this.#life
     while (life !== null && this.#life === life && !this.#isKnown && !this.#isClosed) {
-      const owner = life.node as NodeId
-      const peer = peerOf(owner)
-      this.keepSession(owner)
+      const owner = await ownerNow(this.number)
+      const peer = owner === null ? null : peerOf(owner)
+      if (owner !== null) this.keepSession(owner)
       if (peer !== null && this.#life === life) {
         try {
           await this.state(peer)
@@ -244,7 +266,7 @@ export class FarVolume {
 
   /** What this node held under the session is gone: it begins anew, and its descriptors answer EIO. */
   lose(): void {
-    const { log, random } = this.#world
+    const { log } = this.#world
     const { number } = this
     const open = this.handles.list()?.length ?? 1
     if (open > 0) {
@@ -255,9 +277,13 @@ export class FarVolume {
     }
     this.handles.lose()
     this.endNear()
+    this.#beginAnew()
+  }
+
+  #beginAnew(): void {
     // A lock may be among what is asked for.
     this.mayLock = this.underWay.size > 0
-    this.#session = newSession(random)
+    this.#session = newSession(this.#world.random)
     this.#isKnown = false
     this.#life = null
     this.#owner = null
@@ -299,8 +325,8 @@ export class FarVolume {
   }
 
   #keep(): void {
-    const { generation } = this.handles
-    const kept = { session: this.#session, generation, life: this.#life }
+    const { generation, carried } = this.handles
+    const kept = { session: this.#session, generation, carried, life: this.#life }
     this.#world.sessions.set(this.number, kept)
   }
 
@@ -316,20 +342,52 @@ export class FarVolume {
     this.#ownedMs = Math.max(this.#ownedMs, askedMs)
   }
 
-  /** This node owns the volume from now on, and nobody asks it for anything yet. */
-  owned({ shared, before }: NodeVolume): void {
+  /**
+   * This node owns the volume from now on, and nobody asks it for anything yet.
+   * @returns what its own kernel goes on with; null when it begins anew
+   */
+  owned({ shared, before }: NodeVolume): CarriedHandles | null {
     const line = this.#line
-    if (this.#life !== null) this.lose()
-    if (line !== null && !(before && isOf(before, line))) this.#unsynced.lose()
+    const life = this.#life
+    let carried: CarriedHandles | null = null
+    if (life !== null) {
+      this.#endWithTerm()
+      if (this.#life === life && before.some((one) => isOf(one, life))) {
+        this.endNear()
+        carried = this.handles.carryOn()
+        this.#beginAnew()
+      } else this.lose()
+    }
+    if (line !== null && !before.some((one) => isOf(one, line))) this.#unsynced.lose()
     this.#line = null
-    if (!shared) return
-    if (shared.lineFirst < shared.epoch) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (!shared) return carried
+    const goesOn = shared.lineFirst < shared.epoch
+    this.#isCounted = !goesOn && (carried === null || carried.opens !== null)
+    if (goesOn) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
     shared.owes = this.#unsynced.owes
+    return carried
+  }
+
+  /**
+   * This node has let go of the volume for another, and is about to use it through that one: its kernel's descriptors go over.
+   * @param opens of its kernel, as this life of the daemon has seen them opened
+   */
+  left({ node, boot, epoch, first }: OwnerLine, opens: readonly OpenFile[]): void {
+    this.#life = { node, boot, epoch }
+    this.#line = this.#life
+    this.#isKnown = false
+    this.#owner = null
+    this.#answeredMs = this.#world.clock.monotonicMs()
+    this.handles.carry({ first, last: epoch }, this.#isCounted ? opens : null)
+    this.#keep()
+    if (this.handles.any) this.resume().catch(background(this.#world.log, 'access.left'))
   }
 
   /** Another node owns the volume, which was this one's. @param before only in a life of the daemon before this one */
   lost({ shared }: NodeVolume, before: boolean): void {
     if (!shared && !before) return
+    this.handles.lose(true)
+    this.#keep()
     if (before) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
     if (shared) this.#ownedMs = Math.max(this.#ownedMs, shared.leaseUntilMs)
     this.#unsynced.lose()
@@ -402,16 +460,24 @@ export class FarVolume {
       if (this.#session !== session) return
       if (codeOf(error) === 'ENOKEY') this.endNear()
       if (codeOf(error) === 'ESTALE') this.unknown()
-      else if (sentMs - this.#answeredMs > accessTermMs) this.lose()
-      if (!this.#isKnown && this.handles.any) {
-        await this.#state(peer).catch((failed: unknown) => {
-          if (codeOf(failed) === 'ESTALE') this.lose()
-        })
-      }
+      await this.#goOn()
     }
     if (isIdle) {
       if (!this.handles.any && this.underWay.size === 0) this.lose()
     } else this.#aliveLater()
+  }
+
+  /** A sign of life was not taken: the owner has begun a new life, or is another node by now. */
+  async #goOn(): Promise<void> {
+    const owner = await this.#world.ownerNow(this.number)
+    if (owner === null) this.#endWithTerm()
+    else this.keepSession(owner)
+    const peer = owner === null ? null : this.#world.peerOf(owner)
+    if (this.#isKnown || !this.handles.any || peer === null) return
+    await this.state(peer).catch((failed: unknown) => {
+      if (isBug(failed)) throw failed
+      if (codeOf(failed) === 'ESTALE') this.lose()
+    })
   }
 }
 

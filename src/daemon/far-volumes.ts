@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import type { Clock, Log, NodeId, Random, VolumeNumber } from '../base/index.ts'
+import {
+  type Clock,
+  FsError,
+  isBug,
+  type Log,
+  type NodeId,
+  type Random,
+  type VolumeNumber,
+} from '../base/index.ts'
 import { type Forgetting, OWN_SESSION } from '../fuse/index.ts'
 import { AccessClient } from './access-client.ts'
 import type { AccessHost } from './access-host.ts'
@@ -53,7 +61,9 @@ export class FarVolumes {
       isMoving: (volume) => volumes.isMoving(volume),
       stagingOf: ({ stored: { record } }) => join(staging, record.id),
       share: (volume) => mounts.share(volume),
-      unshare: (volume) => mounts.unshare(volume),
+      unshare: async (volume) => {
+        await mounts.unshare(volume)
+      },
       nameOf,
       peerOf,
       call: cluster.call,
@@ -75,6 +85,7 @@ export class FarVolumes {
       volume: (number) => volumes.byNumber(number),
       refresh: (volume) => volumes.refresh(volume),
       ownerOf: (volume) => volumes.ownerNodeOf(volume),
+      ownerNow: (number) => ownerNow(volumes, number, node),
       takeOver: (volume) => finder.find(volume),
       isMoving: (volume) => volumes.isMoving(volume),
       own: (number, kernel, frame) => this.server.own(number, kernel, frame),
@@ -110,4 +121,21 @@ export class FarVolumes {
     this.client.close()
     this.server.close()
   }
+}
+
+async function ownerNow(
+  volumes: Volumes,
+  number: VolumeNumber,
+  self: NodeId,
+): Promise<NodeId | null> {
+  const volume = volumes.byNumber(number)
+  if (!volume) return null
+  try {
+    await volumes.refresh(volume)
+  } catch (error) {
+    // The coordinator is away: what it said last may still hold, and whoever is asked says if not.
+    if (isBug(error) || !(error instanceof FsError)) throw error
+  }
+  const owner = volumes.ownerNodeOf(volume)
+  return owner === self ? null : owner
 }

@@ -70,6 +70,9 @@ interface KeptMount {
   lost?: string
 }
 
+/** The part of a thread in a volume, as `role` of VolumeMessage says. */
+type Role = Omit<Extract<Told<VolumeMessage>, { kind: 'role' }>, 'kind' | 'number' | 'opening'>
+
 /** A mount that nobody serves. */
 interface WaitingMount {
   slot: SlotState
@@ -247,14 +250,20 @@ export class Mounts {
     }
   }
 
-  /** No other node uses it any more. @param served whether this node goes on having it open */
-  async unshare(volume: NodeVolume, served = true): Promise<void> {
-    if (!volume.isShared) return
+  /**
+   * No other node uses it any more. @param served whether this node goes on having it open
+   * @returns files that this node's own kernel has open
+   */
+  async unshare(volume: NodeVolume, served = true): Promise<readonly OpenFile[]> {
+    if (!volume.isShared) return []
     const { number } = volume.stored.record
     const opens = await this.#world.access.tell({ kind: 'remove', number })
     volume.isShared = false
     this.#shared.delete(number)
-    if (served && volume.attached === null) await this.#role(volume, true, true, opens)
+    if (served && volume.attached === null) {
+      await this.#role(volume, { writes: true, force: true, opens })
+    }
+    return opens
   }
 
   /** The node stops: no kernel keeps anything of its volumes when this returns. */
@@ -277,7 +286,7 @@ export class Mounts {
     const worker = this.namespace?.worker
     if (!worker || worker.ended) {
       // Through fuse-native nothing can be handed on: it reads.
-      await this.#role(volume, false, true)
+      await this.#role(volume, { writes: false, force: true })
       return []
     }
     return await worker.tell({ kind: 'absent', volume: { number, name, code: null } })
@@ -454,7 +463,7 @@ export class Mounts {
       const message = `${dead.why}, and its mount is there still`
       throw new FsError('EBUSY', 'attach', { message, next: dead.next })
     }
-    await volumes.bringHere(volume)
+    await volumes.bringHere(volume, 'attach')
     volumes.usable(volume)
     if (volume.stored.record.copies.length > 1) await haveConnectionControl()
     if (volume.attached) {
@@ -561,22 +570,33 @@ export class Mounts {
     else await this.#world.keeper.ended(mount.slot.slot)
   }
 
-  /** Tell the namespace mount of a volume that came, went, or cannot be used any more. */
+  /** As VolumesWorld.announce. */
   async announce(
-    change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: number },
-  ): Promise<void> {
-    if (!('served' in change)) await this.#unshareGone(change)
+    change:
+      | { served: ServedVolume; opens?: readonly OpenFile[] }
+      | { absent: AbsentVolume }
+      | { gone: number },
+  ): Promise<readonly OpenFile[]> {
+    const shared = 'served' in change ? [] : await this.#unshareGone(change)
     const worker = this.#server
-    if (!worker) return
-    if ('served' in change) await worker.tell({ kind: 'add', served: change.served }, change.served)
-    else if ('absent' in change) await worker.tell({ kind: 'absent', volume: change.absent })
-    else await worker.tell({ kind: 'remove', number: change.gone as never })
+    if (!worker) return shared
+    if ('served' in change) {
+      const { served, opens } = change
+      return await worker.tell({ kind: 'add', served, ...(opens && { opens }) }, served)
+    }
+    const opens =
+      'absent' in change
+        ? await worker.tell({ kind: 'absent', volume: change.absent })
+        : await worker.tell({ kind: 'remove', number: change.gone as never })
+    return shared.length > 0 ? shared : opens
   }
 
-  async #unshareGone(change: { absent: AbsentVolume } | { gone: number }): Promise<void> {
+  async #unshareGone(
+    change: { absent: AbsentVolume } | { gone: number },
+  ): Promise<readonly OpenFile[]> {
     const number = 'gone' in change ? change.gone : change.absent.number
     const shared = this.#shared.get(number)
-    if (shared) await this.unshare(shared, false)
+    return shared ? await this.unshare(shared, false) : []
   }
 
   /** New keys of a volume for every mount that serves it. @param newest key epoch they seal with from now on */
@@ -744,59 +764,49 @@ export class Mounts {
   async #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
     volume.attached = target
     try {
-      await this.#stopOrdering(volume, force)
+      await this.#stopOrdering(volume, { force })
     } catch (error) {
       volume.attached = null
       throw error
     }
   }
 
-  /** Before a volume moves to another node. @throws FsError EBUSY while a file of it is open for writing here */
-  async stopWriting(volume: NodeVolume): Promise<void> {
-    await this.#stopOrdering(volume, false)
+  /** As VolumesWorld.stopWriting. */
+  async stopWriting(volume: NodeVolume, goesOn: boolean): Promise<void> {
+    await this.#stopOrdering(volume, { force: false, goesOn })
   }
 
   /** Whoever orders the changes of a volume through the namespace, of this node or of all, reads it from now on. */
-  async #stopOrdering(volume: NodeVolume, force: boolean): Promise<void> {
-    if (volume.isShared) await this.#accessRole(volume, false, force)
-    await this.#role(volume, false, force)
+  async #stopOrdering(volume: NodeVolume, how: Omit<Role, 'writes'>): Promise<void> {
+    if (volume.isShared) await this.#accessRole(volume, { writes: false, ...how })
+    await this.#role(volume, { writes: false, ...how })
   }
 
   async #takeBack(volume: NodeVolume): Promise<void> {
     volume.attached = null
-    if (!volume.isShared || !volume.shared) return await this.#role(volume, true, true)
+    if (!volume.isShared || !volume.shared) {
+      return await this.#role(volume, { writes: true, force: true })
+    }
     const opens = await this.#forwards(volume)
-    await this.#accessRole(volume, true, true)
+    await this.#accessRole(volume, { writes: true, force: true })
     this.#world.access.opens(volume.stored.record.number, OWN_SESSION, opens)
   }
 
-  async #accessRole(volume: NodeVolume, writes: boolean, force: boolean): Promise<void> {
+  async #accessRole(volume: NodeVolume, role: Role): Promise<void> {
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
-    const role = { kind: 'role', number, writes, force, opening } as const
-    await this.#world.access.tell(role, { opening, writes })
+    const { writes } = role
+    await this.#world.access.tell({ kind: 'role', number, opening, ...role }, { opening, writes })
   }
 
-  async #role(
-    volume: NodeVolume,
-    writes: boolean,
-    force: boolean,
-    opens?: readonly OpenFile[],
-  ): Promise<void> {
+  async #role(volume: NodeVolume, role: Role): Promise<void> {
     const worker = this.#server
     if (!worker || !volume.shared) return
     const opening = this.#world.volumes.opening(volume)
     const { number } = volume.stored.record
+    const { writes } = role
     try {
-      const role = {
-        kind: 'role',
-        number,
-        writes,
-        force,
-        opening,
-        ...(opens && { opens }),
-      } as const
-      await worker.tell(role, { opening, writes })
+      await worker.tell({ kind: 'role', number, opening, ...role }, { opening, writes })
     } catch (error) {
       // At weft down both mounts end at once: the one that has ended needs no role.
       if (!worker.ended) throw error

@@ -51,6 +51,7 @@ import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
 import { NativeHost } from './native-host.ts'
+import type { ReleaseFor } from './owner-life.ts'
 import { KeptReasons } from './reasons.ts'
 import { NodeRepairs } from './repair-node.ts'
 import { ReplicatedVolumes } from './replicated-volumes.ts'
@@ -172,8 +173,9 @@ export class Node {
         return members.map(({ node, boxKey }) => ({ id: node, boxKey: Buffer.from(boxKey, 'hex') }))
       },
       replicated: () => this.#replicated,
-      stopWriting: (volume) => this.mounts.stopWriting(volume),
-      owned: (volume) => this.#farVolumes?.client.owned(volume),
+      stopWriting: (volume, goesOn) => this.mounts.stopWriting(volume, goesOn),
+      owned: (volume) => this.#farVolumes?.client.owned(volume) ?? null,
+      left: (volume, line, opens) => this.#farVolumes?.client.left(volume, line, opens),
       lost: (volume, before) => {
         this.mounts.abandon(volume)
         this.#farVolumes?.client.lost(volume, before)
@@ -289,7 +291,7 @@ export class Node {
     if (cluster) {
       const { drives, engine, registry } = node
       const { keys, volumes } = node
-      const release = (id: VolumeId) => node.volumes.release(id)
+      const release = (id: VolumeId, wantedFor: ReleaseFor) => node.volumes.release(id, wantedFor)
       const common = { node: identity.id, cluster, engine, registry, clock, log }
       const random = systemRandom
       const repairs = new NodeRepairs({ ...common, coordinator, keys, volumes, random })

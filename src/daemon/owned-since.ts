@@ -11,15 +11,33 @@ import { keepJson, keptJson } from '../fuse/index.ts'
  */
 const FILE = 'owned.json'
 
-const shape = z.strictObject({ first: z.number().int().min(0), last: z.number().int().min(0) })
+const count = z.number().int().min(0)
+const shape = z.strictObject({
+  first: count,
+  last: count,
+  carriedGeneration: count.nullable().default(null),
+})
 
-/** @returns first epoch of those that this one goes on with */
-export function ownedSince(stagingDirectory: string, epoch: Epoch): number {
-  const path = join(stagingDirectory, FILE)
-  const before = shape.nullable().parse(keptJson(path))
-  const first = before?.last === epoch - 1 ? before.first : epoch
-  keepJson(path, { first, last: epoch })
-  return first
+/** What an epoch goes on with. */
+export interface OwnedSince {
+  readonly first: number
+  /** As SharedVolume.carriedGeneration. */
+  readonly carriedGeneration: number | null
+}
+
+/** @returns what this epoch goes on with */
+export function ownedSince(stagingDirectory: string, epoch: Epoch): OwnedSince {
+  const before = shape.nullable().parse(keptJson(join(stagingDirectory, FILE)))
+  const goesOn = before?.last === epoch - 1
+  const since = goesOn
+    ? { first: before.first, carriedGeneration: before.carriedGeneration }
+    : { first: epoch, carriedGeneration: null }
+  keepOwned(stagingDirectory, epoch, since)
+  return since
+}
+
+export function keepOwned(stagingDirectory: string, epoch: Epoch, since: OwnedSince): void {
+  keepJson(join(stagingDirectory, FILE), { ...since, last: epoch })
 }
 
 /** What is staged is dropped: nobody took it. @returns whether a life of the daemon in this boot of the machine owned it */

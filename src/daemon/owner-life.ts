@@ -13,11 +13,21 @@ export interface OwnerLine extends OwnerLife {
   readonly first: number
 }
 
+/** What a volume is let go of for: on an exclusive mount, files that are open for writing elsewhere could not be written. */
+export const releaseFor = z.enum(['attach', 'use'])
+export type ReleaseFor = z.infer<typeof releaseFor>
+
 /** What an owner says of itself. */
 export interface OwnerNow extends OwnerLine {
-  /** Of the node that let go of the volume for this one: nothing of that is missing either. Null after a take-over. */
-  readonly before: OwnerLine | null
+  /**
+   * Of the nodes that let go of the volume one for the next and the last of them for this one, newest first: nothing of those is
+   * missing either. Empty after a take-over.
+   */
+  readonly before: readonly OwnerLine[]
 }
+
+/** Lines that an owner knows of before its own: whoever has not been heard of for so many moves has lost its session anyway. */
+export const linesBeforeMax = 16
 
 const life = {
   node: z.string().max(64),
@@ -26,7 +36,8 @@ const life = {
 }
 export const lifeShape = z.strictObject(life)
 export const lineShape = z.strictObject({ ...life, first: z.number().int().min(0) })
-export const nowShape = lineShape.extend({ before: lineShape.nullable() })
+export const linesShape = z.array(lineShape).max(linesBeforeMax)
+export const nowShape = lineShape.extend({ before: linesShape })
 
 export function isOf(line: OwnerLine, { node, boot, epoch }: OwnerLife): boolean {
   return line.node === node && line.boot === boot && line.first <= epoch && epoch <= line.epoch
@@ -34,5 +45,5 @@ export function isOf(line: OwnerLine, { node, boot, epoch }: OwnerLife): boolean
 
 /** Whether an owner has all that a life was asked to do. */
 export function hasAllOf(now: OwnerNow, life: OwnerLife): boolean {
-  return isOf(now, life) || (now.before !== null && isOf(now.before, life))
+  return [now, ...now.before].some((line) => isOf(line, life))
 }

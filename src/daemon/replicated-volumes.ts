@@ -46,7 +46,7 @@ import { Copies } from './copies.ts'
 import { askOverNet, serveCopies } from './copies-net.ts'
 import type { EngineHost } from './engine-host.ts'
 import { ownVolume } from './owned-volume.ts'
-import { lineShape, type OwnerLine } from './owner-life.ts'
+import { linesShape, type OwnerLine, type ReleaseFor, releaseFor } from './owner-life.ts'
 import { RegistrySets } from './registry-sets.ts'
 
 export interface ReplicatedWorld {
@@ -64,7 +64,7 @@ export interface ReplicatedWorld {
   /** Nodes that are being emptied: no copy goes there. */
   draining(): Promise<ReadonlyMap<NodeId, string>>
   /** As Volumes.release. @throws FsError EBUSY with who uses it */
-  release(volume: VolumeId): Promise<OwnerLine | null>
+  release(volume: VolumeId, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]>
 }
 
 /** What a volume is opened with, once its epoch is taken. */
@@ -104,7 +104,8 @@ const driveList = z
   .max(1024)
 const newCopy = z.strictObject({ volume: hex, copy: hex, drive: hex })
 const named = z.strictObject({ volume: hex })
-const released = z.strictObject({ line: lineShape.nullable() })
+const wanted = named.extend({ wantedFor: releaseFor })
+const released = z.strictObject({ lines: linesShape })
 
 /** Volumes of several copies: this node's part in holding and owning them. */
 export class ReplicatedVolumes {
@@ -169,8 +170,8 @@ export class ReplicatedVolumes {
       net.serve(
         SERVICE.release,
         async ({ body }) => {
-          const { volume } = parsed(named, body, SERVICE.release)
-          return jsonBytes({ line: await world.release(volume as VolumeId) })
+          const { volume, wantedFor } = parsed(wanted, body, SERVICE.release)
+          return jsonBytes({ lines: await world.release(volume as VolumeId, wantedFor) })
         },
         control,
       )
@@ -300,16 +301,19 @@ export class ReplicatedVolumes {
 
   /**
    * Ask the node that owns a volume to let go of it, if it can be reached.
-   * @returns the line that ended with that; null when nobody answered
+   * @returns its line and those before it, as OwnerNow.before; empty when nobody answered
    * @throws FsError EBUSY when it is in use there
    */
-  async askRelease({ id, name, owner }: VolumeRecord): Promise<OwnerLine | null> {
-    if (owner === null || owner === this.#world.node) return null
+  async askRelease(
+    { id, name, owner }: VolumeRecord,
+    wantedFor: ReleaseFor,
+  ): Promise<readonly OwnerLine[]> {
+    if (owner === null || owner === this.#world.node) return []
     try {
-      const answer = await this.#call(owner, SERVICE.release, jsonBytes({ volume: id }))
-      return parsed(released, answer, SERVICE.release).line
+      const answer = await this.#call(owner, SERVICE.release, jsonBytes({ volume: id, wantedFor }))
+      return parsed(released, answer, SERVICE.release).lines
     } catch (error) {
-      if (codeOf(error) !== 'EBUSY') return null
+      if (codeOf(error) !== 'EBUSY') return []
       const { cluster } = this.#world
       throw new FsError('EBUSY', 'attach', {
         volume: name,

@@ -12,13 +12,14 @@ import {
   type VolumeId,
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
-import { forgetLocks } from '../fuse/index.ts'
+import { forgetLocks, type OpenFile } from '../fuse/index.ts'
 import { choosePlaces, type DrivePlace } from '../replication/index.ts'
 import type { SharedVolume, VolumeOpening } from '../store/index.ts'
 import type { Beside, StoredVolume, VolumeSpec } from '../volumes/index.ts'
+import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
-import { forgetOwned, ownedSince } from './owned-since.ts'
-import type { OwnerLine } from './owner-life.ts'
+import { forgetOwned, keepOwned, ownedSince } from './owned-since.ts'
+import { linesBeforeMax, type OwnerLine, type ReleaseFor } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import type { NodeVolume, RootOwner, VolumesWorld } from './volumes.ts'
 import { withSilent } from './with-silent.ts'
@@ -27,7 +28,8 @@ import { withSilent } from './with-silent.ts'
 export interface VolumesRest {
   opening(volume: NodeVolume): VolumeOpening
   refresh(volume: NodeVolume): Promise<void>
-  announceAbsent(volume: NodeVolume): Promise<void>
+  /** @returns files that this node's kernel has open */
+  announceAbsent(volume: NodeVolume): Promise<readonly OpenFile[]>
   /** It was not deleted meanwhile. */
   isListed(volume: NodeVolume): boolean
 }
@@ -95,7 +97,7 @@ export class SeveralCopies {
       closed: null,
       attached: null,
       isShared: false,
-      before: null,
+      before: [],
     }
     try {
       await this.own(volume, opened, owner)
@@ -108,8 +110,16 @@ export class SeveralCopies {
     }
   }
 
-  /** Become the owner of a volume of several copies, and have it open. @throws as ReplicatedVolumes.own */
-  async own(volume: NodeVolume, opened: OpenedKeys, owner: RootOwner = defaultRoot): Promise<void> {
+  /**
+   * Become the owner of a volume of several copies, and have it open.
+   * @returns files that this node's kernel has open already, through the owner before
+   * @throws as ReplicatedVolumes.own
+   */
+  async own(
+    volume: NodeVolume,
+    opened: OpenedKeys,
+    owner: RootOwner = defaultRoot,
+  ): Promise<readonly OpenFile[]> {
     const { clock, log, stagingDirectory } = this.#world
     const { id, name } = volume.stored.record
     await grantsEnd(stagingDirectory, id, clock)
@@ -133,11 +143,15 @@ export class SeveralCopies {
     this.#left.delete(id)
     const { epoch } = volume.shared
     const staging = this.#staging(id)
-    volume.shared.lineFirst = ownedSince(staging, epoch)
-    if (volume.shared.lineFirst === epoch) forgetLocks(staging)
+    const { first, carriedGeneration } = ownedSince(staging, epoch)
+    volume.shared.lineFirst = first
+    volume.shared.carriedGeneration = carriedGeneration
+    if (first === epoch) forgetLocks(staging)
     // In between nobody owned it.
-    if (volume.before?.epoch !== epoch - 1) volume.before = null
-    this.#world.owned(volume)
+    if (volume.before[0]?.epoch !== epoch - 1) volume.before = []
+    const carried = this.#world.owned(volume)
+    if (carried) carryOn(volume.shared, staging, carried)
+    return carried?.opens ?? []
   }
 
   /** Another node owns a volume, and this one has not owned it in this life of the daemon. */
@@ -156,8 +170,11 @@ export class SeveralCopies {
     if (this.#rest.isListed(volume)) await this.#rest.announceAbsent(volume)
   }
 
-  /** Give a volume of several copies up; who asked for it, or the next candidate, takes it over. */
-  async #letGo(volume: NodeVolume, words: string): Promise<void> {
+  /**
+   * Give a volume of several copies up; who asked for it, or the next candidate, takes it over.
+   * @param gone called when it is this node's no more
+   */
+  async #letGo(volume: NodeVolume, words: string, gone = () => {}): Promise<void> {
     const { id, number } = volume.stored.record
     await this.#world.engine.call('settle', { number })
     this.#settled.add(id)
@@ -166,6 +183,7 @@ export class SeveralCopies {
     } finally {
       this.#settled.delete(id)
     }
+    gone()
     await this.#closeHere(volume, words)
   }
 
@@ -181,31 +199,36 @@ export class SeveralCopies {
   }
 
   /** As Volumes.release. */
-  async release(volume: NodeVolume): Promise<OwnerLine | null> {
+  async release(volume: NodeVolume, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]> {
     const { shared } = volume
     const { id, copies } = volume.stored.record
     if (!shared && this.#bringing.has(id)) {
       throw new FsError('EBUSY', 'volume.release', { message: 'it is being opened' })
     }
-    if (!shared || copies.length === 1) return null
+    if (!shared || copies.length === 1) return []
     if (volume.attached) {
       throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
     }
     // Calls wait from here on, and go where it goes.
     shared.isLeaving = true
     try {
-      await this.#world.stopWriting(volume)
+      await this.#world.stopWriting(volume, wantedFor === 'use')
     } catch (error) {
       shared.isLeaving = false
       throw error
     }
     const { identity, boot } = this.#world
     const line = { node: identity.id, boot, epoch: shared.epoch, first: shared.lineFirst }
-    await this.#rest.announceAbsent({ ...volume, closed: { state: 'elsewhere', why: 'it moves' } })
-    await this.#letGo(volume, 'another node asked for it')
+    const opens = await this.#rest.announceAbsent({
+      ...volume,
+      closed: { state: 'elsewhere', why: 'it moves' },
+    })
+    await this.#letGo(volume, 'another node asked for it', () =>
+      this.#world.left(volume, line, opens),
+    )
     forgetOwned(this.#staging(id))
     this.#left.set(id, this.#world.clock.monotonicMs())
-    return line
+    return [line, ...volume.before].slice(0, linesBeforeMax)
   }
 
   /** It is on its way here, or from here: who asks for it comes again, and looks for no other owner. */
@@ -221,30 +244,32 @@ export class SeveralCopies {
   }
 
   /** Have a volume open here, wherever it is, if it has a copy here and its owner lets go of it or is gone. */
-  bringHere(volume: NodeVolume): Promise<void> {
+  bringHere(volume: NodeVolume, wantedFor: ReleaseFor): Promise<void> {
     const { id } = volume.stored.record
     let bringing = this.#bringing.get(id)
     if (!bringing) {
-      bringing = this.#bringHere(volume).finally(() => this.#bringing.delete(id))
+      bringing = this.#bringHere(volume, wantedFor).finally(() => this.#bringing.delete(id))
       this.#bringing.set(id, bringing)
     }
     return bringing
   }
 
-  async #bringHere(volume: NodeVolume): Promise<void> {
+  async #bringHere(volume: NodeVolume, wantedFor: ReleaseFor): Promise<void> {
     await this.#untilKnown(volume)
     const { record } = volume.stored
     if (volume.shared || record.copies.length === 1 || volume.closed?.state !== 'elsewhere') return
-    volume.before = await this.#replicated().askRelease(record)
+    volume.before = await this.#replicated().askRelease(record, wantedFor)
     await this.#rest.refresh(volume)
     const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
+    let opens: readonly OpenFile[]
     try {
-      await this.own(volume, opened)
+      opens = await this.own(volume, opened)
     } catch (error) {
       wipeOpened(opened)
       throw error
     }
-    await this.#world.announce({ served: { opening: this.#rest.opening(volume), writes: true } })
+    const served = { opening: this.#rest.opening(volume), writes: true }
+    await this.#world.announce({ served, opens })
   }
 
   /**
@@ -298,4 +323,13 @@ export class SeveralCopies {
       next: 'weft cluster create NAME, then join other nodes to it',
     })
   }
+}
+
+/** Descriptors that this node's kernel had through the owner before hold on, in the next lives of the daemon too. */
+function carryOn(shared: SharedVolume, staging: string, carried: CarriedHandles): void {
+  const first = carried.first ?? shared.lineFirst
+  const { generation: carriedGeneration } = carried
+  shared.lineFirst = first
+  shared.carriedGeneration = carriedGeneration
+  keepOwned(staging, shared.epoch, { first, carriedGeneration })
 }

@@ -14,7 +14,7 @@ import {
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import type { Drive } from '../drives/index.ts'
-import type { AbsentVolume, NearOpening, ServedVolume } from '../fuse/index.ts'
+import type { AbsentVolume, NearOpening, OpenFile, ServedVolume } from '../fuse/index.ts'
 import type { DrivePlace } from '../replication/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
@@ -33,8 +33,9 @@ import {
   type VolumeSpecRequest,
 } from '../volumes/index.ts'
 import type { EngineHost } from './engine-host.ts'
+import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
-import type { OwnerLine } from './owner-life.ts'
+import type { OwnerLine, ReleaseFor } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import { SeveralCopies } from './several-copies.ts'
 
@@ -52,8 +53,8 @@ export interface NodeVolume {
   attached: string | null
   /** Other nodes use it through this one: the access thread orders its changes, while it is not attached. */
   isShared: boolean
-  /** Line of the owner before, which let go of it for this node. */
-  before: OwnerLine | null
+  /** As OwnerNow.before. */
+  before: readonly OwnerLine[]
 }
 
 export interface RootOwner {
@@ -82,10 +83,16 @@ export interface VolumesWorld {
   nameOf: ((node: NodeId) => string) | null
   /** What this node has to do with volumes of several copies; null on a node that is in no cluster. */
   replicated(): ReplicatedVolumes | null
-  /** The namespace mount only reads it from now on. @throws FsError EBUSY while a file of it is open for writing there */
-  stopWriting(volume: NodeVolume): Promise<void>
-  /** This node owns a volume of several copies from now on, and no mount knows it yet. */
-  owned(volume: NodeVolume): void
+  /**
+   * Nothing is written here any more through the namespace, by any node.
+   * @param goesOn what is open stays so, through the next owner; else what is open for writing is in the way
+   * @throws FsError EBUSY
+   */
+  stopWriting(volume: NodeVolume, goesOn: boolean): Promise<void>
+  /** This node owns a volume of several copies from now on, and no mount knows it yet. @returns as FarVolume.owned */
+  owned(volume: NodeVolume): CarriedHandles | null
+  /** As FarVolume.left. */
+  left(volume: NodeVolume, line: OwnerLine, opens: readonly OpenFile[]): void
   /**
    * Another node owns a volume now: the kernel of an exclusive mount of it must never write again, and what was not synced
    * through the namespace may be gone.
@@ -94,10 +101,13 @@ export interface VolumesWorld {
   lost(volume: NodeVolume, before: boolean): void
   /** A volume that was waited for is open: an exclusive mount of it can be served. */
   opened(volume: NodeVolume): Promise<void>
-  /** Let the namespace mount know. */
+  /** Let the namespace mount know. @returns files that its kernel has open of a volume that it serves no more */
   announce(
-    change: { served: ServedVolume } | { absent: AbsentVolume } | { gone: VolumeNumber },
-  ): Promise<void>
+    change:
+      | { served: ServedVolume; opens?: readonly OpenFile[] }
+      | { absent: AbsentVolume }
+      | { gone: VolumeNumber },
+  ): Promise<readonly OpenFile[]>
 }
 
 /** What a volume that cannot be used answers below its root; its root can always be seen. */
@@ -321,7 +331,7 @@ export class Volumes {
         closed: null,
         attached: null,
         isShared: false,
-        before: null,
+        before: [],
       }
       const opening = this.opening(volume)
       const root = { ...owner, now: clock.now() }
@@ -346,12 +356,12 @@ export class Volumes {
 
   /**
    * A member wants a volume: it is let go unless somebody uses it here.
-   * @returns the line that ends with that, none of whose changes is lost; null when it was not this node's
+   * @returns as OwnerNow.before of who has it next; empty when it was not this node's
    * @throws FsError EBUSY
    */
-  async release(id: VolumeId): Promise<OwnerLine | null> {
+  async release(id: VolumeId, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]> {
     const volume = this.#volumes.get(id)
-    return volume ? await this.#several.release(volume) : null
+    return volume ? await this.#several.release(volume, wantedFor) : []
   }
 
   /** A volume of several copies is on its way to this node, or from it. */
@@ -360,8 +370,8 @@ export class Volumes {
   }
 
   /** Have a volume open here, wherever it is, if it has a copy here and its owner lets go of it or is gone. */
-  bringHere(volume: NodeVolume): Promise<void> {
-    return this.#several.bringHere(volume)
+  bringHere(volume: NodeVolume, wantedFor: ReleaseFor = 'use'): Promise<void> {
+    return this.#several.bringHere(volume, wantedFor)
   }
 
   async resize(nameOrId: string, sizeBytes: number): Promise<NodeVolume> {
@@ -621,7 +631,7 @@ export class Volumes {
       closed: null,
       attached: null,
       isShared: false,
-      before: null,
+      before: [],
     }
     volume.closed = { state: 'elsewhere', why: this.#ownerWords(volume) }
     this.#volumes.set(stored.record.id, volume)
@@ -664,9 +674,9 @@ export class Volumes {
     else await this.#announceAbsent(volume)
   }
 
-  async #announceAbsent({ stored: { record }, closed }: NodeVolume): Promise<void> {
+  async #announceAbsent({ stored: { record }, closed }: NodeVolume): Promise<readonly OpenFile[]> {
     const { number, name } = record
-    await this.#world.announce({
+    return await this.#world.announce({
       absent: { number, name, code: BELOW[closed?.state ?? 'damaged'] },
     })
   }
@@ -684,7 +694,7 @@ export class Volumes {
       closed: null,
       attached: null,
       isShared: false,
-      before: null,
+      before: [],
     }
     this.#volumes.set(stored.record.id, volume)
     let opened: OpenedKeys
@@ -703,7 +713,10 @@ export class Volumes {
     const { id, name } = volume.stored.record
     let hasEpoch = false
     try {
-      if (this.isReplicated(volume.stored)) return await this.#several.own(volume, opened)
+      if (this.isReplicated(volume.stored)) {
+        await this.#several.own(volume, opened)
+        return
+      }
       volume.stored = await registry.takeEpoch(id, identity.id, { abovePromise: 0 as never })
       hasEpoch = true
       await grantsEnd(this.#world.stagingDirectory, id, this.#world.clock)

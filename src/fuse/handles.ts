@@ -65,6 +65,13 @@ export function isOfSession(handle: number, generation: number): boolean {
   return Math.floor(handle / FILES) === ROUND + generation
 }
 
+/** Whether a handle was given out while this node owned the volume, in one of these epochs. */
+export function isOfEpochs(handle: number, first: number, last: number): boolean {
+  const restsOn = Math.floor(handle / FILES)
+  const age = (ROUND + (last % ROUND) - restsOn) % ROUND
+  return restsOn < ROUND && age <= last - first
+}
+
 /** Hot. Of a request that is made through a descriptor: the handle that its open was answered with; -1 of any other. */
 export function handleOf(request: Buffer, opcode: number): number {
   if (WITH_HANDLE.has(opcode)) return handleAt(request, IN_HEADER_BYTES)
@@ -79,14 +86,14 @@ function handleAt(request: Buffer, at: number): number {
 
 /**
  * Hot. Whether a descriptor holds: of a volume of several copies its handle rests on the epoch it was opened in, and all that
- * it was answered is there still as long as no other node has owned the volume since (design §6.2).
+ * it was answered is there still as long as no other node has taken the volume over since (design §6.2); or on the session with
+ * the owner before, who let go of the volume for this node.
  */
 export function handleHolds(shared: SharedVolume, request: Buffer, opcode: number): boolean {
   const handle = handleOf(request, opcode)
   if (handle < 0) return true
-  const restsOn = Math.floor(handle / FILES)
-  if (!shared.replicated) return restsOn === 0
-  const { epoch, lineFirst } = shared
-  const age = (ROUND + (epoch % ROUND) - restsOn) % ROUND
-  return restsOn < ROUND && age <= epoch - lineFirst
+  if (!shared.replicated) return Math.floor(handle / FILES) === 0
+  if (isOfEpochs(handle, shared.lineFirst, shared.epoch)) return true
+  const { carriedGeneration } = shared
+  return carriedGeneration !== null && isOfSession(handle, carriedGeneration)
 }

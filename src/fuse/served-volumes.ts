@@ -26,7 +26,8 @@ export class ServedVolumes {
 
   /**
    * @returns files that are open, of a volume that another thread is to answer for
-   * @throws FsError EBUSY when files of a volume are open for writing, or locked, that is to be given up, and force is not used
+   * @throws FsError EBUSY when files of a volume are open for writing, or locked, that is to be given up, and force is not used;
+   *   when it goes on, only locked and nameless files are in the way
    */
   obey(message: VolumeMessage): readonly OpenFile[] {
     switch (message.kind) {
@@ -42,7 +43,7 @@ export class ServedVolumes {
       case 'role': {
         const volume = this.open.get(message.number)
         if (volume?.writes) {
-          if (!message.writes && !message.force) this.#refuseUsed(volume)
+          if (!message.writes && !message.force) this.#refuseUsed(volume, message.goesOn ?? false)
           volume.giveUp()
         }
         this.drop(message.number)
@@ -86,10 +87,17 @@ export class ServedVolumes {
   }
 
   /** A volume with files open for writing, or locked, changes hands only by force: descriptors get EROFS then, locks are free. */
-  #refuseUsed(volume: VolumeFs): void {
+  #refuseUsed(volume: VolumeFs, goesOn: boolean): void {
     const { number, name } = volume.volume
-    const open = this.#world.opens(number).reduce((sum, { writers }) => sum + writers, 0)
-    if (open > 0) {
+    const opens = this.#world.opens(number)
+    const open = opens.reduce((sum, { writers }) => sum + writers, 0)
+    const nameless = opens.filter(({ ino }) => volume.orphans.has(ino)).length
+    if (goesOn && nameless > 0) {
+      throw new FsError('EBUSY', 'attach', {
+        message: `deleted files of volume ${name} are still open (files: ${nameless}); end the programs that have them open`,
+      })
+    }
+    if (!goesOn && open > 0) {
       throw new FsError('EBUSY', 'attach', {
         message: `volume ${name} is open for writing through the namespace mount (descriptors: ${open}); close them, or attach with --force: they can then only be read`,
       })

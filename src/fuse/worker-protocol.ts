@@ -78,8 +78,11 @@ export const MAILBOX_BYTES = 5 * 4
 export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 
 /** Main thread to whatever thread serves volumes. Each is acknowledged by `done` with its id. */
-export type VolumeMessage = { id: number } & (
-  | { kind: 'add'; served: ServedVolume }
+export type VolumeMessage = {
+  id: number
+} & /** @param opens files that the thread's callers have open already */
+(
+  | { kind: 'add'; served: ServedVolume; opens?: readonly OpenFile[] }
   | { kind: 'absent'; volume: AbsentVolume }
   | { kind: 'remove'; number: VolumeNumber }
   /** Take or give up the part of the writer; what is staged or not applied is committed first. */
@@ -87,7 +90,10 @@ export type VolumeMessage = { id: number } & (
       kind: 'role'
       number: VolumeNumber
       writes: boolean
+      /** Give it up even though it is used. */
       force: boolean
+      /** What is open stays so, through whoever has the part next. */
+      goesOn?: boolean
       opening: VolumeOpening
       /** What the thread before had counted for this one's callers. */
       opens?: readonly OpenFile[]

@@ -359,8 +359,8 @@ class MountWorker {
       this.#serveAgain(message)
       return []
     }
-    if (message.kind === 'role' && message.opens) {
-      this.#opens.set(message.number, new Opens(message.opens))
+    if ((message.kind === 'role' || message.kind === 'add') && message.opens) {
+      this.#opens.set(numberOf(message), new Opens(message.opens))
     }
     this.#far.clear(numberOf(message))
     const opens = this.#served.obey(message)

@@ -43,6 +43,8 @@ const SET_NUMBER = 25
 const COMMITTED = 26
 const LEASE_UNTIL = 27
 const LINE_FIRST = 28
+/** One more than it is: 0 for none. */
+const CARRIED_GENERATION = 29
 const FLOAT_CELLS = 32
 const CHAIN_AT = INT_CELLS * 4 + FLOAT_CELLS * 8
 const TOUCHED_AT = CHAIN_AT + 16
@@ -293,6 +295,17 @@ export class SharedVolume {
   }
   set lineFirst(epoch: number) {
     this.#floats[LINE_FIRST] = epoch
+  }
+  /**
+   * Of the session that this node had with the owner before, who let go of the volume for it: descriptors of that session hold.
+   * Null for none.
+   */
+  get carriedGeneration(): number | null {
+    const cell = this.#floats[CARRIED_GENERATION] as number
+    return cell === 0 ? null : cell - 1
+  }
+  set carriedGeneration(generation: number | null) {
+    this.#floats[CARRIED_GENERATION] = generation === null ? 0 : generation + 1
   }
 
   get stagedNumber(): number {

@@ -1,8 +1,8 @@
-// deadline: 240 s
+// deadline: 360 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { calling, enough, untilEnough } from '../support/calling.ts'
-import { hosts } from '../support/hosts.ts'
+import { hosts, type Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
 
@@ -13,33 +13,94 @@ ${untilEnough}; do
 done 2>&1
 echo done $n`
 
-/** A file that is open for writing: the volume does not move before it is closed. */
-const HOLD = 'exec 3>/mnt/weft/db/held; sleep 4; exec 3>&-; rm /mnt/weft/db/held'
+/** Works through descriptors that were opened before the first move, and through some that nothing is done with until the last. */
+const DESCRIPTORS = `
+import os, sys, time
+root, who = sys.argv[1:]
+def opened(name, flags): return os.open(f'{root}/{name}', flags | os.O_CREAT, 0o644)
+own = opened(f'own-{who}', os.O_RDWR)
+log = opened('log', os.O_WRONLY | os.O_APPEND)
+read = opened('bytes', os.O_RDONLY)
+idle = opened(f'idle-{who}', os.O_RDWR)
+idle_read = opened('bytes', os.O_RDONLY)
+os.write(idle, b'before')
+expected = os.pread(read, 1 << 20, 0)
+n = 0
+open(f'{root}/ready-{who}', 'w').close()
+while not os.path.exists('/run/enough'):
+    os.pwrite(own, b'%08d' % n, 8 * n)
+    os.write(log, b'%s %d\\n' % (who.encode(), n))
+    os.fsync(own)
+    at = 4096 * (n % 256)
+    assert os.pread(read, 4096, at) == expected[at:at + 4096], 'read something else'
+    n += 1
+os.fsync(log)
+assert os.pread(own, 8 * n, 0) == b''.join(b'%08d' % i for i in range(n)), 'own file'
+assert os.pread(idle, 16, 0) == b'before', 'idle file'
+os.pwrite(idle, b'after', 6)
+os.fsync(idle)
+assert os.read(idle_read, 1 << 20) == expected, 'idle reader'
+os.ftruncate(own, 8)
+for fd in (own, log, read, idle, idle_read): os.close(fd)
+print('done', n)
+`
 
-test('while a volume goes from node to node, no call by name fails on any of them', async () => {
+const ROUTE = ['node2', 'node3', 'node1', 'node3', 'node2', 'node1']
+
+async function withMovingVolume(work: (lab: Lab, all: readonly Host[]) => Promise<void>) {
   const lab = await hosts(3)
   try {
     const all = [lab.host(1), lab.host(2), lab.host(3)]
-    const [first] = all as [Host]
-    await first.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    const said = all.map((host) => calling(host, CALLS, '/mnt/weft/db', host.name))
-    const held = first.run('bash', '-c', HOLD)
-    for (const to of ['node2', 'node3', 'node1', 'node3', 'node2', 'node1']) {
-      await first.weft('volume', 'move', 'db', to)
-      await until(
-        `${to} owns it`,
-        async () => (await first.weft('volume', 'list')).trimEnd().endsWith(to),
-        60_000,
-      )
-    }
-    for (const host of all) await enough(host)
-    await held
-    for (const words of await Promise.all(said))
-      assert.match(words.trim(), /^done [1-9]\d*$/, words)
-    assert.is((await first.run('ls', '/mnt/weft/db')).trim(), '')
+    await lab.host(1).weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    await work(lab, all)
   } finally {
     await lab.close()
   }
-})
+}
+
+async function moveTo(host: Host, to: string): Promise<void> {
+  await host.weft('volume', 'move', 'db', to)
+  await until(
+    `${to} owns it`,
+    async () => (await host.weft('volume', 'list')).trimEnd().endsWith(to),
+    60_000,
+  )
+}
+
+test('while a volume goes from node to node, no call by name fails on any of them', () =>
+  withMovingVolume(async (lab, all) => {
+    const said = all.map((host) => calling(host, CALLS, '/mnt/weft/db', host.name))
+    for (const to of ROUTE) await moveTo(lab.host(1), to)
+    for (const host of all) await enough(host)
+    for (const words of await Promise.all(said))
+      assert.match(words.trim(), /^done [1-9]\d*$/, words)
+    assert.is((await lab.host(1).run('ls', '/mnt/weft/db')).trim(), '')
+  }))
+
+test('what is open goes on through it, for reading and for writing, at who had the volume, has it, and never had it', () =>
+  withMovingVolume(async (lab, all) => {
+    const first = lab.host(1)
+    await first.run('dd', 'if=/dev/urandom', 'of=/mnt/weft/db/bytes', 'bs=1M', 'count=1')
+    const script = `exec python3 -c "$3" "$1" "$2" 2>&1`
+    const said = all.map((host) => calling(host, script, '/mnt/weft/db', host.name, DESCRIPTORS))
+    await until(
+      'all have begun',
+      async () => (await first.run('ls', '/mnt/weft/db')).split('ready-').length === 4,
+      20_000,
+    )
+    for (const to of ROUTE) await moveTo(first, to)
+    for (const host of all) await enough(host)
+    const words = await Promise.all(said)
+    let lines = 0
+    for (const word of words) {
+      assert.match(word.trim(), /^done [1-9]\d*$/, word)
+      lines += Number(word.trim().slice('done '.length))
+    }
+    assert.is(Number(await first.run('sh', '-c', 'wc -l </mnt/weft/db/log')), lines, 'appended')
+    assert.is(
+      (await first.run('sh', '-c', 'cat /mnt/weft/db/idle-*')).trim(),
+      'beforeafter'.repeat(3),
+    )
+  }))
 
 test.run()
