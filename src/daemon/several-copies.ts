@@ -16,9 +16,8 @@ import { forgetLocks, type OpenFile } from '../fuse/index.ts'
 import { choosePlaces, type DrivePlace } from '../replication/index.ts'
 import type { SharedVolume, VolumeOpening } from '../store/index.ts'
 import type { Beside, StoredVolume, VolumeSpec } from '../volumes/index.ts'
-import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
-import { forgetOwned, keepOwned, ownedSince } from './owned-since.ts'
+import { forgetOwned, keepOwned, keepReleased, ownedSince, tookEpoch } from './owned-since.ts'
 import { linesBeforeMax, type OwnerLine, type ReleaseFor } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import type { NodeVolume, RootOwner, VolumesWorld } from './volumes.ts'
@@ -120,8 +119,9 @@ export class SeveralCopies {
     opened: OpenedKeys,
     owner: RootOwner = defaultRoot,
   ): Promise<readonly OpenFile[]> {
-    const { clock, log, stagingDirectory } = this.#world
+    const { clock, log, stagingDirectory, identity } = this.#world
     const { id, name } = volume.stored.record
+    const staging = this.#staging(id)
     await grantsEnd(stagingDirectory, id, clock)
     volume.shared = await this.#replicated().own(volume.stored, {
       opening: (shared) => this.#rest.opening({ ...volume, opened, shared }),
@@ -129,6 +129,7 @@ export class SeveralCopies {
       checkView: this.#world.checkViews || volume.closed?.state === 'damaged',
       changed: (stored) => {
         volume.stored = stored
+        if (stored.record.owner === identity.id) tookEpoch(staging, stored.record.epoch)
       },
       fencing: () => {
         if (!this.#settled.has(id)) this.#world.lost(volume, false)
@@ -142,15 +143,16 @@ export class SeveralCopies {
     volume.closed = null
     this.#left.delete(id)
     const { epoch } = volume.shared
-    const staging = this.#staging(id)
-    const { first, carriedGeneration } = ownedSince(staging, epoch)
+    const since = ownedSince(staging, epoch)
+    volume.shared.lineFirst = since.first
+    volume.before = since.before
+    if (since.first === epoch) forgetLocks(staging)
+    const carried = this.#world.owned(volume)
+    const first = carried?.first ?? since.first
+    const carriedGeneration = carried?.generation ?? since.carriedGeneration
     volume.shared.lineFirst = first
     volume.shared.carriedGeneration = carriedGeneration
-    if (first === epoch) forgetLocks(staging)
-    // In between nobody owned it.
-    if (volume.before[0]?.epoch !== epoch - 1) volume.before = []
-    const carried = this.#world.owned(volume)
-    if (carried) carryOn(volume.shared, staging, carried)
+    keepOwned(staging, epoch, { ...since, first, carriedGeneration })
     return carried?.opens ?? []
   }
 
@@ -258,7 +260,7 @@ export class SeveralCopies {
     await this.#untilKnown(volume)
     const { record } = volume.stored
     if (volume.shared || record.copies.length === 1 || volume.closed?.state !== 'elsewhere') return
-    volume.before = await this.#replicated().askRelease(record, wantedFor)
+    keepReleased(this.#staging(record.id), await this.#replicated().askRelease(record, wantedFor))
     await this.#rest.refresh(volume)
     const opened = await this.#world.keys.open(volume.stored.record, { kind: 'node' })
     let opens: readonly OpenFile[]
@@ -323,13 +325,4 @@ export class SeveralCopies {
       next: 'weft cluster create NAME, then join other nodes to it',
     })
   }
-}
-
-/** Descriptors that this node's kernel had through the owner before hold on, in the next lives of the daemon too. */
-function carryOn(shared: SharedVolume, staging: string, carried: CarriedHandles): void {
-  const first = carried.first ?? shared.lineFirst
-  const { generation: carriedGeneration } = carried
-  shared.lineFirst = first
-  shared.carriedGeneration = carriedGeneration
-  keepOwned(staging, shared.epoch, { first, carriedGeneration })
 }

@@ -80,8 +80,7 @@ export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 /** Main thread to whatever thread serves volumes. Each is acknowledged by `done` with its id. */
 export type VolumeMessage = {
   id: number
-} & /** @param opens files that the thread's callers have open already */
-(
+} /** @param opens files that the thread's callers have open already */ & (
   | { kind: 'add'; served: ServedVolume; opens?: readonly OpenFile[] }
   | { kind: 'absent'; volume: AbsentVolume }
   | { kind: 'remove'; number: VolumeNumber }

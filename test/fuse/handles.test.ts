@@ -7,8 +7,12 @@ import type { SharedVolume } from '../../src/store/index.ts'
 
 const READ = OPCODES.READ.code
 
-function volume(epoch: number, lineFirst: number, replicated = true): SharedVolume {
-  return { epoch, lineFirst, replicated } as SharedVolume
+function volume(
+  epoch: number,
+  lineFirst: number,
+  { replicated = true, carriedGeneration = null as number | null } = {},
+): SharedVolume {
+  return { epoch, lineFirst, replicated, carriedGeneration } as SharedVolume
 }
 
 function through(handle: number): Buffer {
@@ -36,10 +40,21 @@ test('a descriptor of a session is none of an own volume, nor of the session aft
     assert.ok(isOfSession(handle, generation))
     assert.not(isOfSession(handle, nextGeneration(generation)))
     assert.not(handleHolds(volume(generation, 0), through(handle), READ))
-    assert.not(handleHolds(volume(1, 1, false), through(handle), READ))
+    assert.not(handleHolds(volume(1, 1, { replicated: false }), through(handle), READ))
     assert.not(isOfSession(handles.own(volume(generation, 0)), generation))
   }
-  assert.ok(handleHolds(volume(9, 9, false), through(handles.own(volume(9, 9, false))), READ))
+  const single = volume(9, 9, { replicated: false })
+  assert.ok(handleHolds(single, through(handles.own(single)), READ))
+})
+
+test('a descriptor of the session with an owner that let go of the volume for this node holds here', () => {
+  const handles = new Handles(systemRandom)
+  for (const carriedGeneration of [0, 9, 65_535]) {
+    const owned = volume(70_000, 70_000, { carriedGeneration })
+    assert.ok(handleHolds(owned, through(handles.far(carriedGeneration)), READ))
+    assert.not(handleHolds(owned, through(handles.far(nextGeneration(carriedGeneration))), READ))
+    assert.not(handleHolds(volume(70_000, 70_000), through(handles.far(carriedGeneration)), READ))
+  }
 })
 
 test.run()

@@ -41,11 +41,6 @@ async function python(host: Host, program: string, ...words: string[]): Promise<
   return (await host.run('python3', '-c', program, ...words)).trim()
 }
 
-async function killDaemon(host: Host): Promise<void> {
-  const { daemon } = JSON.parse(await host.weft('status', '--json')) as { daemon: { pid: number } }
-  await host.run('kill', '-9', String(daemon.pid))
-}
-
 const APPEND = `
 import os, sys
 path, who = sys.argv[1:]
@@ -135,7 +130,7 @@ test("when the owner's daemon is killed, other nodes' files stay open and what t
       exec 3>>log; >writing; for n in $(seq 40); do echo line $n >&3 || true; sleep 0.05; done; sync log`
     const writing = shell(other, script)
     await thereIs(owner, 'writing')
-    await killDaemon(owner)
+    owner.killDaemon()
     await writing
     const lines = (await shell(other, 'cat log')).split('\n')
     // One call that was in the middle of it may say that it does not know.
@@ -149,9 +144,9 @@ test('when the daemon of a node is killed, what its own programs do and have ope
       `exec 3>>${name}; >${name}.started; for n in $(seq 60); do echo line $n >&3; mkdir ${name}.$n; sleep 0.05; done; sync ${name}`
     const all = [owner, other].map((host) => shell(host, writes(host.name)))
     for (const host of [owner, other]) await thereIs(host, `${host.name}.started`)
-    await killDaemon(other)
+    other.killDaemon()
     await Promise.all(all.slice(1))
-    await killDaemon(owner)
+    owner.killDaemon()
     await all[0]
     for (const { name } of [owner, other]) {
       const lines = (await shell(other, `cat ${name}; ls -d ${name}.? ${name}.?? | wc -l`)).split(

@@ -76,10 +76,6 @@ class Holder {
   }
 }
 
-function killDaemon(host: Host): void {
-  for (const pid of host.processes('__daemon')) process.kill(pid, 'SIGKILL')
-}
-
 async function tries(host: Host, seconds: number): Promise<string> {
   return (await host.run('python3', '-c', TRY, LOCK, `${seconds}`)).trim()
 }
@@ -91,9 +87,9 @@ test('a lock is held while the daemons at both ends die, and given back by its h
     await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
     const holder = new Holder(other, LOCK)
     assert.is(await holder.says(), 'locked')
-    killDaemon(other)
+    other.killDaemon()
     assert.is(await tries(third, 20), 'never')
-    killDaemon(owner)
+    owner.killDaemon()
     assert.is(await tries(third, 20), 'never')
     holder.end()
     assert.is(await holder.says(), 'written', 'its session was there all the time')
@@ -113,8 +109,8 @@ test('a session that has run out does not go on with the next daemons of both en
     await other.pause()
     const second = new Holder(third, LOCK)
     assert.is(await second.says(), 'locked', 'the first has not been heard of for a term')
-    killDaemon(owner)
-    killDaemon(other)
+    owner.killDaemon()
+    other.killDaemon()
     await other.resume()
     first.end()
     assert.is(await first.says(), undefined, 'it has no lock and cannot write')

@@ -45,6 +45,20 @@ for fd in (own, log, read, idle, idle_read): os.close(fd)
 print('done', n)
 `
 
+/** Opens a file, and writes and reads it through that descriptor once it is told. */
+const HELD = `
+import os, sys, time
+path = sys.argv[1]
+fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+os.write(fd, b'before')
+os.fsync(fd)
+open(path + '.ready', 'w').close()
+while not os.path.exists('/run/enough'): time.sleep(0.1)
+os.write(fd, b'after')
+os.fsync(fd)
+print(os.pread(fd, 100, 0).decode())
+`
+
 const ROUTE = ['node2', 'node3', 'node1', 'node3', 'node2', 'node1']
 
 async function withMovingVolume(work: (lab: Lab, all: readonly Host[]) => Promise<void>) {
@@ -100,6 +114,28 @@ test('what is open goes on through it, for reading and for writing, at who had t
     assert.is(
       (await first.run('sh', '-c', 'cat /mnt/weft/db/idle-*')).trim(),
       'beforeafter'.repeat(3),
+    )
+  }))
+
+test('what is open goes on also when daemons are killed between two moves: of who has the volume, had it, and never had it', () =>
+  withMovingVolume(async (lab, all) => {
+    const script = `exec python3 -c "$2" "$1" 2>&1`
+    const said = all.map((host) => calling(host, script, `/mnt/weft/db/held-${host.name}`, HELD))
+    const first = lab.host(1)
+    await until(
+      'all have begun',
+      async () => (await first.run('ls', '/mnt/weft/db')).split('.ready').length === 4,
+      20_000,
+    )
+    for (const to of ['node2', 'node3', 'node1']) {
+      await moveTo(first, to)
+      for (const host of all) host.killDaemon()
+      for (const host of all) await host.run('stat', '/mnt/weft/db')
+    }
+    for (const host of all) await enough(host)
+    assert.equal(
+      (await Promise.all(said)).map((word) => word.trim()),
+      ['beforeafter', 'beforeafter', 'beforeafter'],
     )
   }))
 

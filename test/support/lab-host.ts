@@ -144,6 +144,11 @@ export class Host {
     await until(`the node of ${this.name} is gone`, () => this.state === 'down')
   }
 
+  /** SIGKILL to the daemon; its keeper starts another. */
+  killDaemon(): void {
+    for (const pid of this.processes('__daemon')) process.kill(pid, 'SIGKILL')
+  }
+
   /** Keeper and daemon stand still; the kernel of the host goes on, and so do its connections. */
   async pause(): Promise<void> {
     const node = this.#running()
