@@ -47,6 +47,8 @@ export interface AccessServerWorld {
   nameOf(node: NodeId): string
   peerOf(node: NodeId): PeerKey | null
   readonly call: Net['call']
+  /** A kernel has asked for something. */
+  asked(number: VolumeNumber, node: NodeId): void
   readonly node: NodeId
   /** Of the machine. */
   readonly boot: string
@@ -129,6 +131,7 @@ export class AccessServer {
     await this.#uses.get(number)?.turn
     const volume = this.#world.volume(number)
     if (!volume?.isShared) return null
+    this.#world.asked(number, this.#world.node)
     return await this.#world.access.request({
       session: OWN_SESSION,
       ...asker,
@@ -185,6 +188,7 @@ export class AccessServer {
     use.turn = use.turn.catch(() => {}).then(() => this.#world.share(volume))
     await use.turn
     if (stated) return this.#state(volume, session, stated)
+    this.#world.asked(number, node)
     const answer = await this.#once(session, call)
     session.heardMs = clock.monotonicMs()
     if (answer === null) throw this.#notOpen(number, volume)

@@ -13,11 +13,14 @@ import { AccessClient } from './access-client.ts'
 import type { AccessHost } from './access-host.ts'
 import { AccessServer } from './access-server.ts'
 import type { ClusterMember } from './cluster-member.ts'
+import type { CarriedHandles } from './far-handles.ts'
 import { FarSessions } from './far-sessions.ts'
 import { OwnerFinder } from './find-owner.ts'
+import { FollowUse, type FollowUseWorld } from './follow-use.ts'
 import type { Mounts } from './mounts.ts'
 import type { KeptReasons } from './reasons.ts'
-import type { Volumes } from './volumes.ts'
+import type { NodeRepairs } from './repair-node.ts'
+import type { NodeVolume, Volumes } from './volumes.ts'
 
 export interface FarVolumesWorld {
   node: NodeId
@@ -30,6 +33,8 @@ export interface FarVolumesWorld {
   mounts: Mounts
   access: AccessHost
   reasons: KeptReasons
+  /** Null while the node begins. */
+  repairs(): Pick<NodeRepairs, 'handOver' | 'wishes'> | null
   random: Random
   clock: Clock
   log: Log
@@ -39,6 +44,7 @@ export interface FarVolumesWorld {
 export class FarVolumes {
   readonly client: AccessClient
   readonly server: AccessServer
+  readonly #follow: FollowUse
 
   constructor({
     node,
@@ -49,12 +55,23 @@ export class FarVolumes {
     mounts,
     access,
     reasons,
+    repairs,
     random,
     clock,
     log,
   }: FarVolumesWorld) {
     const nameOf = (id: NodeId) => cluster.nameOf(id)
     const peerOf = (id: NodeId) => cluster.peerOf(id)
+    this.#follow = new FollowUse({
+      node,
+      mayGo: (number) => mayGo(volumes.byNumber(number)),
+      isFit: (id) =>
+        cluster.statusOf(id).connection === 'up' && repairs()?.wishes.draining.has(id) === false,
+      handOver: async (record, to) => await repairs()?.handOver(record, to),
+      clock,
+      log,
+    })
+    this.#follow.start()
     this.server = new AccessServer({
       access,
       volume: (number) => volumes.byNumber(number),
@@ -67,6 +84,7 @@ export class FarVolumes {
       nameOf,
       peerOf,
       call: cluster.call,
+      asked: (number, by) => this.#follow.asked(number, by),
       node,
       boot,
       clock,
@@ -111,6 +129,12 @@ export class FarVolumes {
     })
   }
 
+  /** As VolumesWorld.owned. */
+  owned(volume: NodeVolume): CarriedHandles | null {
+    this.#follow.owned(volume.stored.record.number)
+    return this.client.owned(volume)
+  }
+
   /** Have the kernel of a session forget; of this node's own, or of another's. */
   async forget(number: VolumeNumber, session: number, forgetting: Forgetting): Promise<void> {
     if (session === OWN_SESSION) await this.client.forget(number, forgetting)
@@ -118,9 +142,18 @@ export class FarVolumes {
   }
 
   close(): void {
+    this.#follow.close()
     this.client.close()
     this.server.close()
   }
+}
+
+/** A volume with a way to go is on its way, one that is attached stays. */
+function mayGo(volume: NodeVolume | undefined): ReturnType<FollowUseWorld['mayGo']> {
+  if (!volume?.shared?.replicated || volume.attached !== null || volume.shared.isElsewhere)
+    return null
+  const { record } = volume.stored
+  return record.movingTo === null ? { record, files: volume.shared.inodes } : null
 }
 
 async function ownerNow(

@@ -174,7 +174,7 @@ export class Node {
       },
       replicated: () => this.#replicated,
       stopWriting: (volume, goesOn) => this.mounts.stopWriting(volume, goesOn),
-      owned: (volume) => this.#farVolumes?.client.owned(volume) ?? null,
+      owned: (volume) => this.#farVolumes?.owned(volume) ?? null,
       left: (volume, line, opens) => this.#farVolumes?.client.left(volume, line, opens),
       lost: (volume, before) => {
         this.mounts.abandon(volume)
@@ -255,6 +255,7 @@ export class Node {
         mounts: this.mounts,
         access: this.#access,
         reasons: this.reasons,
+        repairs: () => this.#repairs,
         random: systemRandom,
         clock,
         log,

@@ -230,7 +230,7 @@ export class NodeRepairs {
         retry: 'later',
         cause: error,
         message: `volume ${name} cannot move to node ${cluster.nameOf(to)} now: ${messageOf(error)}`,
-        next: 'it is tried again every few seconds; end what uses it (weft detach; close files that are open for writing)',
+        next: 'it is tried again every few seconds; end what holds it (weft detach; programs that hold locks on its files, or have deleted ones open)',
       })
     }
   }

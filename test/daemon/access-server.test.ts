@@ -30,7 +30,7 @@ async function owner() {
     stored: { record: { name: 'v', id: 'cc'.repeat(16) } },
     shared: { epoch: 5, lineFirst: 5, isLeaving: false },
     closed: null,
-    before: null,
+    before: [],
     isShared: true,
   }
   const server = new AccessServer({
@@ -43,6 +43,7 @@ async function owner() {
     nameOf: () => 'there',
     peerOf: () => PEER,
     call: () => Promise.reject(new Error('nothing is revoked')),
+    asked: () => {},
     node: 'a1'.repeat(16) as NodeId,
     boot: 'b0',
     clock: new HandClock(),

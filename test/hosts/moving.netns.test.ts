@@ -139,4 +139,20 @@ test('what is open goes on also when daemons are killed between two moves: of wh
     )
   }))
 
+test('a volume goes to the node that alone uses it, and what is open there goes on', () =>
+  withMovingVolume(async (lab, all) => {
+    const first = lab.host(1)
+    const third = lab.host(3)
+    await first.run('dd', 'if=/dev/urandom', 'of=/mnt/weft/db/bytes', 'bs=1M', 'count=1')
+    const script = `exec python3 -c "$3" "$1" "$2" 2>&1`
+    const said = calling(third, script, '/mnt/weft/db', third.name, DESCRIPTORS)
+    await until(
+      'node3 owns it',
+      async () => (await first.weft('volume', 'list')).trimEnd().endsWith('node3'),
+      60_000,
+    )
+    for (const host of all) await enough(host)
+    assert.match((await said).trim(), /^done [1-9]\d*$/)
+  }))
+
 test.run()

@@ -60,7 +60,7 @@ test('a name alone gives a thin volume with the default quota and one copy', () 
 })
 
 test('every key that has a meaning is accepted', () => {
-  const spec = `size=1M,repl=3,cos=auto,min=3,spread=node,aggr=1,on-loss=error,nodes=${c}+${a}+${b},name=x`
+  const spec = `size=1M,repl=3,cos=auto,min=3,spread=node,aggr=1,on-loss=error,owner=stays,nodes=${c}+${a}+${b},name=x`
   assert.equal(parseVolumeSpec({ spec }, three), {
     ...plain,
     sizeBytes: 2 ** 20,
@@ -68,6 +68,7 @@ test('every key that has a meaning is accepted', () => {
     minimum: 3,
     nodes: [a, b, c],
     onLoss: 'error',
+    ownerStays: true,
   })
   assert.is(parseVolumeSpec({ spec: 'repl=3,name=x' }, three).minimum, 2)
   assert.is(parseVolumeSpec({ spec: 'repl=3,name=x', spread: 'rack' }, three).spread, 'rack')
@@ -78,6 +79,7 @@ test('a spec that is printed reads back as itself', () => {
     'name=x',
     'size=1M,repl=1,name=a.b-c_d',
     'size=1048577,cos=2,on-loss=error,name=0',
+    'owner=stays,name=x',
     'repl=2,spread=rack,name=x',
     `repl=2,min=2,nodes=${a}+${c},name=x`,
     'size=1536M,repl=3,min=3,cos=1,name=X',
@@ -95,7 +97,7 @@ test('a spec that is printed reads back as itself', () => {
 const NAME_NEXT = 'use letters, digits, ".", "_" and "-", as in name=mysql_vol'
 const SIZE_NEXT = 'use K, M, G or T, as in size=100G'
 const SPEC_NEXT = 'write key=value, as in size=100G,repl=1,name=mysql_vol'
-const KEYS = 'size, repl, cos, name, aggr, spread, nodes, on-loss, min'
+const KEYS = 'size, repl, cos, name, aggr, spread, nodes, on-loss, min, owner'
 
 const refusals: readonly [VolumeSpecRequest | string, string][] = [
   ['size=10X,name=x', `size "10X": unknown unit X; ${SIZE_NEXT}`],
@@ -138,6 +140,7 @@ const refusals: readonly [VolumeSpecRequest | string, string][] = [
   ['spread=galaxy,name=x', 'spread "galaxy": no failure domain; use spread=node'],
   ['min=2,name=x', 'min=2: more copies than repl=1 makes; use min=1 or less'],
   ['min=0,name=x', 'min=0: below half of repl=1; use min=1 or more'],
+  ['owner=me,name=x', 'owner "me": unknown; use owner=follows or owner=stays'],
   ['on-loss=panic,name=x', 'on-loss "panic": unknown; use on-loss=wait or on-loss=error'],
   [`nodes=${b},name=x`, `nodes: no node "${b}" in this cluster; it has ${a}`],
   [`nodes=${a}+${a},name=x`, 'nodes: one node is named twice; name it once'],
