@@ -88,6 +88,30 @@ export interface VolumeInfo {
   /** Target of its exclusive mount. */
   readonly attached: string | null
   readonly createdAt: string
+  readonly probe: VolumeProbe
+}
+
+/** What came of the last probe, which goes the way that a program's calls go. */
+export interface VolumeProbe {
+  /**
+   * 'silent': one is under way and has no answer. 'closed': not open here. 'unused': another node owns it, and this one does
+   * not use it. 'unknown': there was none yet.
+   */
+  readonly state: 'ok' | 'silent' | 'failed' | 'locked' | 'closed' | 'unused' | 'unknown'
+  /** 'commit': on every copy, and read back; by the owner. 'call': to the owner. Null when nothing is probed. */
+  readonly kind: 'commit' | 'call' | null
+  /** What the last one that succeeded took; null before. */
+  readonly ms: number | null
+  /** ISO time of the last success, and since then; a commit of a program's is one. */
+  readonly succeededAt: string | null
+  readonly succeededSeconds: number | null
+  /** Since when it is silent, or that it failed. */
+  readonly forSeconds: number
+  /** Of 'silent': the copy, drive or owner. Else ''. */
+  readonly waitsFor: string
+  /** Of 'failed', name of an errno. Else ''. */
+  readonly code: string
+  readonly why: string
 }
 
 export interface VolumeDetail extends VolumeInfo {

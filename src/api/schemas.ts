@@ -23,6 +23,7 @@ import type {
   RepairSettings,
   VolumeDetail,
   VolumeInfo,
+  VolumeProbe,
   Why,
 } from './control.ts'
 
@@ -182,6 +183,25 @@ export const mountInfo = z.object({
   since: z.string(),
 }) satisfies z.ZodType<MountInfo>
 
+const volumeProbe = z.object({
+  state: z
+    .enum(['ok', 'silent', 'failed', 'locked', 'closed', 'unused', 'unknown'])
+    .describe(
+      'silent: one is under way without an answer; unused: another node owns it and this one does not use it; unknown: none yet',
+    ),
+  kind: z
+    .enum(['commit', 'call'])
+    .nullable()
+    .describe('commit: on every copy in sync, and read back; call: to the owner'),
+  ms: z.number().nullable().describe('of the last that succeeded'),
+  succeededAt: z.string().nullable().describe("the last success; a program's commit is one"),
+  succeededSeconds: whole.nullable().describe('since then'),
+  forSeconds: whole.describe('silent, or since it failed'),
+  waitsFor: z.string().describe('of silent: the copy, drive or owner'),
+  code: z.string().describe('of failed: name of an errno'),
+  why: z.string(),
+}) satisfies z.ZodType<VolumeProbe>
+
 export const volumeInfo = z.object({
   id: z.string(),
   name: z.string(),
@@ -198,6 +218,7 @@ export const volumeInfo = z.object({
   cos: cos.nullable(),
   attached: z.string().nullable(),
   createdAt: z.string(),
+  probe: volumeProbe,
 }) satisfies z.ZodType<VolumeInfo>
 
 export const volumeDetail = volumeInfo.extend({

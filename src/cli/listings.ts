@@ -1,11 +1,16 @@
-import type { DriveInfo, KeySlotInfo, MountInfo, VolumeInfo } from '../api/index.ts'
-import { size, table } from './render.ts'
+import type { DriveInfo, KeySlotInfo, MountInfo, VolumeInfo, VolumeProbe } from '../api/index.ts'
+import { duration, size, table } from './render.ts'
 
 /** The tables that more than one command prints. */
 
 const CLASS = { 1: 'low', 2: 'medium', 3: 'high' } as const
 
-export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string {
+/** @param options.probes with what came of their last probes */
+export function volumeTable(
+  volumes: readonly VolumeInfo[],
+  indent = '',
+  { probes = false } = {},
+): string {
   const inCluster = volumes.some(({ owner }) => owner !== null)
   const columns = [
     { title: 'NAME' },
@@ -16,6 +21,7 @@ export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string
     { title: 'STATE' },
     { title: 'ATTACHED' },
     ...(inCluster ? [{ title: 'COPIES' }, { title: 'OWNER' }] : []),
+    ...(probes ? [{ title: 'PROBE' }] : []),
   ]
   const rows = volumes.map((volume) => [
     volume.name,
@@ -31,8 +37,37 @@ export function volumeTable(volumes: readonly VolumeInfo[], indent = ''): string
     volume.state,
     volume.attached ?? '-',
     ...(inCluster ? [copiesOf(volume), volume.owner ?? '-'] : []),
+    ...(probes ? [probeText(volume.probe)] : []),
   ])
   return table(columns, rows, indent)
+}
+
+/** Older than this, a success is told with its age. */
+const RECENT_SECONDS = 15
+
+/** 'ok 1.8 ms', 'no answer for 12 s: copy on node2'. @param probe of a daemon of an older build there is none */
+export function probeText(probe: VolumeProbe | undefined): string {
+  if (!probe) return '-'
+  const { state, ms, succeededSeconds, forSeconds, waitsFor, code } = probe
+  switch (state) {
+    case 'ok': {
+      const took = ms === null ? '' : ` ${ms.toFixed(ms < 99.95 ? 1 : 0)} ms`
+      const seconds = succeededSeconds ?? 0
+      return `ok${took}${seconds < RECENT_SECONDS ? '' : `, ${duration(seconds)} ago`}`
+    }
+    case 'silent':
+      return `no answer for ${duration(forSeconds)}: ${waitsFor}`
+    case 'failed':
+      return `failed: ${code}`
+    case 'locked':
+      return 'locked'
+    case 'closed':
+      return '-'
+    case 'unused':
+      return 'not used here'
+    case 'unknown':
+      return 'none yet'
+  }
 }
 
 export function driveTable(drives: readonly DriveInfo[], indent = ''): string {

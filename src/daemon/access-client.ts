@@ -9,6 +9,7 @@ import {
   messageOf,
   type NodeId,
   type PeerKey,
+  ROOT_INO,
   sleep,
   suspendProof,
   type VolumeNumber,
@@ -98,6 +99,9 @@ const LOCK_MS_MIN = 5
 const LOCK_MS_MAX = 200
 const KILLED_LOOK_MS = 200
 const LIST_MS = 2000
+/** Longer than a take-over: who waits so long is told that there is no answer meanwhile. */
+const PROBE_MS_MAX = 60_000
+const PROBE_XATTR = 'user.weft.probe'
 /** Requests and answers above this go beside the others. */
 const SMALL_BYTES = 64 * 1024
 
@@ -206,6 +210,55 @@ export class AccessClient {
   unsynced(number: VolumeNumber, changes: readonly Change[], ownedMs: number): void {
     const shared = this.#world.volume(number)?.shared
     this.#far(number).changed(changes, ownedMs, !shared || shared.isLost)
+  }
+
+  /** Who owns a volume that this node uses through it, and under which session; null for one that it does not use now. */
+  inUse(number: VolumeNumber): {
+    readonly owner: NodeId
+    readonly session: number
+    /** Since a message was sent to it that was answered. */
+    readonly silentMs: number
+  } | null {
+    const far = this.#volumes.get(number)
+    if (!far?.isKnown || far.life === null || far.owner === null) return null
+    const { owner, session, silentMs } = far
+    return { owner, session, silentMs }
+  }
+
+  /**
+   * Ask the owner what a program would ask, under the session that there is: for an attribute of the root that nobody set.
+   * Unlike stat(2) of the root, that rests on the owner's lease, and unlike a lookup it grants this node's kernel nothing. It
+   * is no use of the volume: a session that nobody uses ends as it would have.
+   * @throws FsError as the call, and what the owner answers
+   */
+  async probe(number: VolumeNumber): Promise<void> {
+    const { clock } = this.#world
+    const far = this.#far(number)
+    const { session } = far
+    const untilMs = clock.monotonicMs() + PROBE_MS_MAX
+    for (;;) {
+      try {
+        await this.#probeOnce(far)
+        return
+      } catch (error) {
+        const isOver = far.session !== session || clock.monotonicMs() > untilMs
+        // On its way to another owner, or to be told of the session again: by programs' calls and signs of life, not from here.
+        if (isOver || !['EAGAIN', 'ENODEV', 'ESTALE'].includes(codeOf(error))) throw error
+      }
+      await sleep(clock, RETRY_MS)
+    }
+  }
+
+  async #probeOnce(far: FarVolume): Promise<void> {
+    const { call, peerOf } = this.#world
+    const peer = far.owner === null ? null : peerOf(far.owner)
+    if (peer === null) throw new FsError('EHOSTUNREACH', 'probe', { message: 'it has no owner' })
+    const frame = wire.encodeGetxattr(far.number, ROOT_INO, PROBE_XATTR)
+    const body = encodeAccessCall({ op: 'request', ...far.asker(), oldest: 0n, frame })
+    const reply = await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: PROBE_MS_MAX })
+    const errno = reply.length < wire.OUT_HEADER_BYTES ? -errnoOf('EIO') : reply.readInt32LE(4)
+    if (errno === 0 || errno === -errnoOf('ENODATA')) return
+    throw new FsError('EIO', 'probe', { message: `its owner answered with errno ${-errno}` })
   }
 
   close(): void {

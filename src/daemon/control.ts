@@ -25,22 +25,26 @@ import { whyOf } from './why.ts'
 export function nodeControl(node: Node): NodeControl {
   const { volumes, mounts, jobs, keys } = node
   return {
-    status: async () => ({
-      version: node.version,
-      home: node.home,
-      daemon: {
-        pid: process.pid,
-        startedAt: node.startedAt,
-        uptimeSeconds: Math.round(process.uptime()),
-        program: node.program,
-      },
-      node: { id: node.identity.id },
-      cluster: node.cluster && clusterInfo(node, node.cluster),
-      mounts: mounts.list(),
-      volumes: volumes.all().map((volume) => volumeInfo(node, volume)),
-      drives: await driveInfos(node),
-      problems: problems(node),
-    }),
+    status: async () => {
+      // Each has its bound: neither a drive nor a volume that hangs keeps anybody waiting.
+      const [drives] = await Promise.all([driveInfos(node), node.probes.fresh()])
+      return {
+        version: node.version,
+        home: node.home,
+        daemon: {
+          pid: process.pid,
+          startedAt: node.startedAt,
+          uptimeSeconds: Math.round(process.uptime()),
+          program: node.program,
+        },
+        node: { id: node.identity.id },
+        cluster: node.cluster && clusterInfo(node, node.cluster),
+        mounts: mounts.list(),
+        volumes: volumes.all().map((volume) => volumeInfo(node, volume)),
+        drives,
+        problems: problems(node),
+      }
+    },
     shutdown: async () => node.keeper.shutdown(),
     upgrade: async ({ program }) => {
       await node.restart(program ?? null)
@@ -200,6 +204,7 @@ function volumeInfo(node: Node, volume: NodeVolume): VolumeInfo {
     owner: node.volumes.ownerOf(volume),
     attached: volume.attached,
     createdAt: record.createdAt,
+    probe: node.probes.of(record.id),
   }
 }
 

@@ -7,6 +7,8 @@ import type { Drive } from '../drives/index.ts'
 const BLOCK_BYTES = 512
 /** A count that took longer than this is not waited for. */
 const QUICK_MS = 300
+/** One that was quick, or is the first, is waited for so long. */
+const WAIT_MS = 900
 const FRESH_MS_MIN = 1000
 /** A count is fresh for so many times what it took: it never costs more than a twentieth of a CPU. */
 const FRESH_FACTOR = 20
@@ -35,8 +37,18 @@ export class DriveUse {
     if (!known || age > Math.max(FRESH_MS_MIN, count.tookMs * FRESH_FACTOR)) {
       count.running ??= this.#count(drive, count)
     }
-    if (count.running && count.tookMs <= QUICK_MS) await count.running
+    if (count.running && count.tookMs <= QUICK_MS) await this.#atMost(WAIT_MS, count.running)
     return count.bytes
+  }
+
+  /** A drive may hang. */
+  async #atMost(ms: number, count: Promise<void>): Promise<void> {
+    let cancel = () => {}
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#clock.after(ms, resolve)
+    })
+    await Promise.race([count, late])
+    cancel()
   }
 
   async #count(drive: Drive, count: Count): Promise<void> {

@@ -195,6 +195,9 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'settle':
       await engineOf(request.args.number).settle()
       return null
+    case 'probe':
+      await engineOf(request.args.number).probe(request.args.chunk)
+      return null
     case 'syncHere':
       await engineOf(request.args.number).syncHere()
       return null

@@ -1,7 +1,9 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { VolumeProbe } from '../api/index.ts'
 import type { NodeId } from '../base/index.ts'
 import type { ClusterMember } from './cluster-member.ts'
 import type { Mounts } from './mounts.ts'
+import type { Probes } from './probes.ts'
 import type { NodeRepairs } from './repair-node.ts'
 import type { VolumeStandingInfo } from './repair-standing.ts'
 import type { Volumes } from './volumes.ts'
@@ -9,6 +11,7 @@ import type { Volumes } from './volumes.ts'
 export interface FiguresOf {
   readonly volumes: Volumes
   readonly mounts: Mounts
+  readonly probes: Probes
   /** These two null on a node that is in no cluster. */
   readonly cluster: ClusterMember | null
   readonly repairs: NodeRepairs | null
@@ -27,7 +30,14 @@ export function commitSeconds() {
 }
 
 /** What /metrics shows, read when it is asked for. */
-export function figures({ volumes, mounts, cluster, repairs, commits }: FiguresOf): Registry {
+export function figures({
+  volumes,
+  mounts,
+  probes,
+  cluster,
+  repairs,
+  commits,
+}: FiguresOf): Registry {
   const registry = new Registry()
   registry.registerMetric(commits)
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 })
@@ -82,9 +92,41 @@ export function figures({ volumes, mounts, cluster, repairs, commits }: FiguresO
     'Records that are not yet on stable storage',
     (shared) => shared.seq - shared.synced,
   )
+  probeFigures(registry, volumes, probes)
   if (cluster && repairs) copyFigures(registry, volumes, repairs, (id) => cluster.nameOf(id))
   if (cluster) peerFigures(registry, cluster)
   return registry
+}
+
+/** Of every volume that is probed from here: owned by this node, or used through its owner. */
+function probeFigures(registry: Registry, volumes: Volumes, probes: Probes): void {
+  const gauge = (name: string, help: string, value: (probe: VolumeProbe) => number | null) =>
+    new Gauge({
+      name,
+      help,
+      labelNames: ['volume', 'kind'],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const { stored } of volumes.all()) {
+          const { name: volume, id } = stored.record
+          const probe = probes.of(id)
+          const now = value(probe)
+          if (probe.kind && now !== null) this.set({ volume, kind: probe.kind }, now)
+        }
+      },
+    })
+  gauge(
+    'weft_volume_probe_success_timestamp_seconds',
+    "When a probe succeeded last, or a program's commit; in seconds since 1970",
+    ({ succeededAt }) => (succeededAt === null ? null : Date.parse(succeededAt) / 1000),
+  )
+  gauge('weft_volume_probe_seconds', 'What the last probe that succeeded took', ({ ms }) =>
+    ms === null ? null : ms / 1000,
+  )
+  gauge('weft_volume_probe_ok', '1 while the last probe succeeded and none hangs', ({ state }) =>
+    state === 'unknown' ? null : +(state === 'ok'),
+  )
 }
 
 /** How this node reaches the others. */

@@ -12,6 +12,8 @@ import {
   type Log,
   limits,
   messageOf,
+  type NodeId,
+  suspendProof,
   systemClock,
   systemRandom,
   type VolumeId,
@@ -52,6 +54,8 @@ import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
 import { NativeHost } from './native-host.ts'
 import type { ReleaseFor } from './owner-life.ts'
+import { probeTargets } from './probe-targets.ts'
+import { Probes } from './probes.ts'
 import { KeptReasons } from './reasons.ts'
 import { NodeRepairs } from './repair-node.ts'
 import { ReplicatedVolumes } from './replicated-volumes.ts'
@@ -95,6 +99,7 @@ export class Node {
   readonly keys: KeysService
   readonly jobs: Jobs
   readonly driveUse: DriveUse
+  readonly probes: Probes
   /** Null when this home is in no cluster. */
   readonly cluster: ClusterMember | null
   readonly clock: Clock
@@ -260,6 +265,16 @@ export class Node {
         clock,
         log,
       })
+    const targets = {
+      volumes: this.volumes,
+      engine: this.engine,
+      client: this.#farVolumes?.client ?? null,
+      owner: ({ stored }: NodeVolume) => this.#replicated?.owner(stored.record.id) ?? null,
+      nameOf: (node: NodeId) => cluster?.nameOf(node) ?? node,
+      random: systemRandom,
+      leaseClock: suspendProof(clock),
+    }
+    this.probes = new Probes({ look: () => probeTargets(targets), clock, log })
   }
 
   static async start(options: NodeOptions): Promise<Node> {
@@ -329,6 +344,7 @@ export class Node {
       registry: figures({
         volumes: node.volumes,
         mounts: node.mounts,
+        probes: node.probes,
         cluster,
         repairs: node.#repairs,
         commits,
@@ -344,6 +360,7 @@ export class Node {
       node.restart(null).catch(background(log, 'cluster.moved'))
     })
     node.#sweep()
+    node.probes.start()
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
   }
@@ -378,6 +395,7 @@ export class Node {
   /** Everything settled and closed; the mounts have ended before. @returns whether all volumes settled */
   async stop(): Promise<boolean> {
     await this.#api?.close()
+    this.probes.close()
     await this.mounts.allEnded()
     this.#farVolumes?.close()
     await this.mounts.unshareAll()

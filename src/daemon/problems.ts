@@ -1,6 +1,7 @@
 import type { Problem } from '../api/index.ts'
 import { clusterProblems } from './cluster-control.ts'
 import type { Node } from './node.ts'
+import { remedyOf } from './reasons.ts'
 import { repairProblems } from './repair-control.ts'
 import type { NodeVolume } from './volumes.ts'
 
@@ -31,6 +32,7 @@ export function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
     })
   }
   found.push(...repairProblems(node, volume))
+  found.push(...probeProblems(node, volume))
   if (volume.shared?.stopped) {
     found.push({
       severity: 'error',
@@ -48,6 +50,65 @@ export function volumeProblems(node: Node, volume: NodeVolume): Problem[] {
     })
   }
   return found
+}
+
+/** From when on no answer is more than a slow one, and from when on it is an error. */
+const SILENT_SECONDS = 3
+const SILENT_SECONDS_ERROR = 10
+
+const PROBE_WORDS = {
+  commit: 'a few bytes, written, synced and read back as a program does it',
+  call: 'what a program asks of its owner',
+} as const
+
+/** What probes of its data path say. */
+function probeProblems(node: Node, { stored: { record }, shared }: NodeVolume): Problem[] {
+  const { name } = record
+  const { state, kind, forSeconds, waitsFor, code, why } = node.probes.of(record.id)
+  const words = kind === null ? '' : PROBE_WORDS[kind]
+  if (state === 'silent' && forSeconds >= SILENT_SECONDS) {
+    return [
+      {
+        severity: forSeconds >= SILENT_SECONDS_ERROR ? 'error' : 'warning',
+        what: `volume ${name}: no answer for ${forSeconds} s: ${waitsFor}`,
+        why: `${words}: that has no end yet, and neither have programs' calls that need the same`,
+        next: silenceRemedy(waitsFor),
+      },
+    ]
+  }
+  // That is said already, and what to do.
+  if (state !== 'failed' || shared?.stopped) return []
+  return [
+    {
+      severity: 'error',
+      what: `volume ${name}: its probe failed: ${code}`,
+      why: `${words}: ${withNames(node, why)}`,
+      next: failureRemedy(code, name),
+    },
+  ]
+}
+
+function failureRemedy(code: string, name: string): string {
+  if (code === 'EIO') {
+    return `look at the drive of the node that is named (dmesg, smartctl); weft fsck ${name}`
+  }
+  if (code === 'EAGAIN') return 'bring the nodes of its copies back; weft cluster status shows them'
+  return remedyOf(code, name)
+}
+
+function silenceRemedy(waitsFor: string): string {
+  if (waitsFor.startsWith('copy on ')) {
+    const nodes = waitsFor.replaceAll('copy on ', '')
+    return `weft status on ${nodes}, or start that node; it is dropped from the set after 3 s, or 10 s if one copy would remain`
+  }
+  if (waitsFor.endsWith('its owner')) return `weft status on ${waitsFor.replace(', its owner', '')}`
+  return 'look at the kernel log (dmesg) for the drive; a drive that comes back goes on by itself'
+}
+
+/** Rooms below know nodes by their ids. */
+function withNames({ cluster }: Node, words: string): string {
+  const members = cluster?.membership.members() ?? []
+  return members.reduce((text, { node, name }) => text.replaceAll(node, name), words)
 }
 
 /** All that is wrong, of this node and of what it owns. */
@@ -98,6 +159,10 @@ export function problems(node: Node): Problem[] {
     })
   }
   if (node.cluster) found.push(...clusterProblems(node, node.cluster))
-  const here = node.volumes.all().filter((volume) => !node.volumes.isElsewhere(volume))
-  return [...found, ...here.flatMap((volume) => volumeProblems(node, volume))]
+  for (const volume of node.volumes.all()) {
+    // That it is elsewhere is no problem.
+    const of = node.volumes.isElsewhere(volume) ? probeProblems : volumeProblems
+    found.push(...of(node, volume))
+  }
+  return found
 }

@@ -22,6 +22,7 @@ type Question =
       /** Over shared memory: no byte of it is copied. */
       readonly file: Uint8Array | null
     }
+  | { readonly id: number; readonly op: 'readBack'; readonly chunk: ChunkId }
   | { readonly id: number; readonly op: 'checkpoint'; readonly checkpoint: Uint8Array }
   | { readonly id: number; readonly op: 'dropSealedBefore'; readonly keyEpoch: KeyEpoch }
 
@@ -74,6 +75,10 @@ export class PortReplicas implements Replicas {
     return await this.#ask((id) => ({ id, op: 'putChunk', chunk, file }))
   }
 
+  async readBack(chunk: ChunkId): Promise<void> {
+    await this.#ask((id) => ({ id, op: 'readBack', chunk }))
+  }
+
   deleteChunk(chunk: ChunkId, droppedBy: RecordSeq): void {
     this.#tell({ op: 'deleteChunk', chunk, droppedBy })
   }
@@ -119,6 +124,10 @@ export function serveReplicas(
     if (question.op === 'putChunk') {
       const { chunk, file } = question
       return await replicas.putChunk(chunk, file && asBuffer(file))
+    }
+    if (question.op === 'readBack') {
+      await replicas.readBack(question.chunk)
+      return 0
     }
     if (question.op === 'checkpoint') {
       return await replicas.checkpoint(Buffer.from(question.checkpoint))

@@ -227,6 +227,11 @@ export class ReplicatedVolumes {
     for (const { owner, stored } of this.#owners.values()) yield { owner, record: stored.record }
   }
 
+  /** Of a volume that this node owns. */
+  owner(volume: VolumeId): Owner | null {
+    return this.#owners.get(volume)?.owner ?? null
+  }
+
   /** It has several copies, or had: with one left its copy here is still one that others can join. */
   isReplicated(record: VolumeRecord): boolean {
     const own = copyOn(record, this.#world.node)

@@ -38,6 +38,10 @@ export class OwnerReplicas implements Replicas {
     return this.#shared.setNumber
   }
 
+  async readBack(chunk: ChunkId): Promise<void> {
+    await this.#owner.readBack(chunk)
+  }
+
   async checkpoint(checkpoint: Buffer): Promise<number> {
     return await this.#owner.checkpoint(decodeCheckpoint(this.#owner.volume, checkpoint))
   }

@@ -108,6 +108,8 @@ export class Owner {
   readonly #whole = new Set<CopyId>()
   /** Copies that confirmed a chunk which no record names yet. */
   readonly #confirmed = new Map<ChunkId, Set<CopyId>>()
+  /** Copies that are to give a chunk back still. */
+  readonly #readingBack = new Map<ChunkId, Set<CopyId>>()
   readonly #waiters: Waiter[] = []
   /** Sequence of the newest checkpoint that each copy has said it has, in this life. */
   readonly #checkpointAt = new Map<CopyId, number>()
@@ -372,11 +374,84 @@ export class Owner {
   }
 
   /**
+   * Have every other member give back a chunk that it has confirmed. One that falls silent is waited for until it is no
+   * member. @throws FsError EIO with the copy that gives other bytes or none, or when this owner is past
+   */
+  async readBack(chunk: ChunkId): Promise<void> {
+    const { own, readChunk, clock, times } = this.#world
+    const bytes = await readChunk(chunk)
+    if (!bytes) throw this.#notReadBack(chunk, this.#placeOf(own))
+    const left = new Set([...this.members].filter((id) => id !== own))
+    this.#readingBack.set(chunk, left)
+    try {
+      for (;;) {
+        if (this.#end !== null) throw this.#past('readBack')
+        for (const id of left) if (!this.members.has(id)) left.delete(id)
+        const asked = [...left].map(async (id) => {
+          if (await this.#gives(this.#placeOf(id), chunk, bytes)) left.delete(id)
+        })
+        for (const one of await Promise.allSettled(asked)) {
+          if (one.status === 'rejected') throw one.reason
+        }
+        if (left.size === 0) return
+        await sleep(clock, times.dropMs / 10)
+      }
+    } finally {
+      this.#readingBack.delete(chunk)
+    }
+  }
+
+  /** @returns false when it says nothing to that · @throws FsError EIO when it gives something else */
+  async #gives(copy: CopyPlace, chunk: ChunkId, bytes: Buffer): Promise<boolean> {
+    const { ask, times } = this.#world
+    try {
+      const answer = await ask(copy, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
+      // A copy that refuses is dropped for that.
+      if (answer.kind !== 'chunk') return false
+      if (answer.bytes?.equals(bytes)) return true
+    } catch (error) {
+      if (!isSilence(error)) throw error
+      return false
+    }
+    throw this.#notReadBack(chunk, copy)
+  }
+
+  #notReadBack(chunk: ChunkId, { id, node }: CopyPlace): FsError {
+    const { volume } = this.#world
+    return new FsError('EIO', 'readBack', {
+      volume,
+      chunk,
+      node,
+      message: `copy ${id} on node ${node} does not give back what it has confirmed`,
+    })
+  }
+
+  /** For how long the member that is silent longest has not answered. */
+  get silentMs(): number {
+    const now = this.#world.clock.monotonicMs()
+    return Math.max(0, ...[...this.members].map((id) => now - this.#answeredMs(id)))
+  }
+
+  /** Of the other members those that a chunk on its way, its read-back or, without these, an fsync waits for. */
+  awaited(chunk: ChunkId): CopyPlace[] {
+    const { own } = this.#world
+    const confirmed = this.#confirmed.get(chunk)
+    const left = this.#readingBack.get(chunk)
+    const seq = Math.max(0, ...this.#waiters.map((waiter) => waiter.seq))
+    const lacks = (id: CopyId) => {
+      if (left) return left.has(id)
+      return confirmed ? !confirmed.has(id) : this.#durableAt(id) < seq
+    }
+    return [...this.members].filter((id) => id !== own && lacks(id)).map((id) => this.#placeOf(id))
+  }
+
+  /**
    * Have every copy delete chunks whose last use a committed record dropped (§6.6). Copies that are away keep them until
    * they are swept. @param droppedBy the record · @returns false when it is not committed yet
    */
   async deleteChunks(chunks: readonly ChunkId[], droppedBy: RecordSeq): Promise<boolean> {
     if (this.#end !== null || this.committed < droppedBy) return false
+    for (const chunk of chunks) this.#confirmed.delete(chunk)
     const { ask, epoch, node, times } = this.#world
     const committed = { epoch, seq: droppedBy }
     const request: Request = { op: 'deleteChunks', epoch, owner: node, committed, chunks }

@@ -2,6 +2,7 @@ import {
   assert,
   type ChunkId,
   type Clock,
+  CorruptError,
   codeOf,
   errnoOf,
   FsError,
@@ -12,6 +13,7 @@ import {
   newId,
   type Random,
   type RecordSeq,
+  sleep,
 } from '../base/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import {
@@ -159,6 +161,9 @@ const PASS_BESIDE_WRITERS_MS = 20
 /** Passes before the next batch when the drives are nearly full: each writes a chunk at most. */
 const PASSES_WHEN_DRY = 8
 const SYNC_MS = 1000
+const PROBE_BYTES = 4096
+/** A volume is closed beside a probe that still waits then: for another copy, its own file being written. */
+const PROBE_ENDS_MS = 1000
 
 /**
  * The engine of one volume: applies the journal to the view, commits staged writes, answers fsync, gives back space.
@@ -199,6 +204,11 @@ export class Engine {
   #running: Promise<void> | null = null
   #again = false
   #stopped = false
+  /** Of the probe under way. */
+  #probed: ChunkId | null = null
+  #probing: Promise<void> = Promise.resolve()
+  /** Nothing is probed any more. */
+  #closing = false
   /** Nothing will be synced any more. */
   #over = false
   #noSpaceUntilMs = 0
@@ -273,6 +283,110 @@ export class Engine {
     this.wake()
   }
 
+  /**
+   * What a program's write, fsync and read do, of no file: a few random bytes, sealed, as a chunk on every copy that counts;
+   * a record that begins and ends it, on stable storage on every copy in sync; and the bytes read back, unsealed here and as
+   * the other copies have them. No name, inode or quota has any of it. The chunk goes as any goes whose last use a record
+   * dropped (§6.6), the record with its journal file at the next checkpoint but one.
+   * @param id of the chunk, never used before
+   * @throws FsError as an fsync; EIO when other bytes come back; ECANCELED when the volume is being closed; EBUSY
+   */
+  async probe(id: ChunkId): Promise<void> {
+    if (this.#probed !== null) throw new FsError('EBUSY', 'probe', { volume: this.volume.id })
+    this.#mayProbe()
+    this.#probed = id
+    const probing = this.#probe(id).finally(() => {
+      this.#probed = null
+      // For the chunk to go.
+      this.wake()
+    })
+    this.#probing = probing.catch(() => {})
+    await probing
+  }
+
+  async #probe(id: ChunkId): Promise<void> {
+    const { volume } = this
+    const plain = this.#random.bytes(PROBE_BYTES)
+    const chunk = await this.#putProbe(id, plain)
+    let seq = 0
+    try {
+      await nameChunk(volume, chunk, () => {
+        seq = this.#commitProbe(id)
+      })
+      await this.#untilSynced(seq)
+      this.#mayProbe()
+      this.#mustBe(chunk, plain)
+      await volume.replicas?.readBack(id)
+    } finally {
+      this.#ended.push({ seq, chunk })
+    }
+  }
+
+  /** One that fails leaves nothing on the copies that took it: it may fail every half minute for days. */
+  async #putProbe(id: ChunkId, plain: Buffer): Promise<SealedChunk> {
+    const { volume } = this
+    try {
+      return await putPieces(volume, id, plain, plain.length, [])
+    } catch (error) {
+      if (!this.#closing) volume.replicas?.deleteChunk(id, volume.shared.committed as RecordSeq)
+      throw error
+    }
+  }
+
+  /** After every wait: a volume that is closed, or stopped, is left alone. */
+  #mayProbe(): void {
+    const { volume } = this
+    if (volume.shared.stopped) throw volume.stoppedError()
+    if (!this.#closing) return
+    throw new FsError('ECANCELED', 'probe', { message: 'the volume is being closed' })
+  }
+
+  /** @returns the record's sequence */
+  #commitProbe(id: ChunkId): number {
+    this.#mayProbe()
+    // It is no use of the volume: reclaim need not stand back for it.
+    this.#quiet.except(() =>
+      this.commit((draft) => {
+        draft.besides = { begins: [id], ends: [id] }
+        return {}
+      }),
+    )
+    return this.volume.shared.engineSeq
+  }
+
+  async #untilSynced(seq: number): Promise<void> {
+    const { id } = this.volume
+    await new Promise<void>((resolve, reject) => {
+      const done = (errno: number, why?: unknown) => {
+        if (errno === 0) resolve()
+        else reject(why instanceof FsError ? why : new FsError('EIO', 'probe', { volume: id }))
+      }
+      this.sync({ stagedNumber: 0, seq, done })
+    })
+  }
+
+  /** Read from the drive, which has just taken it past the page cache. */
+  #mustBe({ id, drive }: SealedChunk, plain: Buffer): void {
+    const { chunks, reader } = this.volume
+    const read = Buffer.alloc(plain.length)
+    let cause: unknown
+    try {
+      chunks.readSync(id, drive, reader, 0, plain.length, read, 0)
+      if (read.equals(plain)) return
+    } catch (error) {
+      if (!(error instanceof CorruptError)) throw error
+      cause = error
+    } finally {
+      chunks.forget(id)
+    }
+    throw new FsError('EIO', 'probe', {
+      chunk: id,
+      drive,
+      cause,
+      message: `drive ${drive} of this node does not give back what it has just stored`,
+    })
+  }
+
   /** Give back nameless inodes that the kernel forgot: extents, attributes, space. */
   purge(inos: readonly Ino[]): void {
     let left = [...inos]
@@ -308,7 +422,11 @@ export class Engine {
 
   /** Settles, unless another node owns the volume, then ends the engine; the volume is the caller's to close. */
   async stop(): Promise<void> {
-    if (!this.volume.shared.isLost) await this.settle()
+    this.#closing = true
+    if (!this.volume.shared.isLost) {
+      await Promise.race([this.#probing, sleep(this.#clock, PROBE_ENDS_MS)])
+      await this.settle()
+    }
     this.#stopped = true
     await this.#checkpoints.stop()
     // Reclaim may be in the middle of a pass.
@@ -477,6 +595,7 @@ export class Engine {
     this.follow()
     const used = new Set([
       ...this.#ended.map(({ chunk }) => chunk.id),
+      ...(this.#probed === null ? [] : [this.#probed]),
       ...this.#checkpoints.chunks().map(({ id }) => id),
     ])
     return {

@@ -19,6 +19,11 @@ export interface Replicas {
    * @returns number of the set they are (SharedVolume.setNumber) · @throws FsError EIO as `sync`, ENOSPC from a copy
    */
   putChunk(chunk: ChunkId, file: Buffer | null): Promise<number>
+  /**
+   * Fulfilled when every other member has given this chunk back, which it has confirmed, and it is what the own copy has.
+   * @throws FsError EIO as `sync`, and with the copy that gives something else
+   */
+  readBack(chunk: ChunkId): Promise<void>
   /** A committed record dropped the last use of this chunk: the others delete it too, if they are there. */
   deleteChunk(chunk: ChunkId, droppedBy: RecordSeq): void
   /**

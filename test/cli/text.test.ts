@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { VolumeProbe } from '../../src/api/index.ts'
 import {
   keyFileText,
   newKeyPair,
@@ -11,6 +12,7 @@ import {
   shareFileText,
   writeSecretFile,
 } from '../../src/cli/key-files.ts'
+import { probeText } from '../../src/cli/listings.ts'
 import { fromMountHelper, parseMountOptions } from '../../src/cli/mount-options.ts'
 import { duration, fields, printable, size, table } from '../../src/cli/render.ts'
 
@@ -39,6 +41,35 @@ test('durations have their two largest parts', () => {
     [86_400, '1 d'],
   ]
   for (const [seconds, text] of cases) assert.is(duration(seconds), text)
+})
+
+test('what came of a probe is a few words', () => {
+  const probe: VolumeProbe = {
+    state: 'ok',
+    kind: 'commit',
+    ms: 1.84,
+    succeededAt: '2026-11-29T00:00:00.000Z',
+    succeededSeconds: 14,
+    forSeconds: 0,
+    waitsFor: '',
+    code: '',
+    why: '',
+  }
+  const waitsFor = 'copy on node-b'
+  const cases: [VolumeProbe | undefined, string][] = [
+    [probe, 'ok 1.8 ms'],
+    [{ ...probe, ms: 141.3 }, 'ok 141 ms'],
+    [{ ...probe, succeededSeconds: 75 }, 'ok 1.8 ms, 1 min 15 s ago'],
+    [{ ...probe, ms: null }, 'ok'],
+    [{ ...probe, state: 'silent', forSeconds: 12, waitsFor }, 'no answer for 12 s: copy on node-b'],
+    [{ ...probe, state: 'failed', code: 'ENOSPC' }, 'failed: ENOSPC'],
+    [{ ...probe, state: 'locked' }, 'locked'],
+    [{ ...probe, state: 'closed' }, '-'],
+    [{ ...probe, state: 'unused' }, 'not used here'],
+    [{ ...probe, state: 'unknown' }, 'none yet'],
+    [undefined, '-'],
+  ]
+  for (const [one, text] of cases) assert.is(probeText(one), text)
 })
 
 test('tables are aligned, numbers to the right, and control characters shown', () => {

@@ -34,7 +34,7 @@ function statusText(status: NodeStatus): string {
   parts.push(
     volumes.length === 0
       ? 'no volume yet: weft volume create NAME --size 100G\n'
-      : `volumes\n${volumeTable(volumes, '  ')}`,
+      : `volumes\n${volumeTable(volumes, '  ', { probes: true })}`,
   )
   parts.push(
     drives.length === 0 ? 'no drive: weft drive add DIR\n' : `drives\n${driveTable(drives, '  ')}`,

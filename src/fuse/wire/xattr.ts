@@ -1,5 +1,9 @@
-import { ProtocolError } from '../../base/index.ts'
-import { expectAtLeast, expectSize, lastName, nameEndAt, putU32 } from './bytes.ts'
+import { type Ino, ProtocolError, type VolumeNumber } from '../../base/index.ts'
+import { expectAtLeast, expectSize, lastName, nameEndAt, putNodeId, putU32 } from './bytes.ts'
+import { IN_HEADER_BYTES } from './header.ts'
+
+/** Its opcode, fuse_opcode. */
+const GETXATTR = 22
 
 /** Extended attributes; REMOVEXATTR is decodeName. Source: struct fuse_setxattr_in, fuse_getxattr_in, fuse_getxattr_out. */
 
@@ -52,6 +56,16 @@ export interface GetxattrIn {
 export function decodeGetxattr(buf: Buffer, at: number, end: number): GetxattrIn {
   expectAtLeast(buf, at, end, 8, 'GETXATTR')
   return { size: buf.readUInt32LE(at), name: lastName(buf, at + 8, end, 'GETXATTR') }
+}
+
+/** A request of root's for a value, of no kernel's: header and body, unique 0. Asks for the length alone. */
+export function encodeGetxattr(volume: VolumeNumber, ino: Ino, name: string): Buffer {
+  const buf = Buffer.alloc(IN_HEADER_BYTES + 8 + Buffer.byteLength(name) + 1)
+  putU32(buf, 0, buf.length)
+  putU32(buf, 4, GETXATTR)
+  putNodeId(buf, 16, volume, ino)
+  buf.write(name, IN_HEADER_BYTES + 8)
+  return buf
 }
 
 /** @returns room for the list of names, each with its NUL; 0 asks for its length. @throws ProtocolError */
