@@ -44,7 +44,7 @@ function makeWorld(): World {
     closed: null,
     attached: null,
     isShared: false,
-    before: null,
+    before: [],
   }
   const call = (async (verb: string) => {
     asked.push(verb)
