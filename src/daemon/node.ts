@@ -180,6 +180,7 @@ export class Node {
       replicated: () => this.#replicated,
       stopWriting: (volume, goesOn) => this.mounts.stopWriting(volume, goesOn),
       owned: (volume) => this.#farVolumes?.owned(volume) ?? null,
+      forget: (number, forgetting) => this.mounts.forget(number, forgetting),
       left: (volume, line, opens) => this.#farVolumes?.client.left(volume, line, opens),
       lost: (volume, before) => {
         this.mounts.abandon(volume)

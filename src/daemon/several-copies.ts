@@ -225,6 +225,9 @@ export class SeveralCopies {
       ...volume,
       closed: { state: 'elsewhere', why: 'it moves' },
     })
+    // Names it asks for anew; what is open keeps its attributes, which another node may change from now on.
+    const { number } = volume.stored.record
+    await this.#world.forget(number, { attributes: opens.map(({ ino }) => ino), names: false })
     await this.#letGo(volume, 'another node asked for it', () =>
       this.#world.left(volume, line, opens),
     )

@@ -14,7 +14,13 @@ import {
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import type { Drive } from '../drives/index.ts'
-import type { AbsentVolume, NearOpening, OpenFile, ServedVolume } from '../fuse/index.ts'
+import type {
+  AbsentVolume,
+  Forgetting,
+  NearOpening,
+  OpenFile,
+  ServedVolume,
+} from '../fuse/index.ts'
 import type { DrivePlace } from '../replication/index.ts'
 import { SharedVolume, VOLUME_STATE, type VolumeOpening } from '../store/index.ts'
 import {
@@ -91,6 +97,8 @@ export interface VolumesWorld {
   stopWriting(volume: NodeVolume, goesOn: boolean): Promise<void>
   /** This node owns a volume of several copies from now on, and no mount knows it yet. @returns as FarVolume.owned */
   owned(volume: NodeVolume): CarriedHandles | null
+  /** As Mounts.forget. */
+  forget(number: VolumeNumber, forgetting: Forgetting): Promise<void>
   /** As FarVolume.left. */
   left(volume: NodeVolume, line: OwnerLine, opens: readonly OpenFile[]): void
   /**

@@ -45,6 +45,14 @@ for fd in (own, log, read, idle, idle_read): os.close(fd)
 print('done', n)
 `
 
+/** Looks at the size of a file through one descriptor until it is told, and once more. */
+const SIZE = `
+import os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY | os.O_CREAT, 0o644)
+while not os.path.exists('/run/look'): os.fstat(fd)
+print(os.fstat(fd).st_size)
+`
+
 /** Opens a file, and writes and reads it through that descriptor once it is told. */
 const HELD = `
 import os, sys, time
@@ -102,7 +110,16 @@ test('what is open goes on through it, for reading and for writing, at who had t
       async () => (await first.run('ls', '/mnt/weft/db')).split('ready-').length === 4,
       20_000,
     )
-    for (const to of ROUTE) await moveTo(first, to)
+    const size = calling(first, `exec python3 -c "$2" "$1" 2>&1`, '/mnt/weft/db/size', SIZE)
+    await until('it is there', async () => (await first.run('ls', '/mnt/weft/db')).includes('size'))
+    for (const to of ROUTE) {
+      await moveTo(first, to)
+      if (to !== 'node2') continue
+      // The owner of before shows at once what is changed at the next.
+      await lab.host(2).run('bash', '-c', 'echo 12345 >>/mnt/weft/db/size')
+      await first.run('touch', '/run/look')
+      assert.is((await size).trim(), '6')
+    }
     for (const host of all) await enough(host)
     const words = await Promise.all(said)
     let lines = 0
