@@ -1,3 +1,4 @@
+// alone: it measures how long a lease is used, and calls to a tenth of a second
 // deadline: 400 s
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
