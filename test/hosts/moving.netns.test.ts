@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { calling, enough, untilEnough } from '../support/calling.ts'
