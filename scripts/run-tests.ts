@@ -26,25 +26,28 @@ const USAGE = `usage: run-tests [--all] [--only TIER[,TIER]] [--deadline SECONDS
   default          every test file but *.slow.test.ts
   --all            the slow ones too
   --only TIER      only files of these tiers: unit, disk, mount, net, netns, crash, slow, or any middle part of the name
-  --deadline S     seconds a file may take (default 120); a line "// deadline: 600 s" at its head raises it
+  --deadline S     seconds a file may take (default 240); a line "// deadline: 600 s" at its head raises it
   --failed WHAT    a step before the tests that failed: counted as one failure
   --list           print the files and stop
   NAME             only files whose path contains one of the names; a path ending in .js runs as it stands
-Files of one kind run side by side: unit and disk; netns. All others run one at a time, and so does a file that has a line
+Files run two at a time beside others of their kind: unit and disk; netns; mount. All others run alone, and so does a file that has a line
 "// alone: WHY" at its head, because it measures time or because of what it does to the machine.
 What a test leaves in its own directories, or of its labs, is a failure and taken away. What appeared elsewhere meanwhile (mounts of weft,
 loop devices, network namespaces) is a note, because others may use the machine; with WEFT_TEST_ALONE=1, as in CI, it is a failure too.`
 
 /**
  * Which files run beside which, in this order; what is in no group runs alone. Files of unit and disk touch nothing of the machine but
- * their own temp dir. Hosts of a lab have namespaces of their own, and mostly wait: for leases, for terms, for each other. A new
- * lab has for a moment a copy of every mount of the machine, and so must not come up while a file mounts something out here.
+ * their own temp dir. Hosts of a lab have namespaces of their own, and mostly wait: for leases, for terms, for each other. What
+ * mount files mount is in their own temp dir, and a node tells who else has a copy of its mounts: so a lab, which has for a moment a
+ * copy of every mount of the machine, must not come up beside them, nor one of them that makes a mount namespace. Crash files kill at
+ * times that they measure, and a keeper holds back a daemon that dies before it has served for a second: they run alone.
  */
 const GROUPS: readonly { readonly tiers: ReadonlySet<string>; readonly atOnce: number }[] = [
   { tiers: new Set(['unit', 'disk']), atOnce: 2 },
   { tiers: new Set(['netns']), atOnce: 2 },
+  { tiers: new Set(['mount']), atOnce: 2 },
 ]
-const DEADLINE_SECONDS = 120
+const DEADLINE_SECONDS = 240
 /** A process that a test ended may need a moment to go; longer than this it was left behind. */
 const LEFT_PROCESS_MS = 3000
 /** Where labs of tests are, and their images: test/support/hosts.ts. Their names begin with the pid of the test. */
