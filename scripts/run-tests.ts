@@ -213,7 +213,7 @@ function notBuilt(file: TestFile): string {
 }
 
 interface Machine {
-  /** Directories of labs and of their images. */
+  /** Directories of labs and of their images, and locks. */
   readonly labs: readonly string[]
   /** mount point → type, of mounts that could be weft's or a test's. */
   readonly mounts: ReadonlyMap<string, string>
@@ -242,11 +242,7 @@ function lookAtMachine(): Machine {
   const labs = LAB_DIRECTORIES.flatMap((beginning) => {
     const directory = dirname(`${beginning}x`)
     const names = existsSync(directory) ? readdirSync(directory) : []
-    const paths = names.map((name) => `${directory}/${name}`)
-    return paths.filter(
-      (path) =>
-        path.startsWith(beginning) && statSync(path, { throwIfNoEntry: false })?.isDirectory(),
-    )
+    return names.map((name) => `${directory}/${name}`).filter((path) => path.startsWith(beginning))
   })
   return { mounts, loops, labs, namespaces: namespaces.filter((name) => name.startsWith('weft')) }
 }
@@ -281,7 +277,7 @@ function leaksSince(before: Machine, isOwned: (name: string) => boolean): Leak[]
   for (const path of now.labs) {
     const owned = isOwned(path)
     if (before.labs.includes(path) || !owned) continue
-    leaks.push({ what: `directory of a lab ${path}`, owned, undo: ['rm', '-r', path] })
+    leaks.push({ what: `of a lab ${path}`, owned, undo: ['rm', '-r', path] })
   }
   for (const name of now.namespaces) {
     if (before.namespaces.includes(name)) continue
