@@ -1,10 +1,11 @@
 /**
  * Runs test files so that only a test that ran and passed counts. uvu alone exits 0 when a hook throws, when `.run()` was
  * forgotten and when no file matched, and has no deadline (measured, house-style §5); so each file is one process with a
- * deadline and passes only with exit 0, Total > 0, Passed = Total and no process, mount, loop device or network namespace left.
+ * deadline and passes only with exit 0, Total > 0, Passed = Total and no process, mount, loop device, lab or network namespace left.
  *
  * The last line is `N passed, N failed` and nothing else. A file that breaks counts as one failed test.
- * Each file gets its own TMPDIR, so what it leaves behind is found and laid at its door.
+ * Each file gets its own TMPDIR, a mark in the environment of its processes, and names for its labs by its pid: what it leaves
+ * behind is found by these and laid at its door, whoever runs beside it. What bears none of them is looked for when no file runs.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import {
@@ -19,25 +20,38 @@ import {
   rmSync,
   statSync,
 } from 'node:fs'
-import { basename, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 
 const USAGE = `usage: run-tests [--all] [--only TIER[,TIER]] [--deadline SECONDS] [--list] [NAME… | FILE.js…]
   default          every test file but *.slow.test.ts
   --all            the slow ones too
   --only TIER      only files of these tiers: unit, disk, mount, net, netns, crash, slow, or any middle part of the name
-  --deadline S     seconds a file may take (default 120); its first line "// deadline: 600 s" raises it
+  --deadline S     seconds a file may take (default 240); a line "// deadline: 600 s" at its head raises it
   --failed WHAT    a step before the tests that failed: counted as one failure
   --list           print the files and stop
   NAME             only files whose path contains one of the names; a path ending in .js runs as it stands
-What a test leaves in its own directories is a failure and taken away. What appeared elsewhere meanwhile (mounts of weft, loop devices,
-network namespaces) is a note, because others may use the machine; with WEFT_TEST_ALONE=1, as in CI, it is a failure too.`
+Files run two at a time beside others of their kind: unit and disk; netns; mount. All others run alone, and so does a file that has a line
+"// alone: WHY" at its head, because it measures time or because of what it does to the machine.
+What a test leaves in its own directories, or of its labs, is a failure and taken away. What appeared elsewhere meanwhile (mounts of weft,
+loop devices, network namespaces) is a note, because others may use the machine; with WEFT_TEST_ALONE=1, as in CI, it is a failure too.`
 
-/** Files of these tiers touch nothing of the machine but their own temp dir: they run two at a time. All others run alone. */
-const SIDE_BY_SIDE = new Set(['unit', 'disk'])
-const SIDE_BY_SIDE_MAX = 2
-const DEADLINE_SECONDS = 120
+/**
+ * Which files run beside which, in this order; what is in no group runs alone. Files of unit and disk touch nothing of the machine but
+ * their own temp dir. Hosts of a lab have namespaces of their own, and mostly wait: for leases, for terms, for each other. What
+ * mount files mount is in their own temp dir, and a node tells who else has a copy of its mounts: so a lab, which has for a moment a
+ * copy of every mount of the machine, must not come up beside them, nor one of them that makes a mount namespace. Crash files kill at
+ * times that they measure, and a keeper holds back a daemon that dies before it has served for a second: they run alone.
+ */
+const GROUPS: readonly { readonly tiers: ReadonlySet<string>; readonly atOnce: number }[] = [
+  { tiers: new Set(['unit', 'disk']), atOnce: 2 },
+  { tiers: new Set(['netns']), atOnce: 2 },
+  { tiers: new Set(['mount']), atOnce: 2 },
+]
+const DEADLINE_SECONDS = 240
 /** A process that a test ended may need a moment to go; longer than this it was left behind. */
 const LEFT_PROCESS_MS = 3000
+/** Where labs of tests are, and their images: test/support/hosts.ts. Their names begin with the pid of the test. */
+const LAB_DIRECTORIES = ['/run/weft-lab/', '/dev/shm/weft-lab-'] as const
 /** Of a failing file's output at most so much is printed: its head and its end. */
 const OUTPUT_BYTES_MAX = 256 * 1024
 
@@ -152,10 +166,37 @@ function findFiles(options: Options): TestFile[] {
   return [...files, ...chosen]
 }
 
+/** The comments that a source begins with, line by line. */
+function headOf(file: TestFile): string[] {
+  if (!file.source) return []
+  const lines = readFileSync(file.source, 'utf8').split('\n')
+  return lines.slice(
+    0,
+    lines.findIndex((line) => !line.startsWith('//')),
+  )
+}
+
 function deadlineSecondsOf(file: TestFile, otherwise: number): number {
-  if (!file.source) return otherwise
-  const stated = /^\/\/ deadline: (\d+) s/.exec(readFileSync(file.source, 'utf8'))?.[1]
+  const stated = headOf(file)
+    .map((line) => /^\/\/ deadline: (\d+) s/.exec(line)?.[1])
+    .find(Boolean)
   return stated ? Math.max(otherwise, Number(stated)) : otherwise
+}
+
+const isAlone = (file: TestFile) => headOf(file).some((line) => line.startsWith('// alone: '))
+
+/** Files that run beside each other, longest first so that the last ones end together; each that runs alone is by itself. */
+function groupsOf(files: readonly TestFile[]): { files: TestFile[]; atOnce: number }[] {
+  const left = new Set(files.filter((file) => !isAlone(file)))
+  const together = GROUPS.map(({ tiers, atOnce }) => {
+    const group = [...left].filter((file) => file.tiers.every((tier) => tiers.has(tier)))
+    for (const file of group) left.delete(file)
+    const seconds = new Map(group.map((file) => [file, deadlineSecondsOf(file, 0)]))
+    group.sort((a, b) => (seconds.get(b) ?? 0) - (seconds.get(a) ?? 0))
+    return { files: group, atOnce }
+  })
+  const alone = files.filter((file) => left.has(file) || isAlone(file))
+  return [...together, ...alone.map((file) => ({ files: [file], atOnce: 1 }))]
 }
 
 /**
@@ -172,6 +213,8 @@ function notBuilt(file: TestFile): string {
 }
 
 interface Machine {
+  /** Directories of labs and of their images, and locks. */
+  readonly labs: readonly string[]
   /** mount point → type, of mounts that could be weft's or a test's. */
   readonly mounts: ReadonlyMap<string, string>
   readonly loops: ReadonlyMap<string, string>
@@ -196,7 +239,12 @@ function lookAtMachine(): Machine {
     }
   }
   const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : []
-  return { mounts, loops, namespaces: namespaces.filter((name) => name.startsWith('weft')) }
+  const labs = LAB_DIRECTORIES.flatMap((beginning) => {
+    const directory = dirname(`${beginning}x`)
+    const names = existsSync(directory) ? readdirSync(directory) : []
+    return names.map((name) => `${directory}/${name}`).filter((path) => path.startsWith(beginning))
+  })
+  return { mounts, loops, labs, namespaces: namespaces.filter((name) => name.startsWith('weft')) }
 }
 
 /** mountinfo writes space, tab, newline and backslash as \ooo. */
@@ -225,6 +273,11 @@ function leaksSince(before: Machine, isOwned: (name: string) => boolean): Leak[]
     const owned = isOwned(file)
     if (before.loops.get(device) === file || !(owned || file.includes('weft'))) continue
     leaks.push({ what: `loop device ${device} on ${file}`, owned, undo: ['losetup', '-d', device] })
+  }
+  for (const path of now.labs) {
+    const owned = isOwned(path)
+    if (before.labs.includes(path) || !owned) continue
+    leaks.push({ what: `of a lab ${path}`, owned, undo: ['rm', '-r', path] })
   }
   for (const name of now.namespaces) {
     if (before.namespaces.includes(name)) continue
@@ -330,7 +383,9 @@ async function runFile(
     for (const pid of left) reasons.push(`left a process behind: ${pid} ${commandLine(pid)}`)
   }
   killAll(left)
-  const isOwned = (name: string) => name === tmp || name.startsWith(`${tmp}/`)
+  const labs = LAB_DIRECTORIES.map((beginning) => `${beginning}test-${child.pid}-`)
+  const isOwned = (name: string) =>
+    name === tmp || [`${tmp}/`, ...labs].some((beginning) => name.startsWith(beginning))
   for (const leak of leaksSince(before, isOwned)) {
     if (!leak.owned) continue
     if (!late) reasons.push(`left behind: ${leak.what}`)
@@ -471,24 +526,27 @@ async function main(): Promise<number> {
       skipped += verdict.skipped
       report(file, verdict)
     }
-    const together = files.filter((file) => file.tiers.every((tier) => SIDE_BY_SIDE.has(tier)))
-    const alone = files.filter((file) => !together.includes(file))
-    const lane = async () => {
-      for (let file = together.shift(); file; file = together.shift()) await run(file)
-    }
-    await Promise.all(Array.from({ length: SIDE_BY_SIDE_MAX }, lane))
-    for (const file of alone) await run(file)
-
-    for (const leak of leaksSince(before, isOwned)) {
-      const ours = leak.owned || process.env.WEFT_TEST_ALONE === '1'
-      console.log(`${ours ? 'FAIL' : 'note'} still standing after the run: ${leak.what}`)
-      if (ours) {
-        failed++
-        undo(leak)
-      } else
-        console.log(
-          `    not under ${runDir}, so left alone; if it is yours: ${leak.undo.join(' ')}`,
-        )
+    for (const group of groupsOf(files)) {
+      const before = lookAtMachine()
+      const queue = [...group.files]
+      const lane = async () => {
+        for (let file = queue.shift(); file; file = queue.shift()) await run(file)
+      }
+      await Promise.all(Array.from({ length: group.atOnce }, lane))
+      for (const leak of leaksSince(before, isOwned)) {
+        const ours = leak.owned || process.env.WEFT_TEST_ALONE === '1'
+        const [one, ...more] = group.files.map(({ name }) => name)
+        const who =
+          more.length === 0 ? one : `${group.files.length} files, ${one} to ${more.at(-1)}`
+        console.log(`${ours ? 'FAIL' : 'note'} still standing after ${who}: ${leak.what}`)
+        if (ours) {
+          failed++
+          undo(leak)
+        } else
+          console.log(
+            `    not under ${runDir}, so left alone; if it is yours: ${leak.undo.join(' ')}`,
+          )
+      }
     }
   } finally {
     removeTree(runDir)

@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { test } from 'uvu'
@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 
 const built = resolve(import.meta.dirname, '..')
 const mustFail = join(built, 'test/support/must-fail')
+const beside = join(built, 'test/support/beside')
 
 function runner(...args: string[]): { code: number | null; lines: string[]; output: string } {
   const { status, stdout } = spawnSync(
@@ -34,7 +35,12 @@ const RED: Readonly<Record<string, RegExp>> = {
   'throws-on-load': /exit 1/,
   'leaves-a-process': /left a process behind: \d+ sleep 600/,
   'leaves-a-mount': /left behind: mount .*forgotten/,
+  'leaves-a-lab':
+    /left behind: of a lab .*\n.*left behind: loop device .*weft-lab-test.*node1-drive1/,
 }
+
+/** Directory and lock of a lab that a sample left, as the runner said. */
+const labs: string[] = []
 
 test('every must-fail sample has an expectation here', () => {
   const samples = readdirSync(mustFail)
@@ -50,6 +56,7 @@ for (const [name, says] of Object.entries(RED)) {
     assert.match(lines.at(-1) ?? '', /^\d+ passed, 1 failed$/)
     assert.match(output, says)
     assert.match(output, /^FAIL /m)
+    labs.push(...[...output.matchAll(/of a lab (\S+)/g)].map(([, path = '']) => path))
   })
 }
 
@@ -90,6 +97,26 @@ test('a red and a green file together count tests of both and stay red', () => {
   assert.is(lines.at(-1), '3 passed, 1 failed')
 })
 
+test('of two side by side the one that leaves a mount is red, and not the one that ends while it stands', () => {
+  const files = ['leaves-a-mount.js', 'ends-beside-a-mount.js'].map((name) => join(beside, name))
+  for (const order of [files, [...files].reverse()]) {
+    const { code, lines, output } = runner(...order)
+    assert.is(code, 1)
+    assert.is(lines.at(-1), '2 passed, 1 failed', output)
+    assert.match(output, /^FAIL .*leaves-a-mount\.js .*\n.*left behind: mount .*forgotten/m)
+    assert.match(output, /^ok .*ends-beside-a-mount\.js /m)
+    assert.is(output.match(/left behind|still standing/g)?.length, 1, output)
+  }
+})
+
+test('a file that says it must be alone is, and one that does not say it is not', () => {
+  const run = (name: string) => runner(join(beside, 'stays-a-second.js'), join(beside, name))
+  assert.is(run('says-it-is-alone.js').lines.at(-1), '2 passed, 0 failed')
+  const { lines, output } = run('wants-to-be-alone.js')
+  assert.is(lines.at(-1), '1 passed, 1 failed')
+  assert.match(output, /^FAIL .*wants-to-be-alone/m)
+})
+
 test('a file that was not built is red', () => {
   const { code, output } = runner(join(mustFail, 'not-there.js'))
   assert.is(code, 1)
@@ -102,6 +129,15 @@ test('an unknown option is refused and not taken for a name', () => {
 
 test('nothing the samples left behind still stands', () => {
   assert.not.match(readFileSync('/proc/self/mountinfo', 'utf8'), /forgotten/)
+  assert.is(labs.length, 2)
+  assert.equal(labs.filter(existsSync), [])
+  const loops = execFileSync('losetup', ['--list', '--noheadings', '-O', 'BACK-FILE'], {
+    encoding: 'utf8',
+  })
+  assert.not.ok(
+    labs.some((lab) => loops.includes(lab)),
+    loops,
+  )
   const outer = process.env.TMPDIR
   if (outer && existsSync(outer)) assert.equal(readdirSync(outer), [])
 })

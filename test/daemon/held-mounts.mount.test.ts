@@ -1,3 +1,4 @@
+// alone: it makes a mount namespace, with copies of whatever others mount
 // deadline: 120 s
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -1,3 +1,4 @@
+// alone: it makes a mount namespace, with copies of whatever others mount
 // deadline: 180 s
 import { spawnSync } from 'node:child_process'
 import {

@@ -4,9 +4,13 @@ import * as assert from 'uvu/assert'
 import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
-const VOLUME = '/mnt/weft/db'
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let volume = ''
+let place = ''
 /** Lease, what a take-over behind it takes, and as much again for a slow machine. */
 const TAKE_OVER_MS = 20_000
 
@@ -19,13 +23,15 @@ interface World {
 }
 
 function withVolume(work: (world: World) => Promise<void>): Promise<void> {
-  return withVolumeOfThree('db', (lab) =>
+  volume = shared.name('db')
+  place = `/mnt/weft/${volume}`
+  return withVolumeOfThree(shared, volume, (lab) =>
     work({ lab, keeper: lab.host(1), owner: lab.host(2), other: lab.host(3) }),
   )
 }
 
 async function shell(host: Host, command: string): Promise<string> {
-  return (await host.run('bash', '-ec', `cd ${VOLUME}; ${command}`)).trim()
+  return (await host.run('bash', '-ec', `cd ${place}; ${command}`)).trim()
 }
 
 /** Something that runs beside the test has come so far as to make this file. */
@@ -95,7 +101,7 @@ test('what one node has written and closed, the others open, names and bytes', (
 test('appends of three nodes interleave and overwrite nothing; of each name one is made', () =>
   withVolume(async ({ keeper, owner, other }) => {
     const all = [keeper, owner, other]
-    await Promise.all(all.map((host) => python(host, APPEND, `${VOLUME}/log`, host.name)))
+    await Promise.all(all.map((host) => python(host, APPEND, `${place}/log`, host.name)))
     const lines = (await shell(other, 'cat log')).split('\n')
     assert.is(lines.length, 600)
     for (const { name } of all) {
@@ -105,7 +111,7 @@ test('appends of three nodes interleave and overwrite nothing; of each name one 
     }
     await shell(owner, 'mkdir names')
     const made = await Promise.all(
-      all.map((host) => python(host, SAME_NAMES, `${VOLUME}/names`, host.name)),
+      all.map((host) => python(host, SAME_NAMES, `${place}/names`, host.name)),
     )
     assert.is(
       made.reduce((sum, count) => sum + Number(count), 0),
@@ -118,7 +124,7 @@ test('fcntl and flock locks exclude across nodes, and the next holder sees what 
   withVolume(async ({ keeper, owner, other }) => {
     for (const kind of ['fcntl', 'flock']) {
       await Promise.all(
-        [keeper, owner, other].map((host) => python(host, COUNT, `${VOLUME}/${kind}`, kind)),
+        [keeper, owner, other].map((host) => python(host, COUNT, `${place}/${kind}`, kind)),
       )
       assert.is(await shell(other, `cat ${kind}`), '90')
     }
@@ -181,9 +187,9 @@ test('a node that is cut off: its locks are free after a term, its open files sa
       other,
       `
 import fcntl, os, time
-fd = os.open('${VOLUME}/lock', os.O_CREAT | os.O_RDWR)
+fd = os.open('${place}/lock', os.O_CREAT | os.O_RDWR)
 fcntl.lockf(fd, fcntl.LOCK_EX)
-open('${VOLUME}/holding', 'w').close()
+open('${place}/holding', 'w').close()
 time.sleep(20)
 try:
     os.pwrite(fd, b'late', 0); print('written')
@@ -197,7 +203,7 @@ except OSError as error: print(error.errno)
         owner,
         `
 import fcntl, os
-fd = os.open('${VOLUME}/lock', os.O_RDWR)
+fd = os.open('${place}/lock', os.O_RDWR)
 fcntl.lockf(fd, fcntl.LOCK_EX); os.pwrite(fd, b'mine', 0); print('locked')
 `,
       ),
@@ -205,7 +211,7 @@ fcntl.lockf(fd, fcntl.LOCK_EX); os.pwrite(fd, b'mine', 0); print('locked')
     )
     await lab.heal(other)
     assert.is(await held, '5')
-    const why = await other.weft('why', `${VOLUME}/lock`)
+    const why = await other.weft('why', `${place}/lock`)
     assert.match(why, /write answered EIO, of this file/)
     assert.match(why, /opened before its volume changed hands|did not answer|open it anew/)
     assert.is(await shell(other, 'cat lock'), 'mine')
@@ -216,15 +222,17 @@ test('a volume that another node writes is not attached, and attached it is read
     await owner.run('mkdir', '-p', '/mnt/attached')
     const writing = shell(other, 'exec 3>open; sleep 3')
     await thereIs(owner, 'open')
-    const refused = await owner.weft('attach', 'db', '/mnt/attached').catch(String)
+    const refused = await owner.weft('attach', volume, '/mnt/attached').catch(String)
     assert.match(refused, /open for writing/)
     await writing
-    await owner.weft('attach', 'db', '/mnt/attached')
+    await owner.weft('attach', volume, '/mnt/attached')
     await owner.run('bash', '-c', 'echo attached >/mnt/attached/file; sync /mnt/attached/file')
     assert.is(await shell(other, 'cat file'), 'attached')
     assert.match(await shell(other, 'echo no >file').catch(String), /Read-only file system/)
     await owner.weft('detach', '/mnt/attached')
     assert.is(await shell(other, 'echo yes >file; cat file'), 'yes')
   }))
+
+test('what all of them have left is sound', () => shared.end())
 
 test.run()

@@ -1,4 +1,4 @@
-// deadline: 240 s
+// deadline: 300 s
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -132,10 +132,8 @@ test('no word of a volume of three copies is on the wire or on a drive', async (
     await until(
       'the copy is whole again',
       async () => {
-        const volume = JSON.parse(await a.weft('volume', 'inspect', 'w', '--json')) as {
-          copies: { inSync: boolean }[]
-        }
-        return volume.copies.every(({ inSync }) => inSync)
+        const { copies } = await a.ask<{ copies: { inSync: boolean }[] }>('/v1/volumes/w')
+        return copies.every(({ inSync }) => inSync)
       },
       90_000,
     )

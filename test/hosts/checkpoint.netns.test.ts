@@ -16,9 +16,9 @@ const sums = (host: Host, point: string) =>
   shell(host, `cd ${point} && find . -type f | sort | xargs sha256sum`)
 
 async function inSync(host: Host): Promise<string> {
-  const { copies } = JSON.parse(await host.weft('volume', 'inspect', 'db', '--json')) as {
-    copies: { node: string; inSync: boolean }[]
-  }
+  const { copies } = await host.ask<{ copies: { node: string; inSync: boolean }[] }>(
+    '/v1/volumes/db',
+  )
   const nodes = copies.filter((copy) => copy.inSync).map((copy) => copy.node)
   return nodes.sort().join(' ')
 }

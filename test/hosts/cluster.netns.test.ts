@@ -1,4 +1,4 @@
-// deadline: 300 s
+// deadline: 500 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { ClusterInfo, InviteMade, NodeStatus, VolumeInfo } from '../../src/api/index.ts'

@@ -5,24 +5,26 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Clients } from '../history/clients.ts'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 
 /** WEFT_SEED runs one again; what processes and network make of it differs from run to run. */
 const SEED = Number(process.env.WEFT_SEED ?? Date.now() % 1_000_000)
 const PER_HOST = 2
-const NAMESPACE = '/mnt/weft/h'
 
-async function withLab(work: (lab: Lab) => Promise<void>): Promise<void> {
-  const lab = await hosts(3)
-  try {
-    await lab.host(2).weft('volume', 'create', 'h', '--size', '1G', '--repl', '3')
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let volume = ''
+
+function withLab(work: (lab: Lab) => Promise<void>): Promise<void> {
+  volume = shared.name('h')
+  return shared.with(async (lab) => {
+    await lab.host(2).weft('volume', 'create', volume, '--size', '1G', '--repl', '3')
     await work(lab)
-  } finally {
-    await lab.close()
-  }
+  })
 }
 
 let lives = 0
@@ -50,7 +52,8 @@ test('clients on every node, through the namespace: nothing acknowledged is lost
   withLab(async (lab) => {
     console.log(`    WEFT_SEED=${SEED}`)
     const clients = new Clients()
-    startClients(clients, lab.hosts, NAMESPACE)
+    const dir = `/mnt/weft/${volume}`
+    startClients(clients, lab.hosts, dir)
     await goesOn(clients, 'at first')
     const dice = seeded(SEED)
     const [first, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
@@ -68,7 +71,7 @@ test('clients on every node, through the namespace: nothing acknowledged is lost
     }
     await clients.stop()
     assert.ok(clients.done > 200, `${clients.done} operations`)
-    assert.equal(await clients.wrong(first, NAMESPACE), [])
+    assert.equal(await clients.wrong(first, dir), [])
   }))
 
 async function cutFor(lab: Lab, host: Host, ms: number): Promise<void> {
@@ -98,13 +101,13 @@ test('clients of an exclusive mount that dies and is attached elsewhere: nothing
     try {
       const clients = new Clients()
       let at = lab.host(2)
-      await at.weft('attach', 'h', point)
+      await at.weft('attach', volume, point)
       for (let death = 0; death < 2; death++) {
         startClients(clients, [at], point)
         await goesOn(clients, 'where it is attached')
         const next = lab.host(at.number === 2 ? 3 : 2)
         await at.powerCut()
-        await next.weft('attach', 'h', point)
+        await next.weft('attach', volume, point)
         await at.start()
         at = next
       }
@@ -116,5 +119,7 @@ test('clients of an exclusive mount that dies and is attached elsewhere: nothing
       rmSync(point, { recursive: true, force: true })
     }
   }))
+
+test('what all of them have left is sound', () => shared.end())
 
 test.run()

@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert'
 import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { seeded } from '../support/seeded.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 import { withVolumeOfThree } from '../support/volume-of-three.ts'
 import { drawStep, type Step, TwinTrees } from '../vfs/twin-trees.ts'
 
@@ -16,16 +17,22 @@ import { drawStep, type Step, TwinTrees } from '../vfs/twin-trees.ts'
 const SEED = Number(process.env.WEFT_SEED ?? Math.floor(Math.random() * 1e9))
 const STEPS = Number(process.env.WEFT_STEPS ?? 500)
 const STEPS_BETWEEN_LOOKS = 50
-const VOLUME = '/mnt/weft/k'
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let place = ''
 /** What nodes say of a file that they hold open while another writes it is not what a single machine says. */
 const THROUGH_DESCRIPTORS = ['open', 'pwrite', 'pread', 'ftruncate', 'fsync']
 /** Asked of other nodes between the steps, so that their kernels have something to keep. */
 const LOOKS = ['stat', 'list', 'read']
 
-const withVolume = (work: (lab: Lab) => Promise<void>) => withVolumeOfThree('k', work)
+function withVolume(work: (lab: Lab) => Promise<void>): Promise<void> {
+  const volume = shared.name('k')
+  place = `/mnt/weft/${volume}`
+  return withVolumeOfThree(shared, volume, work)
+}
 
 function shell(host: Host, command: string): Promise<string> {
-  return host.run('bash', '-ec', `cd ${VOLUME}; ${command}`)
+  return host.run('bash', '-ec', `cd ${place}; ${command}`)
 }
 
 /** Requests that the kernel of a host has made of weft. */
@@ -52,7 +59,7 @@ test(`${STEPS} random steps, each on a random node, do what they do on one machi
 
 async function randomSteps(lab: Lab, model: string): Promise<void> {
   const trees = lab.hosts.map(
-    (host) => new TwinTrees(model, VOLUME, (words) => host.spawn(words, { stdio: 'pipe' })),
+    (host) => new TwinTrees(model, place, (words) => host.spawn(words, { stdio: 'pipe' })),
   )
   const { below: draw } = seeded(SEED)
   const drawn = (isMeant: (op: string) => boolean): Step => {
@@ -137,7 +144,7 @@ test('a descriptor shows what others wrote; changes wait for a node that says no
   withVolume(async (lab) => {
     const [first, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
     await shell(owner, 'echo 1 >f')
-    const watching = other.spawn(['python3', '-c', FSTAT, `${VOLUME}/f`], { stdio: 'pipe' })
+    const watching = other.spawn(['python3', '-c', FSTAT, `${place}/f`], { stdio: 'pipe' })
     const { stdin, stdout } = watching
     assert.ok(stdin && stdout)
     const lines = createInterface(stdout)[Symbol.asyncIterator]()
@@ -175,5 +182,7 @@ test("what the owner's daemon had granted when it was killed, the next one waits
       }
     }
   }))
+
+test('what all of them have left is sound', () => shared.end())
 
 test.run()

@@ -1,3 +1,4 @@
+// alone: the kernel gives numbers of namespaces that have ended to the next lab, and it looks for processes by them
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join, resolve } from 'node:path'

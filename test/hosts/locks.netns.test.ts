@@ -2,9 +2,11 @@
 import { createInterface } from 'node:readline'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hosts } from '../support/hosts.ts'
+import { hosts, type Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { posixOn } from '../support/posix-on.ts'
+import { SharedLab } from '../support/shared-lab.ts'
+import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
 const LOCK = '/mnt/weft/db/lock'
 
@@ -76,38 +78,38 @@ class Holder {
   }
 }
 
-async function tries(host: Host, seconds: number): Promise<string> {
-  return (await host.run('python3', '-c', TRY, LOCK, `${seconds}`)).trim()
+async function tries(host: Host, lock: string, seconds: number): Promise<string> {
+  return (await host.run('python3', '-c', TRY, lock, `${seconds}`)).trim()
 }
 
-test('a lock is held while the daemons at both ends die, and given back by its holder alone', async () => {
-  const lab = await hosts(3)
-  try {
+const shared = new SharedLab(3)
+
+function withVolume(work: (lab: Lab, lock: string) => Promise<void>): Promise<void> {
+  const volume = shared.name('db')
+  return withVolumeOfThree(shared, volume, (lab) => work(lab, `/mnt/weft/${volume}/lock`))
+}
+
+test('a lock is held while the daemons at both ends die, and given back by its holder alone', () =>
+  withVolume(async (lab, lock) => {
     const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
-    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    const holder = new Holder(other, LOCK)
+    const holder = new Holder(other, lock)
     assert.is(await holder.says(), 'locked')
     other.killDaemon()
-    assert.is(await tries(third, 20), 'never')
+    assert.is(await tries(third, lock, 20), 'never')
     owner.killDaemon()
-    assert.is(await tries(third, 20), 'never')
+    assert.is(await tries(third, lock, 20), 'never')
     holder.end()
     assert.is(await holder.says(), 'written', 'its session was there all the time')
-    assert.is(await tries(third, 20), 'held')
-  } finally {
-    await lab.close()
-  }
-})
+    assert.is(await tries(third, lock, 20), 'held')
+  }))
 
-test('a session that has run out does not go on with the next daemons of both ends', async () => {
-  const lab = await hosts(3)
-  try {
+test('a session that has run out does not go on with the next daemons of both ends', () =>
+  withVolume(async (lab, lock) => {
     const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
-    await owner.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    const first = new Holder(other, LOCK)
+    const first = new Holder(other, lock)
     assert.is(await first.says(), 'locked')
     await other.pause()
-    const second = new Holder(third, LOCK)
+    const second = new Holder(third, lock)
     assert.is(await second.says(), 'locked', 'the first has not been heard of for a term')
     owner.killDaemon()
     other.killDaemon()
@@ -116,10 +118,9 @@ test('a session that has run out does not go on with the next daemons of both en
     assert.is(await first.says(), undefined, 'it has no lock and cannot write')
     second.end()
     assert.is(await second.says(), 'written')
-  } finally {
-    await lab.close()
-  }
-})
+  }))
+
+test('what both have left is sound', () => shared.end())
 
 test('a signal for one who waits for a lock costs nobody else on that node anything', async () => {
   const lab = await hosts(2)
@@ -135,7 +136,7 @@ test('a signal for one who waits for a lock costs nobody else on that node anyth
     assert.is(await bystander.says(), 'written')
     holder.end()
     assert.is(await holder.says(), 'written')
-    assert.is(await tries(other, 5), 'held')
+    assert.is(await tries(other, LOCK, 5), 'held')
 
     const reader = new Holder(owner, LOCK, FLOCK)
     assert.is(await reader.says(), 'locked')

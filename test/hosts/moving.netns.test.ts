@@ -1,10 +1,12 @@
 // deadline: 360 s
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { VolumeDetail } from '../../src/api/index.ts'
 import { calling, enough, untilEnough } from '../support/calling.ts'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 
 /** Calls by name alone, one after the other, until it is told; says what fails, and at the end how often it was done. */
 const CALLS = `n=0
@@ -69,54 +71,62 @@ print(os.pread(fd, 100, 0).decode())
 
 const ROUTE = ['node2', 'node3', 'node1', 'node3', 'node2', 'node1']
 
-async function withMovingVolume(work: (lab: Lab, all: readonly Host[]) => Promise<void>) {
-  const lab = await hosts(3)
-  try {
+const shared = new SharedLab(3)
+
+/** @param work gets the volume's name, and its directory on each host */
+function withMovingVolume(
+  work: (lab: Lab, all: readonly Host[], volume: string, root: string) => Promise<void>,
+): Promise<void> {
+  const volume = shared.name('db')
+  return shared.with(async (lab) => {
     const all = [lab.host(1), lab.host(2), lab.host(3)]
-    await lab.host(1).weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    await work(lab, all)
-  } finally {
-    await lab.close()
-  }
+    for (const host of all) await host.run('rm', '-f', '/run/enough', '/run/look')
+    await lab.host(1).weft('volume', 'create', volume, '--size', '512M', '--repl', '3')
+    await work(lab, all, volume, `/mnt/weft/${volume}`)
+  })
 }
 
-async function moveTo(host: Host, to: string): Promise<void> {
-  await host.weft('volume', 'move', 'db', to)
+async function untilOwned(host: Host, volume: string, by: string): Promise<void> {
   await until(
-    `${to} owns it`,
-    async () => (await host.weft('volume', 'list')).trimEnd().endsWith(to),
+    `${by} owns it`,
+    async () => (await host.ask<VolumeDetail>(`/v1/volumes/${volume}`)).owner === by,
     60_000,
   )
 }
 
+async function moveTo(host: Host, volume: string, to: string): Promise<void> {
+  await host.weft('volume', 'move', volume, to)
+  await untilOwned(host, volume, to)
+}
+
 test('while a volume goes from node to node, no call by name fails on any of them', () =>
-  withMovingVolume(async (lab, all) => {
-    const said = all.map((host) => calling(host, CALLS, '/mnt/weft/db', host.name))
-    for (const to of ROUTE) await moveTo(lab.host(1), to)
+  withMovingVolume(async (lab, all, volume, root) => {
+    const said = all.map((host) => calling(host, CALLS, root, host.name))
+    for (const to of ROUTE) await moveTo(lab.host(1), volume, to)
     for (const host of all) await enough(host)
     for (const words of await Promise.all(said))
       assert.match(words.trim(), /^done [1-9]\d*$/, words)
-    assert.is((await lab.host(1).run('ls', '/mnt/weft/db')).trim(), '')
+    assert.is((await lab.host(1).run('ls', root)).trim(), '')
   }))
 
 test('what is open goes on through it, for reading and for writing, at who had the volume, has it, and never had it', () =>
-  withMovingVolume(async (lab, all) => {
+  withMovingVolume(async (lab, all, volume, root) => {
     const first = lab.host(1)
-    await first.run('dd', 'if=/dev/urandom', 'of=/mnt/weft/db/bytes', 'bs=1M', 'count=1')
+    await first.run('dd', 'if=/dev/urandom', `of=${root}/bytes`, 'bs=1M', 'count=1')
     const script = `exec python3 -c "$3" "$1" "$2" 2>&1`
-    const said = all.map((host) => calling(host, script, '/mnt/weft/db', host.name, DESCRIPTORS))
+    const said = all.map((host) => calling(host, script, root, host.name, DESCRIPTORS))
     await until(
       'all have begun',
-      async () => (await first.run('ls', '/mnt/weft/db')).split('ready-').length === 4,
+      async () => (await first.run('ls', root)).split('ready-').length === 4,
       20_000,
     )
-    const size = calling(first, `exec python3 -c "$2" "$1" 2>&1`, '/mnt/weft/db/size', SIZE)
-    await until('it is there', async () => (await first.run('ls', '/mnt/weft/db')).includes('size'))
+    const size = calling(first, `exec python3 -c "$2" "$1" 2>&1`, `${root}/size`, SIZE)
+    await until('it is there', async () => (await first.run('ls', root)).includes('size'))
     for (const to of ROUTE) {
-      await moveTo(first, to)
+      await moveTo(first, volume, to)
       if (to !== 'node2') continue
       // The owner of before shows at once what is changed at the next.
-      await lab.host(2).run('bash', '-c', 'echo 12345 >>/mnt/weft/db/size')
+      await lab.host(2).run('bash', '-c', `echo 12345 >>${root}/size`)
       await first.run('touch', '/run/look')
       assert.is((await size).trim(), '6')
     }
@@ -127,27 +137,24 @@ test('what is open goes on through it, for reading and for writing, at who had t
       assert.match(word.trim(), /^done [1-9]\d*$/, word)
       lines += Number(word.trim().slice('done '.length))
     }
-    assert.is(Number(await first.run('sh', '-c', 'wc -l </mnt/weft/db/log')), lines, 'appended')
-    assert.is(
-      (await first.run('sh', '-c', 'cat /mnt/weft/db/idle-*')).trim(),
-      'beforeafter'.repeat(3),
-    )
+    assert.is(Number(await first.run('sh', '-c', `wc -l <${root}/log`)), lines, 'appended')
+    assert.is((await first.run('sh', '-c', `cat ${root}/idle-*`)).trim(), 'beforeafter'.repeat(3))
   }))
 
 test('what is open goes on also when daemons are killed between two moves: of who has the volume, had it, and never had it', () =>
-  withMovingVolume(async (lab, all) => {
+  withMovingVolume(async (lab, all, volume, root) => {
     const script = `exec python3 -c "$2" "$1" 2>&1`
-    const said = all.map((host) => calling(host, script, `/mnt/weft/db/held-${host.name}`, HELD))
+    const said = all.map((host) => calling(host, script, `${root}/held-${host.name}`, HELD))
     const first = lab.host(1)
     await until(
       'all have begun',
-      async () => (await first.run('ls', '/mnt/weft/db')).split('.ready').length === 4,
+      async () => (await first.run('ls', root)).split('.ready').length === 4,
       20_000,
     )
     for (const to of ['node2', 'node3', 'node1']) {
-      await moveTo(first, to)
+      await moveTo(first, volume, to)
       for (const host of all) host.killDaemon()
-      for (const host of all) await host.run('stat', '/mnt/weft/db')
+      for (const host of all) await host.run('stat', root)
     }
     for (const host of all) await enough(host)
     assert.equal(
@@ -157,19 +164,17 @@ test('what is open goes on also when daemons are killed between two moves: of wh
   }))
 
 test('a volume goes to the node that alone uses it, and what is open there goes on', () =>
-  withMovingVolume(async (lab, all) => {
+  withMovingVolume(async (lab, all, volume, root) => {
     const first = lab.host(1)
     const third = lab.host(3)
-    await first.run('dd', 'if=/dev/urandom', 'of=/mnt/weft/db/bytes', 'bs=1M', 'count=1')
+    await first.run('dd', 'if=/dev/urandom', `of=${root}/bytes`, 'bs=1M', 'count=1')
     const script = `exec python3 -c "$3" "$1" "$2" 2>&1`
-    const said = calling(third, script, '/mnt/weft/db', third.name, DESCRIPTORS)
-    await until(
-      'node3 owns it',
-      async () => (await first.weft('volume', 'list')).trimEnd().endsWith('node3'),
-      60_000,
-    )
+    const said = calling(third, script, root, third.name, DESCRIPTORS)
+    await untilOwned(first, volume, 'node3')
     for (const host of all) await enough(host)
     assert.match((await said).trim(), /^done [1-9]\d*$/)
   }))
+
+test('the lab ends, and what is left there is sound', () => shared.end())
 
 test.run()

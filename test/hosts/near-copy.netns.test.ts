@@ -3,19 +3,27 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
-const VOLUME = '/mnt/weft/near'
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let volume = ''
+let place = ''
 const MIB = 1024 * 1024
 const FILE_MIB = 48
 /** What a node may be sent that reads a file of which it has a copy. */
 const SENT_MAX = 8 * MIB
 const MENDED_MS = 60_000
 
-const withVolume = (work: (lab: Lab) => Promise<void>) => withVolumeOfThree('near', work)
+function withVolume(work: (lab: Lab) => Promise<void>): Promise<void> {
+  volume = shared.name('near')
+  place = `/mnt/weft/${volume}`
+  return withVolumeOfThree(shared, volume, work)
+}
 
 function shell(host: Host, command: string): Promise<string> {
-  return host.run('bash', '-ec', `cd ${VOLUME}; ${command}`)
+  return host.run('bash', '-ec', `cd ${place}; ${command}`)
 }
 
 /** Past the page cache of the host: what weft answers. */
@@ -59,6 +67,20 @@ test('a node reads what it has a copy of from its own drives, as it was last wri
     }
   }))
 
+test('a volume that its owner locks cannot be read from a copy either', () =>
+  withVolume(async (lab) => {
+    const { owner, other, sum } = await withFile(lab)
+    assert.is(await readDirect(other, 'big'), sum)
+    await owner.weft('key', 'lock', volume)
+    const refused = await other.tryRun('dd', `if=${place}/big`, 'iflag=direct', 'bs=1M')
+    assert.match(refused.stderr, /Required key not available/)
+    await owner.weft('key', 'unlock', volume)
+    assert.is(await readDirect(other, 'big'), sum)
+  }))
+
+test('what both have left is sound', () => shared.end())
+
+/** In a lab of its own: every chunk there is one of its file, and at the end they are gone. */
 test('what is damaged or not there in the copy of a node is read from the owner, and mended', () =>
   withVolume(async (lab) => {
     const { other, sum } = await withFile(lab)
@@ -84,15 +106,6 @@ test('what is damaged or not there in the copy of a node is read from the owner,
     assert.is(await readDirect(other, 'big'), sum)
   }))
 
-test('a volume that its owner locks cannot be read from a copy either', () =>
-  withVolume(async (lab) => {
-    const { owner, other, sum } = await withFile(lab)
-    assert.is(await readDirect(other, 'big'), sum)
-    await owner.weft('key', 'lock', 'near')
-    const refused = await other.tryRun('dd', `if=${VOLUME}/big`, 'iflag=direct', 'bs=1M')
-    assert.match(refused.stderr, /Required key not available/)
-    await owner.weft('key', 'unlock', 'near')
-    assert.is(await readDirect(other, 'big'), sum)
-  }))
+test('its lab ends', () => shared.close())
 
 test.run()

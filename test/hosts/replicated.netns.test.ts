@@ -1,3 +1,4 @@
+// alone: it measures how long a lease is used, and calls to a tenth of a second
 // deadline: 400 s
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,9 +6,10 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { fill, shell, sums } from '../support/filled.ts'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 
 /** Lease, and what a take-over behind it takes (issue 3: 2 s), and as much again for a slow machine. */
 const TAKE_OVER_MS = 14_000
@@ -25,25 +27,31 @@ interface World {
   readonly point: string
 }
 
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let volume = ''
+
 /** Three hosts, and a volume with a copy on each, attached on the second. */
 async function withVolume(work: (world: World) => Promise<void>): Promise<void> {
   const point = mkdtempSync(join(tmpdir(), 'weft-replicated-'))
-  const lab = await hosts(3)
+  volume = shared.name('db')
   try {
-    const [keeper, a, b] = [lab.host(1), lab.host(2), lab.host(3)]
-    await a.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    await a.weft('attach', 'db', point)
-    await work({ lab, keeper, a, b, point })
+    await shared.with(async (lab) => {
+      const [keeper, a, b] = [lab.host(1), lab.host(2), lab.host(3)]
+      await a.weft('volume', 'create', volume, '--size', '1G', '--repl', '3')
+      await a.weft('attach', volume, point)
+      await work({ lab, keeper, a, b, point })
+      for (const host of [a, b]) await host.tryWeft('detach', point)
+    })
   } finally {
-    await lab.close()
     rmSync(point, { recursive: true })
   }
 }
 
 async function copies(host: Host): Promise<string> {
-  const { copies: all } = JSON.parse(await host.weft('volume', 'inspect', 'db', '--json')) as {
-    copies: { node: string; inSync: boolean }[]
-  }
+  const { copies: all } = await host.ask<{ copies: { node: string; inSync: boolean }[] }>(
+    `/v1/volumes/${volume}`,
+  )
   return all
     .filter((copy) => copy.inSync)
     .map((copy) => copy.node)
@@ -57,24 +65,71 @@ async function allInSync(host: Host): Promise<void> {
   await until('all copies are in sync', all, 60_000)
 }
 
+/** What only the daemon can answer: its kernel keeps no xattr. */
+const askFor = (point: string) => `getfattr --absolute-names --only-values -n user.v ${point}/log`
+
+/** The first in the lab: of volumes that the others own, which stand still here, ls says that they do not answer. */
+test('without a lease an owner lets calls wait, but not those of its root, and goes on when it has one again', () =>
+  withVolume(async ({ keeper, a, b, point }) => {
+    await shell(a, `touch ${point}/log; setfattr -n user.v -v old ${point}/log; sync ${point}/log`)
+    await Promise.all([keeper.pause(), b.pause()])
+    const sinceMs = performance.now()
+    const at = (ms: number) => new Promise((go) => setTimeout(go, sinceMs + ms - performance.now()))
+    try {
+      await at(LEASE_MS - 800)
+      const made = a.spawn(['mkdir', `${point}/made`])
+      const asked = a.spawn(['bash', '-c', askFor(point)], { stdio: ['ignore', 'pipe', 'inherit'] })
+      let value = ''
+      asked.stdout?.on('data', (bytes) => {
+        value += String(bytes)
+      })
+      const over = [made, asked].map((child) => new Promise((done) => child.once('close', done)))
+      // Timed inside: to enter a host takes a while.
+      const calls = [
+        `stat ${point}`,
+        `df ${point}`,
+        'ls -l /mnt/weft',
+        `stat /mnt/weft/${volume}`,
+        `df /mnt/weft/${volume}`,
+      ]
+      const script = [
+        'ms() { date +%s%3N; }',
+        ...calls.map((call) => `t=$(ms); ${call} >/dev/null; echo "$(($(ms) - t)) ms: ${call}"`),
+        `${askFor(point)} & sleep 0.2; kill -9 $!; t=$(ms); wait $! || true; echo "$(($(ms) - t)) ms: killed"`,
+      ]
+      for (const line of (await shell(a, script.join('\n'))).split('\n')) {
+        assert.ok(Number.parseInt(line, 10) < (line.endsWith('killed') ? 1000 : 100), line)
+      }
+      assert.is(made.exitCode, null, 'what is made waits')
+      assert.is(value, '', 'what is read waits')
+      await Promise.all([keeper.resume(), b.resume()])
+      await Promise.all(over)
+      assert.is(made.exitCode, 0)
+      assert.is(value, 'old')
+      await shell(a, `sync ${point}/made; ls -d ${point}/made`)
+    } finally {
+      for (const host of [keeper, b]) if (host.state === 'paused') await host.resume()
+    }
+  }))
+
 test('a volume is attached where its owner died, with all that was fsynced, and the dead one comes back as a copy', () =>
   withVolume(async ({ a, b, point }) => {
     const before = await fill(a, point, 20)
     await a.powerCut()
     const sinceMs = performance.now()
-    await b.weft('attach', 'db', point)
+    await b.weft('attach', volume, point)
     const tookMs = performance.now() - sinceMs
     assert.ok(tookMs < TAKE_OVER_MS, `${Math.round(tookMs)} ms`)
     assert.is(await sums(b, point), before)
     await shell(b, `echo more >>${point}/log; sync ${point}/log`)
     await a.start()
     await allInSync(b)
-    await b.weft('fsck', 'db')
+    await b.weft('fsck', volume)
     const metrics = await b.weft('debug', 'metrics')
     for (const line of [
-      /^weft_volume_copies_in_sync\{volume="db"\} 3$/m,
-      /^weft_volume_copy_lag_records\{volume="db",node="node2"\} \d+$/m,
-      /^weft_volume_commit_seconds_count\{volume="db"\} [1-9]/m,
+      new RegExp(`^weft_volume_copies_in_sync\\{volume="${volume}"\\} 3$`, 'm'),
+      new RegExp(`^weft_volume_copy_lag_records\\{volume="${volume}",node="node2"\\} \\d+$`, 'm'),
+      new RegExp(`^weft_volume_commit_seconds_count\\{volume="${volume}"\\} [1-9]`, 'm'),
       /^weft_peer_up\{node="node2"\} 1$/m,
       /^weft_peer_rtt_seconds\{node="node2"\} 0\.\d+$/m,
       /^weft_peer_path\{node="node2",lane="control",path="tcp"\} 1$/m,
@@ -82,9 +137,6 @@ test('a volume is attached where its owner died, with all that was fsynced, and 
     ])
       assert.match(metrics, line)
   }))
-
-/** What only the daemon can answer: its kernel keeps no xattr. */
-const askFor = (point: string) => `getfattr --absolute-names --only-values -n user.v ${point}/log`
 
 test('an owner that is cut off acknowledges nothing more, and its kernel never writes again', () =>
   withVolume(async ({ lab, keeper, a, b, point }) => {
@@ -97,7 +149,7 @@ test('an owner that is cut off acknowledges nothing more, and its kernel never w
     const syncs = `for n in 1 2 3 4 5 6; do sync ${point}/log && exit 7; done; exit 1`
     const late = a.spawn(['bash', '-c', `echo late >>${point}/log; ${syncs}`])
     const ended = new Promise<number | null>((resolve) => late.on('exit', resolve))
-    await b.weft('attach', 'db', point)
+    await b.weft('attach', volume, point)
     assert.is(await sums(b, point), before)
     assert.is(await ended, 1, 'no fsync of the one that was cut off succeeds, nor the next')
     const answeredMs = (await answers) - cutMs
@@ -107,7 +159,7 @@ test('an owner that is cut off acknowledges nothing more, and its kernel never w
     await allInSync(b)
     assert.is(await sums(b, point), before)
     await standsDead(a, point)
-    assert.match(await keeper.weft('volume', 'list'), /node3/)
+    assert.match(await keeper.weft('volume', 'list'), new RegExp(`^${volume} .* node3$`, 'm'))
   }))
 
 /** @param loop prints milliseconds since 1970 until nothing is answered any more @returns the last of them */
@@ -131,7 +183,7 @@ async function standsDead(host: Host, point: string): Promise<void> {
       assert.match(stderr, /Transport endpoint is not connected|Software caused connection abort/)
     }
     assert.match(await host.weft('status'), new RegExp(`mount ${point} is dead`))
-    const again = await host.tryWeft('attach', 'db', point)
+    const again = await host.tryWeft('attach', volume, point)
     assert.match(again.stderr, new RegExp(`weft detach ${point}`))
   }
   await host.weft('detach', point)
@@ -139,54 +191,11 @@ async function standsDead(host: Host, point: string): Promise<void> {
   assert.not.match(await host.weft('status'), /is dead/)
 }
 
-test('without a lease an owner lets calls wait, but not those of its root, and goes on when it has one again', () =>
-  withVolume(async ({ keeper, a, b, point }) => {
-    await shell(a, `touch ${point}/log; setfattr -n user.v -v old ${point}/log; sync ${point}/log`)
-    await Promise.all([keeper.pause(), b.pause()])
-    const sinceMs = performance.now()
-    const at = (ms: number) => new Promise((go) => setTimeout(go, sinceMs + ms - performance.now()))
-    try {
-      await at(LEASE_MS - 800)
-      const made = a.spawn(['mkdir', `${point}/made`])
-      const asked = a.spawn(['bash', '-c', askFor(point)], { stdio: ['ignore', 'pipe', 'inherit'] })
-      let value = ''
-      asked.stdout?.on('data', (bytes) => {
-        value += String(bytes)
-      })
-      const over = [made, asked].map((child) => new Promise((done) => child.once('close', done)))
-      // Timed inside: to enter a host takes a while.
-      const calls = [
-        `stat ${point}`,
-        `df ${point}`,
-        'ls -l /mnt/weft',
-        'stat /mnt/weft/db',
-        'df /mnt/weft/db',
-      ]
-      const script = [
-        'ms() { date +%s%3N; }',
-        ...calls.map((call) => `t=$(ms); ${call} >/dev/null; echo "$(($(ms) - t)) ms: ${call}"`),
-        `${askFor(point)} & sleep 0.2; kill -9 $!; t=$(ms); wait $! || true; echo "$(($(ms) - t)) ms: killed"`,
-      ]
-      for (const line of (await shell(a, script.join('\n'))).split('\n')) {
-        assert.ok(Number.parseInt(line, 10) < (line.endsWith('killed') ? 1000 : 100), line)
-      }
-      assert.is(made.exitCode, null, 'what is made waits')
-      assert.is(value, '', 'what is read waits')
-      await Promise.all([keeper.resume(), b.resume()])
-      await Promise.all(over)
-      assert.is(made.exitCode, 0)
-      assert.is(value, 'old')
-      await shell(a, `sync ${point}/made; ls -d ${point}/made`)
-    } finally {
-      for (const host of [keeper, b]) if (host.state === 'paused') await host.resume()
-    }
-  }))
-
 test('an owner that stood still while another took its volume answers nothing of before', () =>
   withVolume(async ({ a, b, point }) => {
     await shell(a, `touch ${point}/log; setfattr -n user.v -v old ${point}/log; sync ${point}/log`)
     await a.pause()
-    await b.weft('attach', 'db', point)
+    await b.weft('attach', volume, point)
     await shell(b, `setfattr -n user.v -v new ${point}/log; sync ${point}/log`)
     // Waiting in the kernel when the owner wakes up, before it has heard of anything.
     const asked = Array.from({ length: 4 }, () => a.tryRun('bash', '-c', askFor(point)))
@@ -201,20 +210,22 @@ test('an owner that stood still while another took its volume answers nothing of
 test('a volume that nobody uses moves to where it is attached, without waiting for a lease', () =>
   withVolume(async ({ a, b, point }) => {
     const before = await fill(a, point, 20)
-    const refused = await b.tryWeft('attach', 'db', point)
+    const refused = await b.tryWeft('attach', volume, point)
     assert.match(refused.stderr, /in use on node node2/)
     await a.weft('detach', point)
-    const writer = a.spawn(['bash', '-c', 'exec 3>>/mnt/weft/db/log; echo open; sleep 4321'])
+    const writer = a.spawn(['bash', '-c', `exec 3>>/mnt/weft/${volume}/log; echo open; sleep 4321`])
     await new Promise((resolve) => writer.stdout?.once('data', resolve))
-    const busy = await b.tryWeft('attach', 'db', point)
+    const busy = await b.tryWeft('attach', volume, point)
     assert.match(busy.stderr, /in use on node node2: .*open for writing/)
     const closed = new Promise((resolve) => writer.once('exit', resolve))
     await a.run('pkill', '-f', 'sleep 4321')
     await closed
     const sinceMs = performance.now()
-    await b.weft('attach', 'db', point)
+    await b.weft('attach', volume, point)
     assert.ok(performance.now() - sinceMs < LEASE_MS / 2)
     assert.is(await sums(b, point), before)
   }))
+
+test('what all of them have left is sound', () => shared.end())
 
 test.run()

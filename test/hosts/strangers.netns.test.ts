@@ -4,24 +4,30 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { hosts, type Lab } from '../support/hosts.ts'
+import type { Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { until } from '../support/node-world.ts'
+import { SharedLab } from '../support/shared-lab.ts'
 
 const PORT = 9338
 const CONNECTIONS = 10_000
 const GROWN_MIB_MAX = 300
 
+const shared = new SharedLab(3)
+/** Of the test that runs. */
+let volume = ''
+
 async function withVolume(work: (lab: Lab, a: Host, point: string) => Promise<void>) {
   const point = mkdtempSync(join(tmpdir(), 'weft-strangers-'))
-  const lab = await hosts(3)
+  volume = shared.name('db')
   try {
-    const a = lab.host(2)
-    await a.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
-    await a.weft('attach', 'db', point)
-    await work(lab, a, point)
+    await shared.with(async (lab) => {
+      const a = lab.host(2)
+      await a.weft('volume', 'create', volume, '--size', '1G', '--repl', '3')
+      await a.weft('attach', volume, point)
+      await work(lab, a, point)
+    })
   } finally {
-    await lab.close()
     rmSync(point, { recursive: true })
   }
 }
@@ -105,16 +111,16 @@ test('a copy that stops answering in mid-transfer is dropped, and is taken in ag
     await until(
       'it is in sync again',
       async () => {
-        const { copies } = JSON.parse(await a.weft('volume', 'inspect', 'db', '--json')) as {
-          copies: { inSync: boolean }[]
-        }
+        const { copies } = await a.ask<{ copies: { inSync: boolean }[] }>(`/v1/volumes/${volume}`)
         return copies.every(({ inSync }) => inSync)
       },
       90_000,
     )
     await a.weft('detach', point)
-    await b.weft('attach', 'db', point)
+    await b.weft('attach', volume, point)
     assert.is(await b.run('bash', '-c', `sha256sum <${point}/large`), sum)
   }))
+
+test('what all of them have left is sound', () => shared.end())
 
 test.run()

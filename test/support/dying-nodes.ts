@@ -158,9 +158,7 @@ export class Databases {
     await until(
       'all copies are in sync',
       async () => {
-        const { copies } = JSON.parse(
-          await this.#host.weft('volume', 'inspect', 'db', '--json'),
-        ) as { copies: { inSync: boolean }[] }
+        const { copies } = await this.#host.ask<{ copies: { inSync: boolean }[] }>('/v1/volumes/db')
         return copies.every(({ inSync }) => inSync)
       },
       IN_SYNC_MS_MAX,

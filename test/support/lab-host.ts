@@ -14,7 +14,16 @@ import {
   release,
   signal,
 } from './namespaces.ts'
-import { type Ended, type MountPoint, mountPoints, PROGRAM, run, sh, until } from './node-world.ts'
+import {
+  askNode,
+  type Ended,
+  type MountPoint,
+  mountPoints,
+  PROGRAM,
+  run,
+  sh,
+  until,
+} from './node-world.ts'
 
 /** What a person or a test did wrong with a lab, or what this machine lacks: one sentence that says what to do. */
 export class LabError extends Error {}
@@ -110,6 +119,11 @@ export class Host {
     return this.tryRun('weft', ...args)
   }
 
+  /** What its node answers to a GET: cheap enough to be asked again and again. @param path such as /v1/status */
+  ask<T>(path: string): Promise<T> {
+    return askNode(`/proc/${this.#powered().pid}/root${this.home}/control.sock`, path)
+  }
+
   /**
    * A program that runs on beside. The child is nsenter, which ends as the program does; the program itself is its only child.
    * It ends with the host at the latest.
@@ -131,8 +145,11 @@ export class Host {
     if (state === 'up') return
     const mounts = mountPoints(this.#powered().pid).filter(({ type }) => type === 'fuse.weft')
     for (const { point } of mounts.reverse()) await this.run('umount', '-i', '-c', '-l', point)
-    await this.weft('up')
-    await this.#addDrives()
+    if (this.#parts.images.length > 1) {
+      await this.weft('up')
+      await this.#addDrives()
+    }
+    // Which starts the node, unless it runs.
     await this.weft('mount', this.mnt)
   }
 

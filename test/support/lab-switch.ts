@@ -25,7 +25,7 @@ export class Switch {
   }
 
   async make(): Promise<void> {
-    await hold(this.#place)
+    await hold(this.#place, false)
     await this.#run('ip', 'link', 'add', 'lab', 'type', 'bridge', 'mcast_snooping', '0')
     await this.#run('ip', 'link', 'set', 'lab', 'up')
     await this.#nft(

@@ -95,10 +95,12 @@ function isSleepingInit(pid: number): boolean {
 /**
  * Make namespaces for a place, which names them for whoever looks for them later. Their mounts begin as a private copy of
  * the caller's, with a /proc of their own. Needs root.
+ * @param mounts false: with the mounts of the caller, since a copy keeps what is mounted from ending
  * @throws Error with what unshare said
  */
-export async function hold(place: string): Promise<Process> {
-  const flags = ['--net', '--uts', '--ipc', '--pid', '--fork', '--kill-child', '--mount-proc']
+export async function hold(place: string, mounts = true): Promise<Process> {
+  const flags = ['--net', '--uts', '--ipc', '--pid', '--fork', '--kill-child']
+  if (mounts) flags.push('--mount-proc')
   // With SIGCHLD ignored the kernel itself takes away the dead that pid 1 inherits; sleep would leave them all.
   const sleeper = ['env', '--ignore-signal=CHLD', 'sleep', 'infinity']
   const child = spawn('unshare', [...flags, ...sleeper], {

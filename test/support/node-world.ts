@@ -18,6 +18,9 @@ export const PROGRAM = resolve(import.meta.dirname, '../../main.js')
 
 const COMMAND_MS = 150_000
 const POLL_MS = 10
+const POLL_MS_MAX = 500
+/** A daemon that its keeper starts anew is back within this. */
+const RESTART_MS_MAX = 10_000
 
 export interface Ended {
   readonly code: number | null
@@ -370,17 +373,61 @@ export function sleep(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms))
 }
 
-/** @throws Error when `look` has not given something true in time */
+/**
+ * Between two looks it pauses for as long as one takes (a command is a third of a second of a processor) and for a twentieth of what has been waited:
+ * who is waited for needs the processor more.
+ * @throws Error when `look` has not given something true in time
+ */
 export async function until<T>(
   what: string,
   look: () => T | null | undefined | false | Promise<T | null | undefined | false>,
   deadlineMs = 20_000,
 ): Promise<T> {
-  const end = Date.now() + deadlineMs
+  const begunMs = Date.now()
   for (;;) {
+    const lookedMs = Date.now()
     const found = await look()
     if (found) return found
-    if (Date.now() > end) throw new Error(`not within ${deadlineMs / 1000} s: ${what}`)
-    await sleep(POLL_MS)
+    const nowMs = Date.now()
+    if (nowMs - begunMs > deadlineMs) throw new Error(`not within ${deadlineMs / 1000} s: ${what}`)
+    const pauseMs = Math.max(POLL_MS, nowMs - lookedMs, (nowMs - begunMs) / 20)
+    await sleep(Math.min(POLL_MS_MAX, pauseMs))
   }
+}
+
+/**
+ * A GET to the node behind a control socket, without the third of a second of a processor that a command's process takes. As a command
+ * does, it waits for a daemon that its keeper is starting.
+ * @throws Error when the answer is not 200
+ */
+export async function askNode<T>(socketPath: string, path: string): Promise<T> {
+  const end = Date.now() + RESTART_MS_MAX
+  for (;;) {
+    try {
+      const { status, body } = await getOnce(socketPath, path)
+      if (status === 200) return JSON.parse(body) as T
+      throw new Error(`GET ${path} was answered with ${status}: ${body}`)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      const isAbsent = code === 'ECONNREFUSED' || code === 'ENOENT' || code === 'ECONNRESET'
+      if (!isAbsent || Date.now() > end) throw error
+      await sleep(100)
+    }
+  }
+}
+
+function getOnce(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, path, agent: false, timeout: COMMAND_MS }, (answer) => {
+      let body = ''
+      answer.setEncoding('utf8').on('data', (text: string) => {
+        body += text
+      })
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, body }))
+      answer.on('error', reject)
+    })
+    sent.on('timeout', () => sent.destroy(new Error(`GET ${path}: no answer`)))
+    sent.on('error', reject)
+    sent.end()
+  })
 }

@@ -1,16 +1,15 @@
-import { hosts, type Lab } from './hosts.ts'
+import type { Lab } from './hosts.ts'
+import type { SharedLab } from './shared-lab.ts'
 
-/** Three hosts, and a volume with a copy on each, owned by the second, seen by all. */
-export async function withVolumeOfThree(
+/** A new volume in a lab of three hosts, with a copy on each, owned by the second, seen by all. */
+export function withVolumeOfThree(
+  shared: SharedLab,
   volume: string,
   work: (lab: Lab) => Promise<void>,
 ): Promise<void> {
-  const lab = await hosts(3)
-  try {
+  return shared.with(async (lab) => {
     await lab.host(2).weft('volume', 'create', volume, '--size', '1G', '--repl', '3')
     for (const host of [lab.host(1), lab.host(3)]) await host.weft('volume', 'list')
     await work(lab)
-  } finally {
-    await lab.close()
-  }
+  })
 }
