@@ -23,6 +23,7 @@ import {
   type FarNews,
   type Forgetting,
   GRANT_LATE_MS,
+  handleOf,
   Invalidations,
   inodesIn,
   isKilled,
@@ -118,6 +119,7 @@ export class AccessClient {
   readonly #leaseClock: Clock
   /** The last of this kernel's changes that this node executes itself has been answered. */
   #lastOwn: Promise<void> = Promise.resolve()
+  #requests = 0
 
   constructor(world: AccessClientWorld) {
     this.#world = world
@@ -277,8 +279,12 @@ export class AccessClient {
     const uniqueHi = request.readUInt32LE(12)
     const unique = uniqueOf(uniqueLo, uniqueHi)
     const isResent = wire.isResend(uniqueHi) && isOnce(opcode)
+    const handle = handleOf(request, opcode)
+    if (handle >= 0) far.drops.used(handle)
     const pending: Pending = {
       opcode,
+      ino: inoOf(request),
+      nth: ++this.#requests,
       fd,
       uniqueLo,
       uniqueHi,
@@ -307,16 +313,16 @@ export class AccessClient {
       this.#reasons.note(error, { number, ino: inoOf(request), op })
       this.#world.log.warn({ op: `access.${op}`, number, error: messageOf(error) }, 'not answered')
       reply = bareReply(error instanceof FsError ? error.errno : -errnoOf('EIO'))
+      // Executed or not: the owner may reckon that pages of before are dropped with its answer.
+      if (opcode === OPCODES.OPEN.code) await this.#dropPages(far, fd, pending.ino)
     } finally {
       far.underWay.delete(unique)
     }
     if (isLookedAt) this.#tell(far, pending)
     try {
       if (!pending.isGiven) await this.#give(far, request, pending, reply)
-      else if (opcode === OPCODES.OPEN.code) {
-        // The owner reckons that pages of before were dropped with the answer, which the kernel did not take.
-        await this.#invalidations.forget(fd, number, inoOf(request), 0, 0)
-      }
+      // The kernel did not take the answer, with which the owner reckons that pages of before are dropped.
+      else if (opcode === OPCODES.OPEN.code) await this.#dropPages(far, fd, pending.ino)
     } finally {
       pending.answered()
     }
@@ -356,6 +362,7 @@ export class AccessClient {
       const isGood = reply.readInt32LE(4) === 0
       const wasFresh = this.#isFresh(far, pending)
       if (isGood && !wasFresh) endLives(opcode, reply)
+      if (isGood) await this.#heedPages(far, pending, reply)
       answer(fd, reply, reply.length, reply.readInt32LE(4), uniqueLo, uniqueHi)
       // This process stood still in between: the owner reckons with less.
       if (isGood && wasFresh && !this.#isFresh(far, pending)) {
@@ -364,6 +371,23 @@ export class AccessClient {
         await this.#world.forget(number, { attributes, names: attributes.length > 0 })
       }
     }
+  }
+
+  /** Who is told to keep a file's pages keeps none that another open is still to drop, nor any of before this daemon's life. */
+  async #heedPages(far: FarVolume, pending: Pending, reply: Buffer): Promise<void> {
+    const opened = openedBy(pending, reply)
+    if (!opened || (opened.flags & wire.FOPEN_DIRECT_IO) !== 0) return
+    const { ino, handle, flags } = opened
+    if ((flags & wire.FOPEN_KEEP_CACHE) === 0) far.drops.dropping(ino, handle)
+    else if (!far.drops.isSure(ino) || isOpenedBefore(far, pending)) {
+      await this.#dropPages(far, pending.fd, ino)
+    }
+  }
+
+  async #dropPages({ drops, number }: FarVolume, fd: number, ino: Ino): Promise<void> {
+    drops.unsure(ino)
+    await this.#invalidations.forget(fd, number, ino, 0, 0)
+    drops.dropped(ino)
   }
 
   /** What an answer carries may be kept: it is in time, and nothing was revoked since it was asked for. */
@@ -680,6 +704,30 @@ function isLarge(request: Buffer, opcode: number): boolean {
   if (opcode !== OPCODES.READ.code) return false
   // fuse_read_in: fh, offset, size.
   return request.readUInt32LE(wire.IN_HEADER_BYTES + 16) > SMALL_BYTES
+}
+
+/** The descriptor that an answer brings. Source: include/uapi/linux/fuse.h, struct fuse_open_out */
+function openedBy(
+  { opcode, ino }: Pending,
+  reply: Buffer,
+): { ino: Ino; handle: number; flags: number } | null {
+  const isOpen = opcode === OPCODES.OPEN.code
+  if (!isOpen && opcode !== OPCODES.CREATE.code && opcode !== OPCODES.TMPFILE.code) return null
+  const entry = wire.OUT_HEADER_BYTES
+  const at = isOpen ? entry : entry + wire.ENTRY_BYTES
+  return {
+    ino: isOpen ? ino : wire.nodeInoAt(reply, entry),
+    handle: Number(reply.readBigUInt64LE(at)),
+    flags: reply.readUInt32LE(at + 8),
+  }
+}
+
+/** The file is being opened by another request, which was asked for before: the owner may have told that one to drop the pages. */
+function isOpenedBefore({ underWay }: FarVolume, { ino, nth }: Pending): boolean {
+  for (const other of underWay.values()) {
+    if (other.nth < nth && other.ino === ino && other.opcode === OPCODES.OPEN.code) return true
+  }
+  return false
 }
 
 function isLockTaken(request: Buffer, opcode: number, reply: Buffer): boolean {

@@ -3,6 +3,7 @@ import {
   type Clock,
   codeOf,
   FsError,
+  type Ino,
   isBug,
   type Log,
   type NodeId,
@@ -17,6 +18,7 @@ import {
   changedBy,
   type NearOpening,
   type OpenFile,
+  PageDrops,
   syncedBy,
   Unsynced,
 } from '../fuse/index.ts'
@@ -48,6 +50,9 @@ export interface FarVolumeWorld {
 /** A request of this node's kernel that has no answer yet. */
 export interface Pending {
   readonly opcode: number
+  readonly ino: Ino
+  /** Place among all requests. */
+  readonly nth: number
   /** Where the kernel gets its answer, and to what. */
   readonly fd: number
   readonly uniqueLo: number
@@ -100,6 +105,7 @@ export class FarVolume {
   readonly number: VolumeNumber
   readonly underWay = new Map<bigint, Pending>()
   readonly handles: FarHandles
+  readonly drops = new PageDrops()
   /** How often this kernel was asked to forget. */
   forgotten = 0
   /** Byte ranges may be locked under this session: what closes a file has to say so. */

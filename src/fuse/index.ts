@@ -32,6 +32,7 @@ export { isWeftMount, type MountEntry, mountTable, parseMountInfo } from './moun
 export type { NearOpening } from './near-copy.ts'
 export { isOnce, OPCODE_NAMES, OPCODES, opcodeName } from './opcodes.ts'
 export { Opens } from './opens.ts'
+export { PageDrops } from './page-drops.ts'
 export { Reasons } from './reasons.ts'
 export { runDirOf } from './run-dir.ts'
 export { ensureStagingDir, removeStagingDir } from './staging-dir.ts'

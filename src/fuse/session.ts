@@ -86,8 +86,8 @@ export interface SessionWorld {
 export interface Caching {
   /** How long the kernel that asks may keep an inode's attributes, or the names that a directory has or has not, in ms. */
   validMs(volume: VolumeFs, what: 'attributes' | 'names', ino: Ino): number
-  /** FOPEN_ flags about a file's pages. @param flags O_ flags of the open */
-  pages(volume: VolumeFs, ino: Ino, flags: number): number
+  /** FOPEN_ flags about a file's pages. @param flags O_ flags of the open @param handle that it is answered with */
+  pages(volume: VolumeFs, ino: Ino, flags: number, handle: number): number
   /** Bytes of a file were changed through this connection. */
   changed(volume: VolumeFs, ino: Ino): void
 }
@@ -594,17 +594,14 @@ export class FuseSession {
       this.#world.caching.changed(volume, ino)
     }
     this.#world.opened(volume, ino, flags, 1)
-    return wire.encodeOpenOut(
-      this.reply,
-      out,
-      this.#handles.own(volume.volume.shared),
-      this.#openFlags(volume, ino, flags),
-    )
+    const handle = this.#handles.own(volume.volume.shared)
+    const openFlags = this.#openFlags(volume, ino, flags, handle)
+    return wire.encodeOpenOut(this.reply, out, handle, openFlags)
   }
 
-  #openFlags(volume: VolumeFs, ino: Ino, flags: number): number {
+  #openFlags(volume: VolumeFs, ino: Ino, flags: number, handle: number): number {
     const noFlush = this.#world.locks ? 0 : wire.FOPEN_NOFLUSH
-    return this.#world.caching.pages(volume, ino, flags) | noFlush
+    return this.#world.caching.pages(volume, ino, flags, handle) | noFlush
   }
 
   #writeData(
@@ -795,8 +792,8 @@ export class FuseSession {
 
   #putCreated(volume: VolumeFs, attributes: Attributes, flags: number, out: number): number {
     const entry = this.#fillEntry(volume, attributes)
-    const openFlags = this.#openFlags(volume, attributes.ino, flags)
     const handle = this.#handles.own(volume.volume.shared)
+    const openFlags = this.#openFlags(volume, attributes.ino, flags, handle)
     return wire.encodeCreateOut(this.reply, out, entry, handle, openFlags)
   }
 

@@ -19,12 +19,13 @@ import { forgetAll, type VolumeFs, type VolumeFsWorld } from '../vfs/index.ts'
 import { answer, answerBare } from './answer.ts'
 import { failed } from './errors.ts'
 import { FarRequests } from './far-requests.ts'
-import { handleHolds } from './handles.ts'
+import { handleHolds, handleOf } from './handles.ts'
 import { LeaseWaits } from './lease-waits.ts'
 import { type Later, Locks } from './locks.ts'
 import { Namespace, type RootRequests } from './namespace.ts'
 import { OPCODES, opcodeName } from './opcodes.ts'
 import { Opens } from './opens.ts'
+import { PageDrops } from './page-drops.ts'
 import { Reasons } from './reasons.ts'
 import { NOTHING, RequestReader } from './request-reader.ts'
 import { ServedVolumes } from './served-volumes.ts'
@@ -60,6 +61,8 @@ class MountWorker {
   #leased = 0
   readonly #served: ServedVolumes
   readonly #opens = new Map<VolumeNumber, Opens>()
+  /** Since this thread orders a volume's changes. */
+  readonly #drops = new Map<VolumeNumber, PageDrops>()
   /** Of volumes that other nodes may take over. */
   readonly #unsynced = new Map<VolumeNumber, Unsynced>()
   readonly #locks: Locks | null
@@ -154,9 +157,12 @@ class MountWorker {
         // A volume that another mount writes may change at any moment: the kernel keeps nothing of it.
         validMs: (volume) => this.#validMs(volume),
         // Pages of before this mount ordered the volume's changes are dropped at the first open: another may have written.
-        pages: (volume, ino) => {
+        pages: (volume, ino, _, handle) => {
           if (!volume.writes) return wire.FOPEN_DIRECT_IO
-          return volume.firstOpen(ino) ? 0 : wire.FOPEN_KEEP_CACHE
+          const drops = this.#dropsOf(volume.volume.number)
+          if (drops.isSure(ino)) return wire.FOPEN_KEEP_CACHE
+          drops.dropping(ino, handle)
+          return 0
         },
         changed: () => {},
       },
@@ -241,6 +247,11 @@ class MountWorker {
       return
     }
     if (lease && this.#start.exclusive === null) this.#changing(lease, request)
+    const drops = this.#drops.get(wire.nodeVolume(header.nodeHi) as VolumeNumber)
+    if (drops) {
+      const handle = handleOf(request, header.opcode)
+      if (handle >= 0) drops.used(handle)
+    }
     let end = wire.OUT_HEADER_BYTES
     let errno = 0
     try {
@@ -363,6 +374,7 @@ class MountWorker {
       this.#opens.set(numberOf(message), new Opens(message.opens))
     }
     this.#far.clear(numberOf(message))
+    if (message.kind !== 'keys') this.#drops.delete(numberOf(message))
     const opens = this.#served.obey(message)
     this.#leased = this.#countLeased()
     if (message.kind === 'absent' || message.kind === 'remove') this.#gone(message)
@@ -390,6 +402,15 @@ class MountWorker {
     wire.decodeHeader(request, request.length, this.#session.header)
     this.#serve(request, request.length)
     this.#comesBack = false
+  }
+
+  #dropsOf(number: VolumeNumber): PageDrops {
+    let drops = this.#drops.get(number)
+    if (!drops) {
+      drops = new PageDrops()
+      this.#drops.set(number, drops)
+    }
+    return drops
   }
 
   /** A term of the lease less a tenth, but not beyond its end. A volume that another mount writes may change at any moment. */

@@ -83,8 +83,6 @@ const CHUNK_DRIVES_MAX = 65_536
 const INODES_CACHED_MAX = 20_000
 /** Names whose places are kept: a look-up is mostly followed by a change of the same name. */
 const PLACES_MAX = 4096
-/** Files known to have been opened; forgetting one costs its pages at the next open, nothing else. */
-const OPENED_MAX = 65_536
 
 /** Spelled out, as all that is made for each request: a spread copies property by property through a slow path. */
 function requestIdOf({ uniqueLo, uniqueHi }: Request, mount: number): RequestId {
@@ -136,7 +134,6 @@ export class VolumeFs {
   readonly #places = new Map<string, NamePlace>()
   readonly #chunkDrives = new Map<ChunkId, DriveId>()
   readonly #syncs: SyncTimes
-  readonly #opened = new Set<Ino>()
   readonly #hash = Buffer.allocUnsafe(8)
   #foreignSeen = -1
   /** Changed by a record that was not in the view yet when this thread last dropped what it kept; null for anything. */
@@ -540,14 +537,6 @@ export class VolumeFs {
     const found = this.volume.drives.find(({ id }) => id === drive)
     if (!found) throw new FsError('EIO', 'read', { drive, message: 'drive is not one of the node' })
     return found.dir
-  }
-
-  /** Whether a file is opened for the first time since this thread orders the volume's changes. */
-  firstOpen(ino: Ino): boolean {
-    if (this.#opened.has(ino)) return false
-    if (this.#opened.size >= OPENED_MAX) this.#opened.clear()
-    this.#opened.add(ino)
-    return true
   }
 
   /**
