@@ -9,7 +9,7 @@ import { until } from '../support/node-world.ts'
 /** Calls by name alone, one after the other, until it is told; says what fails, and at the end how often it was done. */
 const CALLS = `n=0
 ${untilEnough}; do
-  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && sync $1 && rmdir $1/e-$2 && n=$((n + 1))
+  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && sync $1 && rmdir $1/e-$2 && n=$((n + 1)) || echo after $n
 done 2>&1
 echo done $n`
 
@@ -22,6 +22,13 @@ test('while a volume goes from node to node, no call by name fails on any of the
     const all = [lab.host(1), lab.host(2), lab.host(3)]
     const [first] = all as [Host]
     await first.weft('volume', 'create', 'db', '--size', '1G', '--repl', '3')
+    // Other nodes hear of it a moment later; calls before that rightly find no such name.
+    for (const host of all) {
+      await until(
+        `${host.name} shows it`,
+        async () => (await host.tryRun('stat', '/mnt/weft/db')).code === 0,
+      )
+    }
     const said = all.map((host) => calling(host, CALLS, '/mnt/weft/db', host.name))
     const held = first.run('bash', '-c', HOLD)
     for (const to of ['node2', 'node3', 'node1', 'node3', 'node2', 'node1']) {
