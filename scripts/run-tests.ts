@@ -196,7 +196,8 @@ function groupsOf(files: readonly TestFile[]): { files: TestFile[]; atOnce: numb
     return { files: group, atOnce }
   })
   const alone = files.filter((file) => left.has(file) || isAlone(file))
-  return [...together, ...alone.map((file) => ({ files: [file], atOnce: 1 }))]
+  const groups = [...together, ...alone.map((file) => ({ files: [file], atOnce: 1 }))]
+  return groups.filter((group) => group.files.length > 0)
 }
 
 /**

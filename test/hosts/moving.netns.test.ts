@@ -11,7 +11,7 @@ import { SharedLab } from '../support/shared-lab.ts'
 /** Calls by name alone, one after the other, until it is told; says what fails, and at the end how often it was done. */
 const CALLS = `n=0
 ${untilEnough}; do
-  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && sync $1 && rmdir $1/e-$2 && n=$((n + 1))
+  mkdir $1/d-$2 && stat $1/d-$2 >/dev/null && mv $1/d-$2 $1/e-$2 && sync $1 && rmdir $1/e-$2 && n=$((n + 1)) || echo after $n
 done 2>&1
 echo done $n`
 
@@ -82,6 +82,13 @@ function withMovingVolume(
     const all = [lab.host(1), lab.host(2), lab.host(3)]
     for (const host of all) await host.run('rm', '-f', '/run/enough', '/run/look')
     await lab.host(1).weft('volume', 'create', volume, '--size', '512M', '--repl', '3')
+    // Other nodes hear of it a moment later; calls before that rightly find no such name.
+    for (const host of all) {
+      await until(
+        `${host.name} shows it`,
+        async () => (await host.tryRun('stat', `/mnt/weft/${volume}`)).code === 0,
+      )
+    }
     await work(lab, all, volume, `/mnt/weft/${volume}`)
   })
 }
