@@ -773,7 +773,9 @@ export class Mounts {
 
   /** As VolumesWorld.stopWriting. */
   async stopWriting(volume: NodeVolume, goesOn: boolean): Promise<void> {
-    await this.#stopOrdering(volume, { force: false, goesOn })
+    // Through fuse-native nothing can be handed on.
+    const isNative = this.#world.native.mount !== null
+    await this.#stopOrdering(volume, { force: false, goesOn: goesOn && !isNative })
   }
 
   /** Whoever orders the changes of a volume through the namespace, of this node or of all, reads it from now on. */
