@@ -24,6 +24,7 @@ import {
   UsageError,
   weft,
 } from './bench-place.ts'
+import { repair } from './bench-repair.ts'
 import { cell, markdown, placeInDocs, printed, ratio, sitting, writeDocs } from './bench-text.ts'
 import {
   chosen,
@@ -38,12 +39,14 @@ import {
 const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
        bench --cluster [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
        bench --growth [--files N] [--scattered SIZE] [--store DIR] [--no-write]
+       bench --repair [--no-write]
   --rounds N        rounds of which the median counts (default 3), after one to warm up that does not
   --quick           one round of less work, none to warm up; to see that it runs, not to compare
   --only            of plain, gocryptfs, weft (all its mounts), namespace, exclusive
   --cluster         weft on three hosts beside GlusterFS and MooseFS; then --only is of gluster, moosefs, weft,
-                    namespace, exclusive, other
+                    namespace, exclusive, other, follows
   --no-write        leave docs/bench.md alone; --quick, --only, --files and --scattered do so too
+  --repair          a lost copy made anew on a spare, beside pgbench on the same volume
   --growth          a directory of many files, memory, and a file after random writes: weft beside itself
   --files N         in that directory (default 1,000,000; at least 20,000)
   --scattered SIZE  of that file, as in 64M (default 1G)
@@ -83,12 +86,14 @@ interface Options {
   /** Of --only; empty for all. */
   names: readonly string[]
   cluster: boolean
+  repair: boolean
   growth: boolean
   files: number
   scatteredBytes: number
   store: string
 }
 
+const MODES = ['--growth', '--cluster', '--repair']
 /** What --growth takes and the other does not, and the other way round. */
 const GROWTH_ONLY = ['--files', '--scattered', '--store']
 const ROUNDS_ONLY = ['--rounds', '--quick', '--only']
@@ -100,6 +105,7 @@ function parse(args: readonly string[]): Options {
     write: true,
     names: [],
     cluster: args.includes('--cluster'),
+    repair: args.includes('--repair'),
     growth: args.includes('--growth'),
     files: 1_000_000,
     scatteredBytes: 2 ** 30,
@@ -130,10 +136,10 @@ function parse(args: readonly string[]): Options {
       if (!statSync(dir, { throwIfNoEntry: false })?.isDirectory())
         throw new UsageError(`--store needs a directory: ${dir}`)
       options.store = resolve(dir)
-    } else if (arg !== '--growth' && arg !== '--cluster')
-      throw new UsageError(`unknown option ${arg}`)
+    } else if (!MODES.includes(arg ?? '')) throw new UsageError(`unknown option ${arg}`)
   }
-  if (options.growth && options.cluster) throw new UsageError('--growth or --cluster, not both')
+  const modes = MODES.filter((mode) => args.includes(mode))
+  if (modes.length > 1) throw new UsageError(`${modes.join(' or ')}, not both`)
   return options
 }
 
@@ -303,6 +309,7 @@ async function main(): Promise<void> {
   const options = parse(process.argv.slice(2))
   if (options.growth) return growth(options)
   if (options.cluster) return cluster(options)
+  if (options.repair) return repair(options)
   if (options.write) placeInDocs(MARKER)
   await inPlace(() => rounds(options))
 }
