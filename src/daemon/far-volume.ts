@@ -475,14 +475,17 @@ export class FarVolume {
 
   /** A sign of life was not taken: the owner has begun a new life, or is another node by now. */
   async #goOn(): Promise<void> {
+    const session = this.#session
     const owner = await this.#world.ownerNow(this.number)
+    // Meanwhile a request may have begun another, which is none of this one's.
+    if (this.#session !== session) return
     if (owner === null) this.#endWithTerm()
     else this.keepSession(owner)
     const peer = owner === null ? null : this.#world.peerOf(owner)
     if (this.#isKnown || !this.handles.any || peer === null) return
     await this.state(peer).catch((failed: unknown) => {
       if (isBug(failed)) throw failed
-      if (codeOf(failed) === 'ESTALE') this.lose()
+      if (codeOf(failed) === 'ESTALE' && this.#session === session) this.lose()
     })
   }
 }
