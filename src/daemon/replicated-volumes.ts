@@ -88,6 +88,9 @@ interface Owned {
 
 const SERVICE = { drives: 'node.drives', create: 'copy.create', release: 'volume.release' } as const
 const CALL_MS = 3000
+/** All that the owner has accepted goes to every copy first. One that is gone is not waited for: the connection breaks. */
+const RELEASE_MS = 30_000
+const RELEASE_ATTEMPTS = 2
 /** A lease that nobody renews has run out by then, and the take-over behind it is done. */
 const LEAD_MS_MAX = designTimes.termMs + 3 * designTimes.promiseMs + 4000
 const LOOK_MS = 200
@@ -314,18 +317,23 @@ export class ReplicatedVolumes {
     wantedFor: ReleaseFor,
   ): Promise<readonly OwnerLine[]> {
     if (owner === null || owner === this.#world.node) return []
-    try {
-      const answer = await this.#call(owner, SERVICE.release, jsonBytes({ volume: id, wantedFor }))
-      return parsed(released, answer, SERVICE.release).lines
-    } catch (error) {
-      if (codeOf(error) !== 'EBUSY') return []
-      const { cluster } = this.#world
-      throw new FsError('EBUSY', 'attach', {
-        volume: name,
-        message: `volume ${name} is in use on node ${cluster.nameOf(owner)}: ${messageOf(error)}`,
-        next: `detach it there, or wait until that node is gone`,
-      })
+    const body = jsonBytes({ volume: id, wantedFor })
+    for (let attempt = 1; attempt <= RELEASE_ATTEMPTS; attempt++) {
+      try {
+        const answer = await this.#call(owner, SERVICE.release, body, RELEASE_MS)
+        return parsed(released, answer, SERVICE.release).lines
+      } catch (error) {
+        // An answer that is lost with its connection is given again.
+        if (codeOf(error) !== 'EBUSY') continue
+        const { cluster } = this.#world
+        throw new FsError('EBUSY', 'attach', {
+          volume: name,
+          message: `volume ${name} is in use on node ${cluster.nameOf(owner)}: ${messageOf(error)}`,
+          next: `detach it there, or wait until that node is gone`,
+        })
+      }
     }
+    return []
   }
 
   /** This node is the owner no more, of its own will: the next one need not wait for its lease to end. */
@@ -451,12 +459,12 @@ export class ReplicatedVolumes {
       }))
   }
 
-  async #call(node: NodeId, service: string, body: Buffer): Promise<Buffer> {
+  async #call(node: NodeId, service: string, body: Buffer, deadlineMs = CALL_MS): Promise<Buffer> {
     const { cluster } = this.#world
     const peer: PeerKey | null = cluster.peerOf(node)
     if (peer === null) {
       throw new FsError('EHOSTUNREACH', service, { message: `node ${node} is no member` })
     }
-    return await cluster.call(peer, service, body, { deadlineMs: CALL_MS })
+    return await cluster.call(peer, service, body, { deadlineMs })
   }
 }

@@ -50,12 +50,17 @@ export class SeveralCopies {
   readonly #owning = new Set<VolumeId>()
   /** All that they were asked to do is on every copy, and nothing more is asked of them: they are let go of. */
   readonly #settled = new Set<VolumeId>()
+  /** On their way to another node: whoever asks for one once more gets the same answer. */
+  readonly #releasing = new Map<VolumeId, Promise<readonly OwnerLine[]>>()
   /** On their way here: whoever wants one meanwhile waits with the first. */
   readonly #bringing = new Map<VolumeId, Promise<void>>()
 
   readonly #leaseClock: Clock
-  /** When this node let go of one for another. */
-  readonly #left = new Map<VolumeId, number>()
+  /** What this node has let go of for another, when, and what it said then. */
+  readonly #left = new Map<
+    VolumeId,
+    { readonly atMs: number; readonly lines: readonly OwnerLine[] }
+  >()
 
   constructor(world: VolumesWorld, rest: VolumesRest) {
     this.#world = world
@@ -201,15 +206,33 @@ export class SeveralCopies {
   }
 
   /** As Volumes.release. */
-  async release(volume: NodeVolume, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]> {
+  release(volume: NodeVolume, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]> {
+    const { id } = volume.stored.record
+    let releasing = this.#releasing.get(id)
+    if (!releasing) {
+      releasing = this.#release(volume, wantedFor).finally(() => this.#releasing.delete(id))
+      this.#releasing.set(id, releasing)
+    }
+    return releasing
+  }
+
+  async #release(volume: NodeVolume, wantedFor: ReleaseFor): Promise<readonly OwnerLine[]> {
     const { shared } = volume
-    const { id, copies } = volume.stored.record
+    const { id, number, copies } = volume.stored.record
     if (!shared && this.#bringing.has(id)) {
       throw new FsError('EBUSY', 'volume.release', { message: 'it is being opened' })
     }
-    if (!shared || copies.length === 1) return []
+    // Who asked may not have had the answer.
+    if (!shared) return this.#left.get(id)?.lines ?? []
+    if (copies.length === 1) return []
     if (volume.attached) {
       throw new FsError('EBUSY', 'volume.release', { message: `attached at ${volume.attached}` })
+    }
+    try {
+      await this.#world.forget(number, { attributes: [], names: false })
+    } catch (cause) {
+      const message = 'its mounts are not served yet'
+      throw new FsError('EBUSY', 'volume.release', { message, cause })
     }
     // Calls wait from here on, and go where it goes.
     shared.isLeaving = true
@@ -226,20 +249,20 @@ export class SeveralCopies {
       closed: { state: 'elsewhere', why: 'it moves' },
     })
     // Names it asks for anew; what is open keeps its attributes, which another node may change from now on.
-    const { number } = volume.stored.record
     await this.#world.forget(number, { attributes: opens.map(({ ino }) => ino), names: false })
     await this.#letGo(volume, 'another node asked for it', () =>
       this.#world.left(volume, line, opens),
     )
     forgetOwned(this.#staging(id))
-    this.#left.set(id, this.#world.clock.monotonicMs())
-    return [line, ...volume.before].slice(0, linesBeforeMax)
+    const lines = [line, ...volume.before].slice(0, linesBeforeMax)
+    this.#left.set(id, { atMs: this.#world.clock.monotonicMs(), lines })
+    return lines
   }
 
   /** It is on its way here, or from here: who asks for it comes again, and looks for no other owner. */
   isMoving({ stored: { record }, shared }: NodeVolume): boolean {
     const { id } = record
-    const leftMs = this.#left.get(id) ?? Number.NEGATIVE_INFINITY
+    const leftMs = this.#left.get(id)?.atMs ?? Number.NEGATIVE_INFINITY
     return (
       shared?.isLeaving === true ||
       this.#bringing.has(id) ||
