@@ -297,6 +297,7 @@ export class AccessClient {
       whole: null,
       noLocks: false,
       isResent,
+      mayRepeat: opcode === OPCODES.OPEN.code && changedBy(request, opcode).length === 0,
       isDoubtful: false,
       isInterrupted: false,
       askedAt: isResent ? far.atBefore : null,
@@ -439,7 +440,7 @@ export class AccessClient {
         continue
       }
       if (volume.shared) {
-        const maybe = mayBeDone(request, pending)
+        const maybe = mayBeDone(pending)
         if (maybe && pending.isDoubtful) throw this.#unanswered(far, volume, pending, lastError)
         // It may have been done by the owner that a daemon before this one asked.
         if (maybe && far.wasFar) throw doubtful()
@@ -512,7 +513,7 @@ export class AccessClient {
     far.keepSession(owner)
     const isOver = () => {
       // What a life before may have done, the one after must not do again.
-      if (mayBeDone(request, pending) && pending.askedAt !== far.at) throw doubtful()
+      if (mayBeDone(pending) && pending.askedAt !== far.at) throw doubtful()
       return !far.handles.holds(request, pending.opcode)
     }
     if (isOver()) return lostHandle(far, volume, request, pending)
@@ -658,13 +659,9 @@ function inoOf(request: Buffer): Ino {
   return wire.nodeInoAt(request, 16)
 }
 
-/**
- * Whether a request may have been executed, and must not be once more. An open that changes nothing may: who owns the volume
- * next is told what is open, and that it is not among that.
- */
-function mayBeDone(request: Buffer, { opcode, isResent, isDoubtful }: Pending): boolean {
-  const isOpen = opcode === OPCODES.OPEN.code && changedBy(request, opcode).length === 0
-  return (isResent || isDoubtful) && !isOpen
+/** Whether a request may have been executed, and must not be once more. */
+function mayBeDone({ isResent, isDoubtful, mayRepeat }: Pending): boolean {
+  return (isResent || isDoubtful) && !mayRepeat
 }
 
 /** @throws FsError EIO, once for each caller, for an fsync of what another owner has not got */

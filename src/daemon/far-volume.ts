@@ -74,6 +74,11 @@ export interface Pending {
   whole: Buffer | null
   /** A daemon before this one may have asked the owner for it. */
   readonly isResent: boolean
+  /**
+   * It may be executed twice: an open that changes nothing. Who owns the volume next is told what is open, and that it is not
+   * among that.
+   */
+  readonly mayRepeat: boolean
   /** It may have been executed: the owner was asked, and who asked got no answer. */
   isDoubtful: boolean
   /** FarVolume.at, where it was asked for last; null when it was not. */
@@ -279,7 +284,7 @@ export class FarVolume {
       log.warn({ op: 'access.lost', number, open }, 'open files answer EIO from now on')
     }
     for (const pending of this.underWay.values()) {
-      if (pending.isDoubtful) pending.abort.abort()
+      if (pending.isDoubtful && !pending.mayRepeat) pending.abort.abort()
     }
     this.handles.lose()
     this.endNear()
