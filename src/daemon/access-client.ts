@@ -315,7 +315,7 @@ export class AccessClient {
       this.#world.log.warn({ op: `access.${op}`, number, error: messageOf(error) }, 'not answered')
       reply = bareReply(error instanceof FsError ? error.errno : -errnoOf('EIO'))
       // Executed or not: the owner may reckon that pages of before are dropped with its answer.
-      if (opcode === OPCODES.OPEN.code) await this.#dropPages(far, fd, pending.ino)
+      if (opcode === OPCODES.OPEN.code) far.drops.unsure(pending.ino)
     } finally {
       far.underWay.delete(unique)
     }
@@ -323,7 +323,7 @@ export class AccessClient {
     try {
       if (!pending.isGiven) await this.#give(far, request, pending, reply)
       // The kernel did not take the answer, with which the owner reckons that pages of before are dropped.
-      else if (opcode === OPCODES.OPEN.code) await this.#dropPages(far, fd, pending.ino)
+      else if (opcode === OPCODES.OPEN.code) far.drops.unsure(pending.ino)
     } finally {
       pending.answered()
     }
@@ -363,7 +363,7 @@ export class AccessClient {
       const isGood = reply.readInt32LE(4) === 0
       const wasFresh = this.#isFresh(far, pending)
       if (isGood && !wasFresh) endLives(opcode, reply)
-      if (isGood) await this.#heedPages(far, pending, reply)
+      if (isGood) heedPages(far, pending, reply)
       answer(fd, reply, reply.length, reply.readInt32LE(4), uniqueLo, uniqueHi)
       // This process stood still in between: the owner reckons with less.
       if (isGood && wasFresh && !this.#isFresh(far, pending)) {
@@ -372,23 +372,6 @@ export class AccessClient {
         await this.#world.forget(number, { attributes, names: attributes.length > 0 })
       }
     }
-  }
-
-  /** Who is told to keep a file's pages keeps none that another open is still to drop, nor any of before this daemon's life. */
-  async #heedPages(far: FarVolume, pending: Pending, reply: Buffer): Promise<void> {
-    const opened = openedBy(pending, reply)
-    if (!opened || (opened.flags & wire.FOPEN_DIRECT_IO) !== 0) return
-    const { ino, handle, flags } = opened
-    if ((flags & wire.FOPEN_KEEP_CACHE) === 0) far.drops.dropping(ino, handle)
-    else if (!far.drops.isSure(ino) || isOpenedBefore(far, pending)) {
-      await this.#dropPages(far, pending.fd, ino)
-    }
-  }
-
-  async #dropPages({ drops, number }: FarVolume, fd: number, ino: Ino): Promise<void> {
-    drops.unsure(ino)
-    await this.#invalidations.forget(fd, number, ino, 0, 0)
-    drops.dropped(ino)
   }
 
   /** What an answer carries may be kept: it is in time, and nothing was revoked since it was asked for. */
@@ -703,20 +686,23 @@ function isLarge(request: Buffer, opcode: number): boolean {
   return request.readUInt32LE(wire.IN_HEADER_BYTES + 16) > SMALL_BYTES
 }
 
-/** The descriptor that an answer brings. Source: include/uapi/linux/fuse.h, struct fuse_open_out */
-function openedBy(
-  { opcode, ino }: Pending,
-  reply: Buffer,
-): { ino: Ino; handle: number; flags: number } | null {
+/**
+ * Nobody is told to keep a file's pages while another open is still to drop them, nor those of before this daemon's life.
+ * Source of the offsets: include/uapi/linux/fuse.h, struct fuse_open_out
+ */
+function heedPages(far: FarVolume, pending: Pending, reply: Buffer): void {
+  const { opcode } = pending
   const isOpen = opcode === OPCODES.OPEN.code
-  if (!isOpen && opcode !== OPCODES.CREATE.code && opcode !== OPCODES.TMPFILE.code) return null
+  if (!isOpen && opcode !== OPCODES.CREATE.code && opcode !== OPCODES.TMPFILE.code) return
   const entry = wire.OUT_HEADER_BYTES
   const at = isOpen ? entry : entry + wire.ENTRY_BYTES
-  return {
-    ino: isOpen ? ino : wire.nodeInoAt(reply, entry),
-    handle: Number(reply.readBigUInt64LE(at)),
-    flags: reply.readUInt32LE(at + 8),
-  }
+  const flags = reply.readUInt32LE(at + 8)
+  if ((flags & wire.FOPEN_DIRECT_IO) !== 0) return
+  const ino = isOpen ? pending.ino : wire.nodeInoAt(reply, entry)
+  const keeps = (flags & wire.FOPEN_KEEP_CACHE) !== 0
+  if (keeps && far.drops.isSure(ino) && !isOpenedBefore(far, pending)) return
+  reply.writeUInt32LE(flags & ~wire.FOPEN_KEEP_CACHE, at + 8)
+  far.drops.dropping(ino, Number(reply.readBigUInt64LE(at)))
 }
 
 /** The file is being opened by another request, which was asked for before: the owner may have told that one to drop the pages. */

@@ -88,9 +88,8 @@ interface Owned {
 
 const SERVICE = { drives: 'node.drives', create: 'copy.create', release: 'volume.release' } as const
 const CALL_MS = 3000
-/** All that the owner has accepted goes to every copy first. One that is gone is not waited for: the connection breaks. */
+/** All that the owner has accepted goes to every copy first. One that dies meanwhile is not waited for: its connection breaks. */
 const RELEASE_MS = 30_000
-const RELEASE_ATTEMPTS = 2
 /** A lease that nobody renews has run out by then, and the take-over behind it is done. */
 const LEAD_MS_MAX = designTimes.termMs + 3 * designTimes.promiseMs + 4000
 const LOOK_MS = 200
@@ -317,20 +316,24 @@ export class ReplicatedVolumes {
     wantedFor: ReleaseFor,
   ): Promise<readonly OwnerLine[]> {
     if (owner === null || owner === this.#world.node) return []
+    const { cluster } = this.#world
+    const isUp = () => cluster.statusOf(owner).connection === 'up'
     const body = jsonBytes({ volume: id, wantedFor })
-    for (let attempt = 1; attempt <= RELEASE_ATTEMPTS; attempt++) {
+    // An answer that was lost with its connection is given again; to a node that is gone no connection is waited for.
+    for (let isFirst = true; isFirst || isUp(); isFirst = false) {
       try {
-        const answer = await this.#call(owner, SERVICE.release, body, RELEASE_MS)
+        const deadlineMs = isUp() ? RELEASE_MS : CALL_MS
+        const answer = await this.#call(owner, SERVICE.release, body, deadlineMs)
         return parsed(released, answer, SERVICE.release).lines
       } catch (error) {
-        // An answer that is lost with its connection is given again.
-        if (codeOf(error) !== 'EBUSY') continue
-        const { cluster } = this.#world
-        throw new FsError('EBUSY', 'attach', {
-          volume: name,
-          message: `volume ${name} is in use on node ${cluster.nameOf(owner)}: ${messageOf(error)}`,
-          next: `detach it there, or wait until that node is gone`,
-        })
+        if (codeOf(error) === 'EBUSY') {
+          throw new FsError('EBUSY', 'attach', {
+            volume: name,
+            message: `volume ${name} is in use on node ${cluster.nameOf(owner)}: ${messageOf(error)}`,
+            next: `detach it there, or wait until that node is gone`,
+          })
+        }
+        if (!isFirst) break
       }
     }
     return []

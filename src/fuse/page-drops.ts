@@ -6,7 +6,7 @@ const KNOWN_MAX = 65_536
 /**
  * Of which files of one volume a kernel that is told to keep the pages (FOPEN_KEEP_CACHE) keeps no old ones. An open without
  * that drops them, but not when it is answered: the thread that opens does it once it runs on. Until a request comes through
- * its descriptor, or the pages were dropped by a notification, who opens the file beside it must drop them too.
+ * its descriptor, who opens the file beside it must drop them too.
  * Source: linux fs/fuse/file.c, fuse_finish_open.
  */
 export class PageDrops {
@@ -36,13 +36,6 @@ export class PageDrops {
     const handles = this.#dropping.get(ino)
     handles?.delete(handle)
     if (handles?.size === 0) this.#dropping.delete(ino)
-  }
-
-  /** All of them, by a notification. */
-  dropped(ino: Ino): void {
-    this.#know(ino)
-    for (const handle of this.#dropping.get(ino) ?? []) this.#inoOf.delete(handle)
-    this.#dropping.delete(ino)
   }
 
   /** Of an open nobody knows whether it was executed, or its order to drop was obeyed. */

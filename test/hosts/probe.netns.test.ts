@@ -9,6 +9,8 @@ import { SharedLab } from '../support/shared-lab.ts'
 import { withVolumeOfThree } from '../support/volume-of-three.ts'
 
 /** Three hosts share two cores with whatever else runs: status itself waits for a probe for less than one second. */
+/** Between the last answer of a copy and when it is noted, on a machine with more to do. */
+const TOLD_MS = 1500
 const STATUS_MS_MAX = 8000
 /** Without a sign of trouble a probe is made anew after ten seconds. */
 const SEEN_MS_MAX = 20_000
@@ -153,7 +155,7 @@ test('an owner that is cut off has no probe acknowledged', () =>
       ({ state, succeededAt }) => {
         wasSilent ||= state === 'silent'
         const sinceCutMs = succeededAt === null ? 0 : Date.parse(succeededAt) - cutMs
-        assert.ok(sinceCutMs <= cutForMs, `acknowledged ${sinceCutMs} ms behind the cut`)
+        assert.ok(sinceCutMs <= cutForMs + TOLD_MS, `acknowledged ${sinceCutMs} ms behind the cut`)
         return state !== 'ok' && state !== 'silent'
       },
       40_000,
