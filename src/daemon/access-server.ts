@@ -292,6 +292,9 @@ export class AccessServer {
     const { clock, log, nameOf } = this.#world
     const now = clock.monotonicMs()
     for (const [number, use] of this.#uses) {
+      const { shared } = this.#world.volume(number) ?? { shared: null }
+      // The volume went to another node, if only for a moment, and its sessions with it: here they have not run out.
+      if (shared?.epoch !== use.epoch) use.sessions.clear()
       for (const [key, session] of use.sessions) {
         if (now - session.heardMs < accessTermMs) continue
         const node = nameOf(session.node)

@@ -18,8 +18,11 @@ const signal = new AbortController().signal
 /** An owner whose access thread says how often it has executed something. */
 async function owner() {
   const executed: bigint[] = []
+  const ended: number[] = []
+  const clock = new HandClock()
   const access = {
     opens: () => {},
+    endSession: (_: VolumeNumber, session: number) => ended.push(session),
     request: async ({ frame }: AccessRequest) => {
       const unique = Buffer.from(frame.buffer).readBigUInt64LE(8)
       executed.push(unique)
@@ -46,7 +49,7 @@ async function owner() {
     asked: () => {},
     node: 'a1'.repeat(16) as NodeId,
     boot: 'b0',
-    clock: new HandClock(),
+    clock,
     log: silentLog,
   })
   const handlers = new Map<string, Handler>()
@@ -65,7 +68,7 @@ async function owner() {
       kernel.mkdir(kernel.nodeId(NUMBER, 1), `d${unique}`, 0o755, 0, { unique }),
       oldest,
     )
-  return { server, executed, make }
+  return { server, executed, make, volume, ended, clock }
 }
 
 test('a change that comes again is answered and not executed, also when one that came later came first', async () => {
@@ -87,6 +90,20 @@ test('answers that have arrived do not pile up', async () => {
   await make(1n, count)
   assert.is(BigInt(executed.length), count + 1n, 'the first one is not known any more')
   server.close()
+})
+
+test('a session that is not heard of for a term is over, but not one that went with the volume to another owner', async () => {
+  for (const [isBack, over] of [
+    [false, [SESSION]],
+    [true, []],
+  ] as const) {
+    const { server, volume, ended, clock } = await owner()
+    // Another node owned it meanwhile, and its sessions are stated to this one only now.
+    if (isBack) volume.shared.epoch += 2
+    for (let second = 0; second < 12; second++) clock.advance(1000)
+    assert.equal(ended, over)
+    server.close()
+  }
 })
 
 test.run()
