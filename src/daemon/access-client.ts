@@ -577,6 +577,7 @@ export class AccessClient {
     const isUnknown = ['ETIMEDOUT', 'ECONNRESET', 'ECANCELED'].includes(error.code)
     if (isUnknown && isOnce(pending.opcode)) pending.isDoubtful = true
     if (error.code === 'ESTALE') far.unknown()
+    if (error.code === 'EAGAIN') far.moves()
     if (pending.abort.signal.aborted) return
     // Before this was asked, the owner may have had nothing to answer.
     const askedForMs = this.#leaseClock.monotonicMs() - pending.askedMs

@@ -221,6 +221,12 @@ export class FarVolume {
     this.#owner = owner
   }
 
+  /** Who was asked says that the volume moves: meanwhile nobody is given what its sessions hold, however long that takes. */
+  moves(): void {
+    this.#endWithTerm()
+    if (this.#life !== null) this.#answeredMs = this.#world.clock.monotonicMs()
+  }
+
   #endWithTerm(): void {
     const silentMs = this.#world.clock.monotonicMs() - this.#answeredMs
     if (this.#life !== null && silentMs > accessTermMs) this.lose()
@@ -233,7 +239,9 @@ export class FarVolume {
     while (life !== null && this.#life === life && !this.#isKnown && !this.#isClosed) {
       const owner = await ownerNow(this.number)
       const peer = owner === null ? null : peerOf(owner)
-      if (owner !== null) this.keepSession(owner)
+      // Nobody has taken it yet, or who has cannot be asked for.
+      if (owner === null) this.moves()
+      else this.keepSession(owner)
       if (peer !== null && this.#life === life) {
         try {
           await this.state(peer)
@@ -241,6 +249,7 @@ export class FarVolume {
           return
         } catch (error) {
           if (isBug(error) || !(error instanceof FsError)) throw error
+          if (error.code === 'EAGAIN') this.moves()
           if (error.code === 'ESTALE' && this.#life === life) this.lose()
         }
       }
@@ -471,6 +480,7 @@ export class FarVolume {
       if (this.#session !== session) return
       if (codeOf(error) === 'ENOKEY') this.endNear()
       if (codeOf(error) === 'ESTALE') this.unknown()
+      if (codeOf(error) === 'EAGAIN') this.moves()
       await this.#goOn()
     }
     if (isIdle) {
@@ -490,7 +500,9 @@ export class FarVolume {
     if (this.#isKnown || !this.handles.any || peer === null) return
     await this.state(peer).catch((failed: unknown) => {
       if (isBug(failed)) throw failed
-      if (codeOf(failed) === 'ESTALE' && this.#session === session) this.lose()
+      if (this.#session !== session) return
+      if (codeOf(failed) === 'EAGAIN') this.moves()
+      if (codeOf(failed) === 'ESTALE') this.lose()
     })
   }
 }

@@ -43,7 +43,8 @@ const STAYS_MS = 30_000
 
 /**
  * A volume goes to the node that uses it, as what is used there goes faster: when for a while one other node alone has asked for
- * something, and that node has a copy in sync, it becomes the owner. What is open there and elsewhere goes on.
+ * something, and that node has a copy in sync, it becomes the owner. What is open there and elsewhere goes on. Only volumes whose
+ * spec says owner=follows.
  */
 export class FollowUse {
   readonly #world: FollowUseWorld
@@ -92,7 +93,7 @@ export class FollowUse {
       if (requests < (REQUESTS_PER_S_MIN * forMs) / 1000) continue
       if ((this.#notBeforeMs.get(number) ?? 0) > clock.monotonicMs()) continue
       const going = mayGo(number)
-      if (!going || going.files > FILES_MAX || going.record.spec.ownerStays) continue
+      if (!going || going.files > FILES_MAX || !going.record.spec.ownerFollows) continue
       if (hasInSync(going.record, node) && isFit(node)) await this.#go(going.record, node)
     }
   }

@@ -17,6 +17,7 @@ import { crc32 } from 'node:zlib'
 import { open } from 'lmdb'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { VolumeInfo } from '../../src/api/index.ts'
 import { type NodeWorld, PROGRAM, run, sleep, startNode, until } from '../support/node-world.ts'
 
 /**
@@ -34,7 +35,9 @@ interface Refusal {
 
 /** All that a command could have changed, as scripts see it. */
 async function stateOf(world: NodeWorld): Promise<string> {
-  const { volumes } = await get<{ volumes: { id: string }[] }>(world, '/v1/volumes')
+  const { volumes: seen } = await get<{ volumes: VolumeInfo[] }>(world, '/v1/volumes')
+  // What came of a probe changes by itself.
+  const volumes = seen.map(({ probe: _, ...volume }) => volume)
   const { mounts } = await get<{ mounts: unknown[] }>(world, '/v1/mounts')
   const keys = await Promise.all(volumes.map(({ id }) => get(world, `/v1/volumes/${id}/keys`)))
   return JSON.stringify({ volumes, mounts, keys }, null, 1)
