@@ -33,7 +33,7 @@ interface SoleUse {
 const SOLE_MS = 10_000
 /** What is asked for less often gains nothing. */
 const REQUESTS_PER_S_MIN = 20
-/** The next owner reads the index of the volume in first, while callers wait: some 0.1 ms for each file. */
+/** The next owner reads the index of the volume in first, while callers wait: not measured on an idle machine yet. */
 const FILES_MAX = 20_000
 const LOOK_MS = 1000
 /** Of what could not go, for locks were held or the node could not open it. */
