@@ -250,14 +250,16 @@ export class FarVolume {
         } catch (error) {
           if (isBug(error) || !(error instanceof FsError)) throw error
           if (error.code === 'EAGAIN') this.moves()
-          if (error.code === 'ESTALE' && this.#life === life) this.lose()
         }
       }
       await sleep(clock, RESUME_MS)
     }
   }
 
-  /** Says to the owner what this node has open there: at the beginning, and to each new life of the owner. */
+  /**
+   * Says to the owner what this node has open there: at the beginning, and to each new life of the owner.
+   * @throws FsError ESTALE when that one does not go on with the session, which is lost then
+   */
   state(peer: PeerKey): Promise<void> {
     this.#stating ??= this.#state(peer).finally(() => {
       this.#stating = null
@@ -272,7 +274,11 @@ export class FarVolume {
     const frame = Buffer.from(JSON.stringify(said))
     const sentMs = clock.monotonicMs()
     const body = encodeAccessCall({ op: 'state', ...this.asker(), oldest: 0n, frame })
-    const answer = await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: STATE_MS })
+    const stating = call(peer, ACCESS_SERVICE.control, body, { deadlineMs: STATE_MS })
+    const answer = await stating.catch((error: unknown) => {
+      if (codeOf(error) === 'ESTALE' && this.#session === session) this.lose()
+      throw error
+    })
     if (this.#session !== session) return
     const now = decodeNow(answer)
     if (this.#line !== null && !hasAllOf(now, this.#line)) this.#unsynced.lose()
@@ -338,10 +344,9 @@ export class FarVolume {
     this.#inTurn(() => this.#world.tellNear(this.number, null))
   }
 
-  /** The owner does not know the session: it has begun a new life, to which the session is stated, or the session is over. */
+  /** The owner does not know the session: it has begun a new life, to which the session is stated. */
   unknown(): void {
-    if (this.#isKnown) this.#isKnown = false
-    else this.lose()
+    this.#isKnown = false
   }
 
   #keep(): void {
@@ -500,9 +505,7 @@ export class FarVolume {
     if (this.#isKnown || !this.handles.any || peer === null) return
     await this.state(peer).catch((failed: unknown) => {
       if (isBug(failed)) throw failed
-      if (this.#session !== session) return
-      if (codeOf(failed) === 'EAGAIN') this.moves()
-      if (codeOf(failed) === 'ESTALE') this.lose()
+      if (this.#session === session && codeOf(failed) === 'EAGAIN') this.moves()
     })
   }
 }
