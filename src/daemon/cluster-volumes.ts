@@ -53,9 +53,9 @@ export class ClusterVolumes {
     this.#alarm.ring()
   }
 
-  /** As the coordinator has it now, if it answers soon. */
-  async look(): Promise<void> {
-    await orNull(this.#world.clock, LOOK_MS, this.#refresh())
+  /** As the coordinator has it now, if it answers so soon. */
+  async look(ms = LOOK_MS): Promise<void> {
+    await orNull(this.#world.clock, ms, this.#refresh())
   }
 
   async close(): Promise<void> {

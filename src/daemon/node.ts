@@ -212,7 +212,15 @@ export class Node {
         log,
         adopt: (list) => this.volumes.adopt(list),
       })
-    this.#root = new RootRequests(coordinator, identity.id, this.volumes, clock, log)
+    this.#root = new RootRequests({
+      node: identity.id,
+      coordinator,
+      volumes: this.volumes,
+      lookAtVolumes: (ms) => this.lookAtVolumes(ms),
+      again: (frame, fd) => this.mounts.again(frame, fd),
+      clock,
+      log,
+    })
     const native = new NativeHost({
       home,
       engine: this.engine,
@@ -389,8 +397,8 @@ export class Node {
   }
 
   /** What other nodes made or took away a moment ago is known when this returns, if the coordinator answers soon. */
-  async lookAtVolumes(): Promise<void> {
-    await this.#clusterVolumes?.look()
+  async lookAtVolumes(ms?: number): Promise<void> {
+    await this.#clusterVolumes?.look(ms)
   }
 
   /** Everything settled and closed; the mounts have ended before. @returns whether all volumes settled */
@@ -565,6 +573,9 @@ export class Node {
         return
       case 'interrupt':
         this.#farVolumes?.client.interrupt(message.uniqueLo, message.uniqueHi)
+        return
+      case 'look':
+        this.#root.look(message).catch(background(this.log, 'root.look'))
         return
       case 'mkdir':
         this.#root.mkdir(mount, message).catch(background(this.log, 'root.mkdir'))

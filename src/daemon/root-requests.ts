@@ -14,6 +14,7 @@ import type { RootOwner, Volumes } from './volumes.ts'
 
 type Mkdir = Extract<FromWorker, { kind: 'mkdir' }>
 type Rmdir = Extract<FromWorker, { kind: 'rmdir' }>
+type Look = Extract<FromWorker, { kind: 'look' }>
 
 /** The last request that changed the root through one mount, and what it came to. JSON in the coordinator. */
 interface Done {
@@ -23,27 +24,52 @@ interface Done {
   made: ({ number: VolumeNumber } & RootOwner) | null
 }
 
+export interface RootRequestsWorld {
+  readonly node: NodeId
+  readonly coordinator: Coordinator
+  readonly volumes: Volumes
+  /** What other nodes made a moment ago is known when this returns, if the coordinator answers in so many milliseconds. */
+  lookAtVolumes(ms: number): Promise<void>
+  /** As Mounts.again. */
+  again(frame: Uint8Array, fd: number): Promise<void>
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** A program that asks for a name that is nowhere waits so long for a coordinator that does not answer. */
+const LOOK_MS = 80
+/** A name that was looked for and is nowhere is not looked for again at once. */
+const NOWHERE_MS = 1000
+
 /**
- * mkdir and rmdir at the root of the namespace: a volume with the default spec, and the end of an empty one.
+ * mkdir and rmdir at the root of the namespace: a volume with the default spec, and the end of an empty one; and a look for a
+ * name that is not known yet.
  *
  * Once (design §6.12): what a request came to is kept in the same step of the coordinator that makes the change, so one that
  * the kernel sends again after a death of the daemon is answered from there. The last one of each mount is enough: the kernel
  * changes a directory by one request at a time.
  */
 export class RootRequests {
-  readonly #coordinator: Coordinator
+  readonly #world: RootRequestsWorld
   /** Of the keys that are this node's. */
   readonly #prefix: string
-  readonly #volumes: Volumes
-  readonly #clock: Clock
-  readonly #log: Log
 
-  constructor(coordinator: Coordinator, node: NodeId, volumes: Volumes, clock: Clock, log: Log) {
-    this.#coordinator = coordinator
-    this.#prefix = `root-request/${node}/`
-    this.#volumes = volumes
-    this.#clock = clock
-    this.#log = log
+  constructor(world: RootRequestsWorld) {
+    this.#world = world
+    this.#prefix = `root-request/${world.node}/`
+  }
+
+  /** Who was told of a volume by the node that made it finds it, and need not wait until this node is told too. */
+  async look({ name, frame, fd, uniqueLo, uniqueHi }: Look): Promise<void> {
+    const { volumes, lookAtVolumes, again } = this.#world
+    await lookAtVolumes(LOOK_MS)
+    if (volumes.all().some(({ stored }) => stored.record.name === name)) {
+      await again(frame, fd)
+      return
+    }
+    const buf = Buffer.alloc(wire.OUT_HEADER_BYTES + wire.ENTRY_BYTES)
+    const end = wire.encodeNegativeEntry(buf, wire.OUT_HEADER_BYTES, NOWHERE_MS)
+    answer(fd, buf, end, 0, uniqueLo, uniqueHi)
   }
 
   /** The kernel gets its answer, whatever it is. */
@@ -58,10 +84,10 @@ export class RootRequests {
       }
       const made = (stored: StoredVolume) => ({ number: stored.record.number, ...owner })
       const beside = this.#keeping(mount, message, made)
-      const volume = await this.#volumes.create({ name }, owner, {}, beside)
+      const volume = await this.#world.volumes.create({ name }, owner, {}, beside)
       this.#answerMade(made(volume.stored), message)
     } catch (error) {
-      this.#log.warn({ op: 'mkdir', name, error: messageOf(error) }, 'no volume made')
+      this.#world.log.warn({ op: 'mkdir', name, error: messageOf(error) }, 'no volume made')
       answerBare(fd, errnoOf(error), uniqueLo, uniqueHi)
     }
   }
@@ -70,8 +96,8 @@ export class RootRequests {
     const { name, fd, uniqueLo, uniqueHi } = message
     try {
       if (!(await this.#doneBefore(mount, message))) {
-        await this.#volumes.mustBeEmpty(this.#volumes.find(name))
-        await this.#volumes.delete(
+        await this.#world.volumes.mustBeEmpty(this.#world.volumes.find(name))
+        await this.#world.volumes.delete(
           name,
           this.#keeping(mount, message, () => null),
         )
@@ -84,16 +110,16 @@ export class RootRequests {
 
   /** Mounts that are over ask nothing again. @param alive numbers of those that are not */
   async forgetAllBut(alive: ReadonlySet<number>): Promise<void> {
-    for (const { key, version } of await this.#coordinator.list(this.#prefix)) {
+    for (const { key, version } of await this.#world.coordinator.list(this.#prefix)) {
       if (alive.has(Number(key.slice(this.#prefix.length)))) continue
-      await this.#coordinator.compareAndSet(key, version, null)
+      await this.#world.coordinator.compareAndSet(key, version, null)
     }
   }
 
   /** What a request came to in an earlier life of the daemon; null when it is new, or was not executed. */
   async #doneBefore(mount: number, { uniqueLo, uniqueHi }: Mkdir | Rmdir): Promise<Done | null> {
     if (!wire.isResend(uniqueHi)) return null
-    const entry = await this.#coordinator.get(this.#keyOf(mount))
+    const entry = await this.#world.coordinator.get(this.#keyOf(mount))
     if (!entry) return null
     const done = decodeDone(entry.value)
     return done.unique === uniqueOf(uniqueLo, uniqueHi) ? done : null
@@ -110,7 +136,7 @@ export class RootRequests {
   ): Beside {
     const key = this.#keyOf(mount)
     return async (stored) => {
-      const entry = await this.#coordinator.get(key)
+      const entry = await this.#world.coordinator.get(key)
       const done: Done = { unique: uniqueOf(uniqueLo, uniqueHi), made: made(stored) }
       const value = Buffer.from(JSON.stringify(done))
       return [{ key, expected: entry?.version ?? 0, value }]
@@ -119,7 +145,7 @@ export class RootRequests {
 
   #answerMade(made: NonNullable<Done['made']>, { fd, uniqueLo, uniqueHi }: Mkdir): void {
     const { number, mode, uid, gid } = made
-    const { sec, nsec } = this.#clock.now()
+    const { sec, nsec } = this.#world.clock.now()
     const buf = Buffer.alloc(wire.OUT_HEADER_BYTES + wire.ENTRY_BYTES)
     const attr: wire.Attr = {
       volume: number,

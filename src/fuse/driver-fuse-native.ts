@@ -130,7 +130,7 @@ export class NativeMount {
     this.#since = millisecondsOf(world.clock.now())
     this.#leaseClock = suspendProof(world.clock)
     // Volumes are made and removed by #mkdir and #rmdir; the namespace only shows them here.
-    const requests = { mkdir() {}, rmdir() {} }
+    const requests = { look: () => false, mkdir() {}, rmdir() {} }
     this.#namespace = new Namespace(this.#volumes, this.#absent, requests, world.clock)
   }
 

@@ -5,6 +5,8 @@ import type { AbsentVolume } from './worker-protocol.ts'
 
 /** What a person does at the root; the main thread does it and answers the kernel. */
 export interface RootRequests {
+  /** A name nobody here knows: another node may have made it a moment ago. @returns false when that was looked at already */
+  look(name: string, frame: Uint8Array): boolean
   mkdir(name: string, mode: number, caller: Caller, uniqueLo: number, uniqueHi: number): void
   rmdir(name: string, uniqueLo: number, uniqueHi: number): void
 }
@@ -56,6 +58,10 @@ export class Namespace {
     for (const [number, name] of [...names].sort(([a], [b]) => a - b)) {
       if (number + 2 > after) yield { cookie: number + 2, number, name: Buffer.from(name) }
     }
+  }
+
+  look(name: Buffer, frame: Uint8Array): boolean {
+    return this.#requests.look(name.toString('latin1'), frame)
   }
 
   mkdir(name: Buffer, mode: number, caller: Caller, uniqueLo: number, uniqueHi: number): void {

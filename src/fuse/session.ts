@@ -457,9 +457,11 @@ export class FuseSession {
     switch (header.opcode) {
       case OPCODES.LOOKUP.code: {
         wire.decodeLookup(buf, at, end, this.#lookup)
-        const volume = root.find(buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd))
-        if (!volume) return wire.encodeNegativeEntry(reply, out, VALID_MS)
-        return this.#putVolumeRoot(volume, out)
+        const name = buf.subarray(this.#lookup.nameAt, this.#lookup.nameEnd)
+        const volume = root.find(name)
+        if (volume) return this.#putVolumeRoot(volume, out)
+        if (root.look(name, buf.subarray(0, end))) return LATER
+        return wire.encodeNegativeEntry(reply, out, VALID_MS)
       }
       case OPCODES.GETATTR.code:
       case OPCODES.STATX.code:

@@ -171,6 +171,15 @@ export type FromWorker =
       uniqueHi: number
     }
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
+  /** A whole LOOKUP in the root of a name that the mount does not know. */
+  | {
+      kind: 'look'
+      name: string
+      frame: Uint8Array
+      fd: number
+      uniqueLo: number
+      uniqueHi: number
+    }
   /** A whole request on a volume that is far (AbsentVolume); whoever answers it writes to `fd`. */
   | { kind: 'far'; number: VolumeNumber; frame: Uint8Array; fd: number; isLookedAt: boolean }
   /** What a kernel was told just now of a volume that is far is to be forgotten again: these attributes, and all names. */

@@ -121,6 +121,13 @@ class MountWorker {
     const { open, absent } = this.#served
     for (const volume of start.absent) absent.set(volume.number, volume)
     const requests: RootRequests = {
+      look: (name, frame) => {
+        if (this.#comesBack) return false
+        const { uniqueLo, uniqueHi } = this.#session.header
+        const bytes = new Uint8Array(frame)
+        this.#tell({ kind: 'look', name, frame: bytes, fd: this.#fd, uniqueLo, uniqueHi })
+        return true
+      },
       mkdir: (name, mode, { uid, gid }, uniqueLo, uniqueHi) =>
         this.#tell({ kind: 'mkdir', name, mode, uid, gid, fd: this.#fd, uniqueLo, uniqueHi }),
       rmdir: (name, uniqueLo, uniqueHi) =>

@@ -69,11 +69,11 @@ test('three machines without a route out become one cluster, and what one writes
     await a.weft('cluster', 'create', 'lab', '--domain', 'region=eu,zone=1,rack=r1')
     await invited(a, b, c)
     await b.weft('volume', 'create', 'db', '--size', '1G')
-    const seen = await volumesOf(c)
     assert.is(await b.run('sh', '-c', 'cd /mnt/weft/db; echo x >f; cat f'), 'x\n')
     assert.is(await c.run('cat', '/mnt/weft/db/f'), 'x\n', 'what one writes another reads')
     const seconds = (performance.now() - startedMs) / 1000
     assert.ok(seconds < 30, `${seconds} s`)
+    const seen = await volumesOf(c)
 
     const owners = Object.fromEntries(seen.map(({ name, owner, state }) => [name, [owner, state]]))
     assert.equal(owners, { before: ['node1', 'elsewhere'], db: ['node2', 'elsewhere'] })
