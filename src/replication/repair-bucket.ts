@@ -1,11 +1,14 @@
 import type { Clock } from '../base/index.ts'
 
 export interface BucketRates {
-  /** While nobody waits for the volume. */
+  /** While nobody waits for a volume. */
   readonly bytesPerSecond: number
-  /** While somebody does: callers come first. */
+  /** While somebody does, or did a moment ago: callers come first. */
   readonly awaitedBytesPerSecond: number
 }
+
+/** Between two commits of a database nobody waits: that is no time to go faster in. */
+const AWAITED_MS = 2000
 
 /** What may go out at once, at most. */
 const BURST_SECONDS = 0.1
@@ -20,6 +23,8 @@ export class TokenBucket {
   /** Negative: owed. */
   #bytes = 0
   #atMs: number
+  /** When somebody was last seen to wait. */
+  #awaitedMs = Number.NEGATIVE_INFINITY
   #turn: Promise<void> = Promise.resolve()
   /** Taken in all. */
   takenBytes = 0
@@ -41,8 +46,9 @@ export class TokenBucket {
   async #take(bytes: number, isAwaited: () => boolean): Promise<void> {
     for (;;) {
       const { bytesPerSecond, awaitedBytesPerSecond } = this.#rates()
-      const rate = isAwaited() ? awaitedBytesPerSecond : bytesPerSecond
       const now = this.#clock.monotonicMs()
+      if (isAwaited()) this.#awaitedMs = now
+      const rate = now - this.#awaitedMs < AWAITED_MS ? awaitedBytesPerSecond : bytesPerSecond
       this.#bytes = Math.min(
         BURST_SECONDS * rate,
         this.#bytes + (rate * Math.max(0, now - this.#atMs)) / 1000,

@@ -24,6 +24,12 @@ test('what nobody waits for goes at its rate, and at a smaller one while callers
   assert.ok(awaited > 1900 && awaited < 2300, `${awaited} ms for 4 MiB behind the first`)
 })
 
+test('callers that wait now and then are callers that wait', async () => {
+  let asked = 0
+  const ms = await timeOf(5, () => asked++ % 4 === 0)
+  assert.ok(ms > 1900 && ms < 2300, `${ms} ms for 4 MiB behind the first`)
+})
+
 test('a piece larger than the bucket goes, and is paid for by the next', async () => {
   assert.ok((await timeOf(1, () => true)) < 50)
 })
