@@ -8,7 +8,7 @@ import {
   type VolumeNumber,
 } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import { decodeCheckpoint } from '../journal/index.ts'
+import { decodeCheckpoint, type JournalHead } from '../journal/index.ts'
 import {
   type AskCopy,
   type Copy,
@@ -71,7 +71,7 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
   owned.catch(() => {})
   const opened = async (
     { epoch }: { epoch: VolumeLog['epoch'] },
-    head: { seq: number },
+    head: JournalHead,
   ): Promise<OpenedLog> => {
     const opening = world.opening()
     const { port1, port2 } = new MessageChannel()
@@ -87,6 +87,7 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
       fencing: () => world.fencing(),
       shared,
       epoch,
+      from: head,
       syncHere: async () => {
         await engine.call('syncHere', { number })
       },

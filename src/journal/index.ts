@@ -39,6 +39,7 @@ export {
   firstHead,
   holdsHead,
   placeBehind,
+  placesBehind,
   type ScannedRecord,
   type ScanOptions,
   scan,

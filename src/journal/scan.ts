@@ -100,11 +100,27 @@ export function placeBehind(
   volumeId: VolumeId,
   seq: RecordSeq,
 ): JournalHead | null {
-  let head = startOfFile(disk, directory, volumeId, seq)
-  if (!head) return null
-  const options = { upTo: seq, resumed: true }
-  for (const record of scan(disk, directory, volumeId, head, null, options)) head = record.head
-  return head.seq === seq ? head : null
+  return placesBehind(disk, directory, volumeId, [seq])[0] ?? null
+}
+
+/** As placeBehind, of several records in rising order: each file is read once. */
+export function placesBehind(
+  disk: Disk,
+  directory: string,
+  volumeId: VolumeId,
+  seqs: readonly RecordSeq[],
+): (JournalHead | null)[] {
+  let head: JournalHead | null = null
+  return seqs.map((seq) => {
+    const start = startOfFile(disk, directory, volumeId, seq)
+    if (!start) return null
+    // Further on in the file where the one before was found.
+    let at: JournalHead = head && head.seq > start.seq ? head : start
+    const options = { upTo: seq, resumed: true }
+    for (const record of scan(disk, directory, volumeId, at, null, options)) at = record.head
+    head = at
+    return at.seq === seq ? at : null
+  })
 }
 
 /**

@@ -86,7 +86,7 @@ export class Copy {
   readonly identity: CopyIdentity
   readonly #world: CopyWorld
   readonly #grant: Grant
-  readonly #recent = new RecentPlaces()
+  readonly #recent: RecentPlaces
   #journal: Journal
   #promised: Promised
   #head: JournalHead
@@ -120,6 +120,8 @@ export class Copy {
     this.#checkpoint = state.checkpoint
     this.#damaged = state.damaged
     this.#grant = new Grant(world.termMs, state.promised.owner, state.silentFromMs)
+    const { volume, directory } = identity
+    this.#recent = new RecentPlaces({ disk: world.disk, volume, directory })
     this.#journal = this.#openJournal()
   }
 
@@ -225,9 +227,12 @@ export class Copy {
 
   /** The place behind record `seq`, null where the log has none. */
   placeBehind(seq: RecordSeq): JournalHead | null {
-    const { head } = this
-    if (seq >= head.seq) return seq === head.seq ? head : null
-    return this.#behind(seq)
+    return this.placesBehind([seq])[0] ?? null
+  }
+
+  /** As RecentPlaces.behind. */
+  placesBehind(seqs: readonly RecordSeq[]): (JournalHead | null)[] {
+    return this.#recent.behind(seqs, this.head)
   }
 
   close(): void {
@@ -308,7 +313,7 @@ export class Copy {
       case 'tags':
         return {
           kind: 'tags',
-          tags: request.seqs.map((seq) => this.placeBehind(seq)?.chain ?? null),
+          tags: this.placesBehind(request.seqs).map((place) => place?.chain ?? null),
         }
       case 'read':
         return this.#read(request.after, Math.min(request.bytesMax, READ_BYTES_MAX))
@@ -539,13 +544,8 @@ export class Copy {
   }
 
   #holdsBehind(at: JournalHead, tag: Buffer): JournalHead | null {
-    const place = this.#behind((at.seq + 1) as RecordSeq)
+    const place = this.placeBehind((at.seq + 1) as RecordSeq)
     return place?.chain.equals(tag) ? place : null
-  }
-
-  #behind(seq: RecordSeq): JournalHead | null {
-    const { volume, directory } = this.identity
-    return this.#recent.behind(seq) ?? placeBehind(this.#world.disk, directory, volume, seq)
   }
 
   #read(after: Place, bytesMax: number): Answer {

@@ -23,6 +23,8 @@ export interface OwnLog {
   readonly head: Place
   /** The place behind record `seq`; null when the log does not reach back so far. */
   placeBehind(seq: RecordSeq): Place | null
+  /** As Places. */
+  placesBehind(seqs: readonly RecordSeq[]): readonly (Place | null)[]
   /** Whole records behind `after`, up to about `bytesMax`; null when the log does not reach back so far. */
   read(after: Place, bytesMax: number): Buffer | null
   /** On stable storage up to here; rises with `sync`. */

@@ -1,22 +1,21 @@
 import type { Epoch, RecordSeq, VolumeId } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
-import { type JournalHead, placeBehind, startOfFile } from '../journal/index.ts'
+import { holdsHead, type JournalHead, startOfFile } from '../journal/index.ts'
 import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
 import { type LedLog, readRun } from './copy.ts'
 import type { OwnLog } from './follower.ts'
 import type { Place } from './messages.ts'
-import { RecentPlaces } from './recent-places.ts'
+import { type LogFiles, RecentPlaces } from './recent-places.ts'
 
 /** A run of this size is kept for the next who asks: small ones are read most, each time through the page cache. */
 const RUN_KEPT_BYTES_MAX = 64 * 1024
 
-export interface VolumeLogWorld {
-  readonly disk: Disk
-  readonly volume: VolumeId
-  readonly directory: string
+export interface VolumeLogWorld extends LogFiles {
   /** Of the volume that is open at `epoch`. */
   readonly shared: SharedVolume
   readonly epoch: Epoch
+  /** Where the log ended before: the other copies mostly end there too. */
+  readonly from: JournalHead
   /** Called once, before the threads of the volume begin to answer with errors. */
   fencing(): void
   /** Have the engine make all that is appended durable here. @throws FsError EIO when the drive failed */
@@ -26,7 +25,7 @@ export interface VolumeLogWorld {
 /** The log of a volume that is open on this node: the threads append, this only looks, ships and ends it. */
 export class VolumeLog implements LedLog, OwnLog {
   readonly #world: VolumeLogWorld
-  readonly #recent = new RecentPlaces()
+  readonly #recent: RecentPlaces
   #ended: JournalHead | null = null
   /** What stood before this record was cut. */
   #from = 0
@@ -35,6 +34,12 @@ export class VolumeLog implements LedLog, OwnLog {
 
   constructor(world: VolumeLogWorld) {
     this.#world = world
+    this.#recent = new RecentPlaces(world)
+    const { disk, directory, volume, from } = world
+    const start = startOfFile(disk, directory, volume, from.seq)
+    // What follows stands in the file that begins there, if one does: the engine may have begun it, or taken it away.
+    if (start?.seq === from.seq) this.#recent.note(start)
+    else if (holdsHead(disk, directory, volume, from)) this.#recent.note(from)
   }
 
   get epoch(): Epoch {
@@ -90,11 +95,11 @@ export class VolumeLog implements LedLog, OwnLog {
   }
 
   placeBehind(seq: RecordSeq): JournalHead | null {
-    const { disk, directory, volume } = this.#world
-    if (seq < this.#from) return null
-    const { head } = this
-    if (seq >= head.seq) return seq === head.seq ? head : null
-    return this.#recent.behind(seq) ?? placeBehind(disk, directory, volume, seq)
+    return this.placesBehind([seq])[0] ?? null
+  }
+
+  placesBehind(seqs: readonly RecordSeq[]): (JournalHead | null)[] {
+    return this.#recent.behind(seqs, this.head, this.#from)
   }
 
   read(after: Place, bytesMax: number): Buffer | null {

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, type Epoch, limits, type RecordSeq } from '../../src/base/index.ts'
-import { createJournal, type JournalHead, scan } from '../../src/journal/index.ts'
+import { createJournal, type JournalHead, placesBehind, scan } from '../../src/journal/index.ts'
 import { seeded } from '../support/seeded.ts'
 import {
   chunkId,
@@ -46,6 +46,21 @@ test('records come back in order, over many files, from the start and from any h
       files.reduce((sum, { bytes }) => sum + bytes, 0),
     )
   }
+})
+
+test('places are found over many files, several in one pass', () => {
+  const { disk, journal, first } = makeWorld(2000)
+  const heads: JournalHead[] = [first]
+  for (let i = 0; i < 60; i++) {
+    heads.push(journal.append(heads[i] as JournalHead, fields(), Buffer.from(`record ${i}`)))
+  }
+  const find = (...seqs: number[]) =>
+    placesBehind(disk, directory, volumeId, seqs as RecordSeq[]).map((place) => place?.seq ?? null)
+  assert.equal(find(...heads.keys()), [...heads.keys()])
+  assert.equal(find(3, 4, 30, 59), [3, 4, 30, 59])
+  assert.equal(find(59, 61), [59, null])
+  journal.dropBefore((heads[30] as JournalHead).file)
+  assert.equal(find(1, 59), [null, 59])
 })
 
 test('a file begun by a newer epoch before its first record follows all the same', () => {

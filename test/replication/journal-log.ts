@@ -132,6 +132,10 @@ export class JournalLog implements LedLog, OwnLog {
     return this.#places.get(seq) ?? placeBehind(disk, directory, volume, seq)
   }
 
+  placesBehind(seqs: readonly RecordSeq[]): (JournalHead | null)[] {
+    return seqs.map((seq) => this.placeBehind(seq))
+  }
+
   read(after: { readonly seq: RecordSeq }, bytesMax: number): Buffer | null {
     const from = this.placeBehind(after.seq)
     if (!from) return null

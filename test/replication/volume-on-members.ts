@@ -28,7 +28,7 @@ import {
 } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { initDrive } from '../../src/drives/index.ts'
-import { scan } from '../../src/journal/index.ts'
+import { type JournalHead, scan } from '../../src/journal/index.ts'
 import { S_IFREG } from '../../src/meta/index.ts'
 import {
   type AskCopy,
@@ -252,7 +252,7 @@ export class VolumeOnMembers {
   async lead(member: Member): Promise<boolean> {
     let opened: LocalVolume | null = null
     let engine: Engine | null = null
-    const open = async ({ epoch }: { epoch: Epoch }, head: { seq: number }): Promise<OpenedLog> => {
+    const open = async ({ epoch }: { epoch: Epoch }, head: JournalHead): Promise<OpenedLog> => {
       const opening = this.#opening(member)
       const root = { mode: 0o755, uid: 0, gid: 0, now: clock.now() }
       const volume =
@@ -269,6 +269,7 @@ export class VolumeOnMembers {
         directory: member.journalDirectory,
         shared,
         epoch,
+        from: head,
         fencing: () => {},
         syncHere: () => own.syncHere(),
       })
