@@ -44,8 +44,8 @@ const HEADS: Readonly<Record<Contender, string>> = {
   moosefs: 'MooseFS',
   namespace: 'weft namespace, owner',
   exclusive: 'weft exclusive',
-  other: 'weft namespace, other node',
-  follows: 'weft namespace, node it has come to',
+  other: 'weft namespace, other node, owner=stays',
+  follows: 'weft namespace, other node',
 }
 
 /** Ratios to the better peer that issue 3 asks for on the owner; the exclusive mount differs in one. */
@@ -106,7 +106,7 @@ async function raiseWeft(wanted: ReadonlySet<Contender>): Promise<Map<Contender,
   const [owner, other] = [lab.host(1), lab.host(2)]
   const volume = ['--size', '20G', '--repl', '3']
   if (wanted.has('namespace') || wanted.has('other')) {
-    await owner.weft('volume', 'create', 'shared', ...volume)
+    await owner.weft('volume', 'create', 'owner=stays,name=shared', ...volume)
     const dir = join(owner.mnt, 'shared')
     // Who uses it first owns it.
     await owner.run('sh', '-euc', `echo >${dir}/first; sync ${dir}/first`)
@@ -118,7 +118,7 @@ async function raiseWeft(wanted: ReadonlySet<Contender>): Promise<Map<Contender,
     }
   }
   if (wanted.has('follows')) {
-    await owner.weft('volume', 'create', 'owner=follows,name=follows', ...volume)
+    await owner.weft('volume', 'create', 'follows', ...volume)
     const dir = join(other.mnt, 'follows')
     await other.run('sh', '-euc', `echo >${dir}/first; sync ${dir}/first`)
     places.set('follows', { dir, start: startIn(other) })

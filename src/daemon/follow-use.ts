@@ -29,12 +29,13 @@ interface SoleUse {
   requests: number
 }
 
-/** So long nobody else has asked for anything. */
+/** So long nobody else has asked for anything; once more for each so many files. */
 const SOLE_MS = 10_000
+const SOLE_FILES = 20_000
 /** What is asked for less often gains nothing. */
 const REQUESTS_PER_S_MIN = 20
-/** The next owner reads the index of the volume in first, while callers wait: not measured on an idle machine yet. */
-const FILES_MAX = 20_000
+/** The next owner brings its index up to date first, while callers wait: 3 s for 100,000 files that it had not seen. */
+const FILES_MAX = 200_000
 const LOOK_MS = 1000
 /** Of what could not go, for locks were held or the node could not open it. */
 const REFUSED_MS = 60_000
@@ -43,8 +44,8 @@ const STAYS_MS = 30_000
 
 /**
  * A volume goes to the node that uses it, as what is used there goes faster: when for a while one other node alone has asked for
- * something, and that node has a copy in sync, it becomes the owner. What is open there and elsewhere goes on. Only volumes whose
- * spec says owner=follows.
+ * something, and that node has a copy in sync, it becomes the owner. What is open there and elsewhere goes on. Not of volumes whose
+ * spec says owner=stays.
  */
 export class FollowUse {
   readonly #world: FollowUseWorld
@@ -89,11 +90,12 @@ export class FollowUse {
     for (const [number, { node, sinceMs, requests }] of this.#uses) {
       const forMs = clock.monotonicMs() - sinceMs
       if (node === self || forMs < SOLE_MS) continue
+      const going = mayGo(number)
+      if (going && forMs < SOLE_MS * (going.files / SOLE_FILES)) continue
       this.#uses.delete(number)
       if (requests < (REQUESTS_PER_S_MIN * forMs) / 1000) continue
       if ((this.#notBeforeMs.get(number) ?? 0) > clock.monotonicMs()) continue
-      const going = mayGo(number)
-      if (!going || going.files > FILES_MAX || !going.record.spec.ownerFollows) continue
+      if (!going || going.files > FILES_MAX || going.record.spec.ownerStays) continue
       if (hasInSync(going.record, node) && isFit(node)) await this.#go(going.record, node)
     }
   }

@@ -83,7 +83,7 @@ const specShape = z.strictObject({
   spread: z.enum(SPREAD_LEVELS),
   nodes: z.array(hex).nullable(),
   onLoss: z.enum(['wait', 'error']),
-  ownerFollows: z.literal(true).optional(),
+  ownerStays: z.literal(true).optional(),
 })
 
 const copyShape = z.strictObject({ id: hex, node: hex, drive: hex })

@@ -21,8 +21,8 @@ export interface VolumeSpec {
   readonly nodes: readonly NodeId[] | null
   /** What a caller meets while the volume has no owner: waits, or an error. */
   readonly onLoss: 'wait' | 'error'
-  /** A node that uses it alone becomes its owner; else that changes when a person says so, or the owner is gone. */
-  readonly ownerFollows?: true | undefined
+  /** Its owner changes when a person says so, or the owner is gone; else also when another node uses it alone. */
+  readonly ownerStays?: true | undefined
 }
 
 /** A volume as asked for: raw text, single fields, or both; what is given twice must agree. */
@@ -57,7 +57,7 @@ type Key = (typeof KEYS)[number]
 
 /**
  * The only way from words to a VolumeSpec. Defaults: size limits.volumeBytesDefault (thin: room is taken by what is
- * written), repl 1, cos what there is, min half of repl rounded up, on-loss wait, owner stays.
+ * written), repl 1, cos what there is, min half of repl rounded up, on-loss wait, owner follows.
  * @throws FsError EINVAL whose message names what was given, why it is refused, and what to give instead
  */
 export function parseVolumeSpec(request: VolumeSpecRequest, cluster: ClusterShape): VolumeSpec {
@@ -76,7 +76,7 @@ export function parseVolumeSpec(request: VolumeSpecRequest, cluster: ClusterShap
     spread: spreadOf(fields.get('spread'), repl),
     nodes: nodesOf(fields.get('nodes'), repl, cluster),
     onLoss: onLossOf(fields.get('on-loss')),
-    ...(ownerOf(fields.get('owner')) === 'follows' && { ownerFollows: true }),
+    ...(ownerOf(fields.get('owner')) === 'stays' && { ownerStays: true }),
   }
 }
 
@@ -88,7 +88,7 @@ export function formatVolumeSpec(spec: VolumeSpec): string {
   if (spec.spread !== 'node') parts.push(`spread=${spec.spread}`)
   if (spec.nodes !== null) parts.push(`nodes=${spec.nodes.join('+')}`)
   if (spec.onLoss !== 'wait') parts.push(`on-loss=${spec.onLoss}`)
-  if (spec.ownerFollows) parts.push('owner=follows')
+  if (spec.ownerStays) parts.push('owner=stays')
   return [...parts, `name=${spec.name}`].join(',')
 }
 
@@ -279,8 +279,8 @@ function onLossOf(text: string | undefined): 'wait' | 'error' {
 }
 
 function ownerOf(text: string | undefined): 'follows' | 'stays' {
-  if (text === undefined || text === 'stays') return 'stays'
-  if (text === 'follows') return 'follows'
+  if (text === undefined || text === 'follows') return 'follows'
+  if (text === 'stays') return 'stays'
   refuse('owner', text, `owner ${quoted(text)}: unknown; use owner=follows or owner=stays`)
 }
 

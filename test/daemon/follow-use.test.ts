@@ -18,12 +18,7 @@ const copies = [SELF, OTHER, THIRD].map((node) => ({
   node,
   drive: 'd'.repeat(32) as never,
 }))
-const record: VolumeRecord = {
-  ...sample,
-  copies,
-  inSync: copies.map(({ id }) => id),
-  spec: { ...sample.spec, ownerFollows: true },
-}
+const record: VolumeRecord = { ...sample, copies, inSync: copies.map(({ id }) => id) }
 
 function using({ is = record, files = 100, refuses = false } = {}) {
   const clock = new HandClock()
@@ -56,6 +51,14 @@ test('a volume goes to the node that alone has used it for ten seconds', async (
   await pass(9, [OTHER])
   assert.equal(went, [])
   await pass(3, [OTHER])
+  assert.equal(went, [OTHER])
+})
+
+test('one of many files goes when it has been used alone for longer, for a move takes longer', async () => {
+  const { went, pass } = using({ files: 90_000 })
+  await pass(44, [OTHER])
+  assert.equal(went, [])
+  await pass(20, [OTHER])
   assert.equal(went, [OTHER])
 })
 
@@ -93,7 +96,7 @@ test('it goes nowhere without a copy in sync, to no node that drains, and not fo
     [{ is: behind }, OTHER, 100],
     [{}, OTHER, 5],
     [{ files: 1_000_000 }, OTHER, 100],
-    [{ is: { ...record, spec: sample.spec } }, OTHER, 100],
+    [{ is: { ...record, spec: { ...record.spec, ownerStays: true } } }, OTHER, 100],
   ] as const) {
     const { went, pass } = using(how)
     await pass(40, [node], perSecond)

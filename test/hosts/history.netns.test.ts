@@ -64,6 +64,7 @@ test('clients on every node, through the namespace: nothing acknowledged is lost
       ['after a node stood still', () => stillFor(first, 2000 + dice.below(3000))],
       ['after the owner stood still', () => stillFor(owner, 4000)],
       ['after the daemons died, one by one', () => daemonsDie(lab.hosts)],
+      ['after the volume went from node to node', () => goesAround(first, dice)],
     ]
     for (const [what, fault] of faults) {
       await fault()
@@ -91,6 +92,17 @@ async function daemonsDie(all: readonly Host[]): Promise<void> {
   for (const host of all) {
     for (const pid of host.processes('__daemon')) process.kill(pid, 'SIGKILL')
     await sleep(6000)
+  }
+}
+
+/** Each move is let begin; the next one is asked for while it may still be under way. */
+async function goesAround(from: Host, dice: ReturnType<typeof seeded>): Promise<void> {
+  for (let move = 0; move < 6; move++) {
+    const to = `node${1 + dice.below(3)}`
+    const moved = await from.tryWeft('volume', 'move', volume, to)
+    // Locks that a client holds at that moment are in the way.
+    if (moved.code !== 0) assert.match(moved.stderr, /locked|moves|already/)
+    await sleep(1500 + dice.below(2500))
   }
 }
 

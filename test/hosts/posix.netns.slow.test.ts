@@ -8,7 +8,7 @@ test('every case of the posix suite holds where a volume is used through its own
   const lab = await hosts(3)
   try {
     const [owner, other] = [lab.host(2), lab.host(3)]
-    await owner.weft('volume', 'create', 'name=db,size=2G,repl=3')
+    await owner.weft('volume', 'create', 'owner=stays,name=db,size=2G,repl=3')
     for (const host of [other, owner]) {
       assert.match(await posixOn(host, '/mnt/weft/db'), /^1\d\d passed, 0 failed$/m)
     }

@@ -8,7 +8,7 @@ export function withVolumeOfThree(
   work: (lab: Lab) => Promise<void>,
 ): Promise<void> {
   return shared.with(async (lab) => {
-    const spec = `name=${volume},size=1G,repl=3`
+    const spec = `owner=stays,name=${volume},size=1G,repl=3`
     await lab.host(2).weft('volume', 'create', spec)
     for (const host of [lab.host(1), lab.host(3)]) await host.weft('volume', 'list')
     await work(lab)

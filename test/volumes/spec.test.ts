@@ -60,7 +60,7 @@ test('a name alone gives a thin volume with the default quota and one copy', () 
 })
 
 test('every key that has a meaning is accepted', () => {
-  const spec = `size=1M,repl=3,cos=auto,min=3,spread=node,aggr=1,on-loss=error,owner=follows,nodes=${c}+${a}+${b},name=x`
+  const spec = `size=1M,repl=3,cos=auto,min=3,spread=node,aggr=1,on-loss=error,owner=stays,nodes=${c}+${a}+${b},name=x`
   assert.equal(parseVolumeSpec({ spec }, three), {
     ...plain,
     sizeBytes: 2 ** 20,
@@ -68,7 +68,7 @@ test('every key that has a meaning is accepted', () => {
     minimum: 3,
     nodes: [a, b, c],
     onLoss: 'error',
-    ownerFollows: true,
+    ownerStays: true,
   })
   assert.is(parseVolumeSpec({ spec: 'repl=3,name=x' }, three).minimum, 2)
   assert.is(parseVolumeSpec({ spec: 'repl=3,name=x', spread: 'rack' }, three).spread, 'rack')
@@ -79,7 +79,7 @@ test('a spec that is printed reads back as itself', () => {
     'name=x',
     'size=1M,repl=1,name=a.b-c_d',
     'size=1048577,cos=2,on-loss=error,name=0',
-    'owner=follows,name=x',
+    'owner=stays,name=x',
     'repl=2,spread=rack,name=x',
     `repl=2,min=2,nodes=${a}+${c},name=x`,
     'size=1536M,repl=3,min=3,cos=1,name=X',
