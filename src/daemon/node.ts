@@ -44,6 +44,7 @@ import { Recovery } from './cluster-recovery.ts'
 import { ClusterVolumes } from './cluster-volumes.ts'
 import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
+import { CopySyncs } from './copy-syncs.ts'
 import { openDrives } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { EngineHost } from './engine-host.ts'
@@ -125,6 +126,7 @@ export class Node {
   readonly #farVolumes: FarVolumes | null
   #replicated: ReplicatedVolumes | null = null
   #repairs: NodeRepairs | null = null
+  #syncs: CopySyncs | null = null
   #api: ApiServer | null = null
 
   private constructor(
@@ -330,6 +332,12 @@ export class Node {
       const replicated = await ReplicatedVolumes.open(world)
       node.#replicated = replicated
       node.#repairs = repairs
+      node.#syncs = new CopySyncs({
+        owned: (number) => replicated.ownedOf(number),
+        synced,
+        kept: node.reasons,
+        clock,
+      })
       repairs.start(replicated)
       node.recovery =
         node.kept &&
@@ -573,6 +581,9 @@ export class Node {
         return
       case 'interrupt':
         this.#farVolumes?.client.interrupt(message.uniqueLo, message.uniqueHi)
+        return
+      case 'sync':
+        this.#syncs?.answer(message).catch(background(this.log, 'fsync'))
         return
       case 'look':
         this.#root.look(message).catch(background(this.log, 'root.look'))

@@ -16,6 +16,7 @@ import {
   sleep,
   suspendProof,
   type VolumeId,
+  type VolumeNumber,
 } from '../base/index.ts'
 import { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
@@ -227,6 +228,14 @@ export class ReplicatedVolumes {
   /** The volumes of several copies that this node owns. */
   *owned(): Generator<{ readonly owner: Owner; readonly record: VolumeRecord }> {
     for (const { owner, stored } of this.#owners.values()) yield { owner, record: stored.record }
+  }
+
+  /** Hot. */
+  ownedOf(number: VolumeNumber): { readonly owner: Owner; readonly name: string } | null {
+    for (const { owner, stored } of this.#owners.values()) {
+      if (stored.record.number === number) return { owner, name: stored.record.name }
+    }
+    return null
   }
 
   /** Of a volume that this node owns. */

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { Ino, VolumeNumber } from '../base/index.ts'
+import type { Ino, RecordSeq, VolumeNumber } from '../base/index.ts'
 import type { VolumeOpening } from '../store/index.ts'
 import type { Forgetting } from './grants.ts'
 import type { NearOpening } from './near-copy.ts'
@@ -171,6 +171,15 @@ export type FromWorker =
       uniqueHi: number
     }
   | { kind: 'rmdir'; name: string; fd: number; uniqueLo: number; uniqueHi: number }
+  /** fsync of a volume of several copies, where the engine has nothing to commit for it first. */
+  | {
+      kind: 'sync'
+      number: VolumeNumber
+      seq: RecordSeq
+      fd: number
+      uniqueLo: number
+      uniqueHi: number
+    }
   /** A whole LOOKUP in the root of a name that the mount does not know. */
   | {
       kind: 'look'

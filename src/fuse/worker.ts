@@ -9,6 +9,7 @@ import {
   limits,
   messageOf,
   openLog,
+  type RecordSeq,
   suspendProof,
   systemClock,
   type VolumeNumber,
@@ -181,9 +182,12 @@ class MountWorker {
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
         const caller = { fd: this.#fd, uniqueLo, uniqueHi }
-        const { number } = volume.volume
+        const { number, shared } = volume.volume
         const { seq, stagedNumber } = volume.syncPoint(ino)
-        this.#tellEngine({ number, stagedNumber, seq, caller })
+        // Looked at before the sequence would miss what the engine has just committed.
+        if (shared.replicated && stagedNumber <= shared.committedNumber)
+          this.#tell({ kind: 'sync', number, seq: shared.seq as RecordSeq, ...caller })
+        else this.#tellEngine({ number, stagedNumber, seq, caller })
         return false
       },
       refused: (number, ino, from, length) =>
