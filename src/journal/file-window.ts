@@ -13,13 +13,15 @@ import {
 const windowBytes = 1024 * 1024
 /** Who wants the newest record of a file, whose room is made ahead, must not read a window of zeros for it. */
 const firstWindowBytes = 32 * 1024
+/** Of a window that was closed, for the next: who ships the newest record opens one for each. */
+let spare: Buffer = Buffer.alloc(0)
 
 /** Reads one journal file through a buffer that holds at least a record; memory is bounded by the largest record. */
 export class FileWindow {
   readonly size: number
   readonly #disk: Disk
   readonly #handle: DiskHandle
-  #buffer = Buffer.alloc(0)
+  #buffer: Buffer
   #start = 0
   #length = 0
   #workBytes = 0
@@ -29,9 +31,13 @@ export class FileWindow {
     this.#disk = disk
     this.#handle = disk.open(path, 'read')
     this.size = disk.size(this.#handle)
+    this.#buffer = spare
+    spare = Buffer.alloc(0)
   }
 
+  /** Nothing that was read may be looked at any more. */
   close(): void {
+    if (this.#buffer.length <= firstWindowBytes) spare = this.#buffer
     this.#disk.close(this.#handle)
   }
 

@@ -16,7 +16,7 @@ export interface CallsOptions {
   /** @param sent called once the frame has left this node's queue */
   readonly send: (frame: Frame, order: Order, sent?: () => void) => void
   /** Work on a call of the peer. The body belongs to it, what is sealed is lent until the promise is settled. */
-  readonly handle: (question: Question, signal: AbortSignal) => Promise<Buffer>
+  readonly handle: (question: Question, signal: () => AbortSignal) => Promise<Buffer>
   /** Known once the other side has said which lane this is, before its first call. */
   readonly handlersMax: () => number
   /** Nothing is under way any more, either way. */
@@ -40,7 +40,11 @@ interface Asking {
   readonly body: Buffer
   readonly sealed: Lent | undefined
   readonly bytes: number
+  /** Since the handler wants to know when its caller has given up: few do. */
   controller: AbortController | undefined
+  /** Why it has; undefined while it has not. */
+  givenUp: FsError | undefined
+  running: boolean
 }
 
 /**
@@ -144,7 +148,7 @@ export class Calls {
     this.#broken = error
     for (const waiting of this.#waiting) waiting.go(error)
     for (const asked of this.#asked.values()) asked.settle?.(error)
-    for (const asking of this.#asking.values()) asking.controller?.abort(error)
+    for (const asking of this.#asking.values()) abortHandler(asking, error)
     this.#asked.clear()
     this.#asking.clear()
     this.#queue.length = 0
@@ -220,7 +224,8 @@ export class Calls {
       this.#askingBytes + bytes > limits.netWindowBytes
     )
       throw new ProtocolError('more calls under way than the protocol allows')
-    const asking: Asking = { id, service, body, sealed, bytes, controller: undefined }
+    const nothing = { controller: undefined, givenUp: undefined, running: false }
+    const asking: Asking = { id, service, body, sealed, bytes, ...nothing }
     this.#asking.set(id, asking)
     this.#askingBytes += bytes
     this.#queue.push(asking)
@@ -239,12 +244,11 @@ export class Calls {
   }
 
   #run(asking: Asking): void {
-    const controller = new AbortController()
-    asking.controller = controller
+    asking.running = true
     this.#running++
     const { service, body, sealed } = asking
     void this.#options
-      .handle({ service, body, sealed: sealed?.bytes ?? null }, controller.signal)
+      .handle({ service, body, sealed: sealed?.bytes ?? null }, () => signalOf(asking))
       .finally(() => sealed?.done())
       .then(
         (body) => answerOf(asking.id, body),
@@ -275,8 +279,8 @@ export class Calls {
     const canceled = new FsError('ECANCELED', 'net.call', {
       message: 'net.call: the caller gave up',
     })
-    if (asking.controller) {
-      asking.controller.abort(canceled)
+    if (asking.running) {
+      abortHandler(asking, canceled)
       return
     }
     const at = this.#queue.indexOf(asking)
@@ -286,6 +290,17 @@ export class Calls {
     asking.sealed?.done()
     this.#answer(asking, failureFrame(id, canceled), () => {})
   }
+}
+
+function signalOf(asking: Asking): AbortSignal {
+  asking.controller ??= new AbortController()
+  if (asking.givenUp) asking.controller.abort(asking.givenUp)
+  return asking.controller.signal
+}
+
+function abortHandler(asking: Asking, why: FsError): void {
+  asking.givenUp ??= why
+  asking.controller?.abort(why)
 }
 
 function answerOf(id: number, body: Buffer): Frame {

@@ -35,7 +35,7 @@ export interface ConnectionOptions {
   readonly handle: (
     connection: Connection,
     question: Question,
-    signal: AbortSignal,
+    signal: () => AbortSignal,
   ) => Promise<Buffer>
   /** The other side will ask nothing more here. */
   readonly onBye: (connection: Connection) => void

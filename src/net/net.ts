@@ -449,7 +449,7 @@ export class Net {
   async #handle(
     connection: Connection,
     { service: name, body, sealed }: Question,
-    signal: AbortSignal,
+    signalOf: () => AbortSignal,
   ): Promise<Buffer> {
     const { peer } = connection
     const role = this.#options.admit(peer)
@@ -463,7 +463,13 @@ export class Net {
     if (service.lane !== connection.lane)
       throw refusal('EINVAL', name, `is served on the ${service.lane} lane`)
     try {
-      return await service.handler({ peer, role, body, sealed, signal })
+      const call = { peer, role, body, sealed }
+      return await service.handler({
+        ...call,
+        get signal() {
+          return signalOf()
+        },
+      })
     } catch (error) {
       if (!(error instanceof FsError))
         Promise.reject(error).catch(background(this.#options.log, `net.serve ${name}`))

@@ -583,7 +583,7 @@ export function readRun(
     records.push(Buffer.from(raw))
     bytes += raw.length
   }
-  return Buffer.concat(records)
+  return records.length === 1 ? (records[0] as Buffer) : Buffer.concat(records)
 }
 
 /**
