@@ -1,5 +1,4 @@
-import type { Epoch, RecordSeq, VolumeId } from '../base/index.ts'
-import type { Disk } from '../disk/index.ts'
+import type { Epoch, RecordSeq } from '../base/index.ts'
 import { holdsHead, type JournalHead, startOfFile } from '../journal/index.ts'
 import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
 import { type LedLog, readRun } from './copy.ts'
