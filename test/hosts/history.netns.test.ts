@@ -95,15 +95,16 @@ async function daemonsDie(all: readonly Host[]): Promise<void> {
   }
 }
 
-/** Each move is let begin; the next one is asked for while it may still be under way. */
+/** Locks that clients hold are in the way most of the time: what has not gone is asked to go elsewhere. */
 async function goesAround(from: Host, dice: ReturnType<typeof seeded>): Promise<void> {
   for (let move = 0; move < 6; move++) {
     const to = `node${1 + dice.below(3)}`
-    const moved = await from.tryWeft('volume', 'move', volume, to)
-    // Locks that a client holds at that moment are in the way.
-    if (moved.code !== 0) assert.match(moved.stderr, /locked|moves|already/)
-    await sleep(1500 + dice.below(2500))
+    const asked = await from.tryWeft('volume', 'move', volume, to, '--no-wait')
+    // It may be there already, or look for an owner at this very moment.
+    if (asked.code !== 0) console.log(`    not moved to ${to}: ${asked.stderr.split('\n')[0]}`)
+    await sleep(2000 + dice.below(4000))
   }
+  await from.tryWeft('volume', 'move', volume, 'node1', '--stop')
 }
 
 test('clients of an exclusive mount that dies and is attached elsewhere: nothing acknowledged is lost', () =>

@@ -19,7 +19,7 @@ export const command: Command = {
     ['weft volume move db node4 --stop', 'Not after all'],
   ],
   epilogue:
-    'A volume that is attached, or has a file open for writing, moves once that ends. It goes on when this command is ended.',
+    'What is open stays open. A volume that is attached, or on whose files locks are held, moves once that ends. It goes on when this command is ended.',
   async run(context, args) {
     const name = args.needed('volume')
     const node = args.needed('node')
