@@ -25,6 +25,7 @@ import {
   weft,
 } from './bench-place.ts'
 import { repair } from './bench-repair.ts'
+import { takeOver } from './bench-take-over.ts'
 import { cell, markdown, placeInDocs, printed, ratio, sitting, writeDocs } from './bench-text.ts'
 import {
   chosen,
@@ -40,12 +41,14 @@ const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-wr
        bench --cluster [--rounds N] [--quick] [--only NAME[,NAME]] [--no-write]
        bench --growth [--files N] [--scattered SIZE] [--store DIR] [--no-write]
        bench --repair [--no-write]
+       bench --take-over [--rounds N] [--no-write]
   --rounds N        rounds of which the median counts (default 3), after one to warm up that does not
   --quick           one round of less work, none to warm up; to see that it runs, not to compare
   --only            of plain, gocryptfs, weft (all its mounts), namespace, exclusive
   --cluster         weft on three hosts beside GlusterFS and MooseFS; then --only is of gluster, moosefs, weft,
                     namespace, exclusive, other, follows
   --no-write        leave docs/bench.md alone; --quick, --only, --files and --scattered do so too
+  --take-over       how long callers wait when the node that owns a volume dies
   --repair          a lost copy made anew on a spare, beside pgbench on the same volume
   --growth          a directory of many files, memory, and a file after random writes: weft beside itself
   --files N         in that directory (default 1,000,000; at least 20,000)
@@ -87,13 +90,14 @@ interface Options {
   names: readonly string[]
   cluster: boolean
   repair: boolean
+  takeOver: boolean
   growth: boolean
   files: number
   scatteredBytes: number
   store: string
 }
 
-const MODES = ['--growth', '--cluster', '--repair']
+const MODES = ['--growth', '--cluster', '--repair', '--take-over']
 /** What --growth takes and the other does not, and the other way round. */
 const GROWTH_ONLY = ['--files', '--scattered', '--store']
 const ROUNDS_ONLY = ['--rounds', '--quick', '--only']
@@ -106,6 +110,7 @@ function parse(args: readonly string[]): Options {
     names: [],
     cluster: args.includes('--cluster'),
     repair: args.includes('--repair'),
+    takeOver: args.includes('--take-over'),
     growth: args.includes('--growth'),
     files: 1_000_000,
     scatteredBytes: 2 ** 30,
@@ -310,6 +315,7 @@ async function main(): Promise<void> {
   if (options.growth) return growth(options)
   if (options.cluster) return cluster(options)
   if (options.repair) return repair(options)
+  if (options.takeOver) return takeOver(options)
   if (options.write) placeInDocs(MARKER)
   await inPlace(() => rounds(options))
 }
