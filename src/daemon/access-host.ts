@@ -7,18 +7,20 @@ import {
   type Log,
   messageOf,
   type Random,
+  type RecordSeq,
   type VolumeNumber,
 } from '../base/index.ts'
-import type {
-  AccessWorkerStart,
-  Forgetting,
-  FromAccessWorker,
-  OpenFile,
-  Reason,
-  ServedVolume,
-  ToAccessWorker,
-  Told,
-  VolumeMessage,
+import {
+  type AccessWorkerStart,
+  type Forgetting,
+  type FromAccessWorker,
+  type OpenFile,
+  type Reason,
+  type ServedVolume,
+  type ToAccessWorker,
+  type Told,
+  type VolumeMessage,
+  wire,
 } from '../fuse/index.ts'
 import type { EngineHost } from './engine-host.ts'
 
@@ -43,6 +45,8 @@ export interface AccessHostWorld {
   random: Random
   damaged(message: Extract<FromAccessWorker, { kind: 'damaged' }>): void
   reason(reason: Reason): void
+  /** As CopySyncs.sync. */
+  sync(number: VolumeNumber, seq: RecordSeq): Promise<number>
   /** Have a session's kernel forget what it keeps of a volume; fulfilled when it has. @throws FsError when nobody knows */
   forget(number: VolumeNumber, session: number, forgetting: Forgetting): Promise<void>
   log: Log
@@ -137,11 +141,27 @@ export class AccessHost {
     this.#post({ kind: 'forgot', number, asking })
   }
 
+  async #sync(message: Extract<FromAccessWorker, { kind: 'sync' }>): Promise<void> {
+    const { number, seq, token, uniqueLo, uniqueHi } = message
+    const errno = await this.#world.sync(number, seq)
+    const bytes = Buffer.alloc(wire.OUT_HEADER_BYTES)
+    wire.encodeReplyHeader(bytes, bytes.length, errno, uniqueLo, uniqueHi)
+    this.#answered(token, bytes)
+  }
+
+  #answered(token: number, bytes: Buffer | null): void {
+    const asked = this.#asked.get(token)
+    this.#asked.delete(token)
+    asked?.(bytes)
+  }
+
   #heard(message: FromAccessWorker): void {
     if (message.kind === 'damaged') {
       this.#world.damaged(message)
     } else if (message.kind === 'reason') {
       this.#world.reason(message.reason)
+    } else if (message.kind === 'sync') {
+      this.#sync(message).catch(background(this.#world.log, 'access.sync'))
     } else if (message.kind === 'forget') {
       this.#forget(message).catch(background(this.#world.log, 'access.forget'))
     } else if (message.kind === 'done') {
@@ -153,9 +173,7 @@ export class AccessHost {
       } else told?.resolve(message.opens)
     } else {
       const { token, bytes } = message
-      const asked = this.#asked.get(token)
-      this.#asked.delete(token)
-      asked?.(bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
+      this.#answered(token, bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length))
     }
   }
 }

@@ -1,4 +1,4 @@
-import { type Clock, FsError, ROOT_INO, type VolumeNumber } from '../base/index.ts'
+import { type Clock, FsError, type RecordSeq, ROOT_INO, type VolumeNumber } from '../base/index.ts'
 import { answerBare, type FromWorker, Reasons } from '../fuse/index.ts'
 import type { Owner } from '../replication/index.ts'
 import type { KeptReasons } from './reasons.ts'
@@ -15,9 +15,9 @@ export interface CopySyncsWorld {
 }
 
 /**
- * fsync of what a mount's thread has appended to the journal itself, on a volume of several copies: it asks the owner at once,
- * who has the other copies and this node's own made durable, and answers the kernel. Past the engine's thread, two of six wakings
- * of a thread are saved.
+ * fsync of what a mount's thread, or the one that answers other nodes, has appended to the journal itself, on a volume of several
+ * copies: the owner is asked at once, who has the other copies and this node's own made durable. Past the engine's thread, two of
+ * six wakings of a thread are saved.
  */
 export class CopySyncs {
   readonly #world: CopySyncsWorld
@@ -30,8 +30,12 @@ export class CopySyncs {
 
   /** The kernel gets its answer, whatever it is. */
   async answer({ number, seq, fd, uniqueLo, uniqueHi }: Sync): Promise<void> {
+    answerBare(fd, await this.sync(number, seq), uniqueLo, uniqueHi)
+  }
+
+  /** @returns what the fsync is answered with: 0, or a negative errno whose reason was noted */
+  async sync(number: VolumeNumber, seq: RecordSeq): Promise<number> {
     const { owned, synced, clock } = this.#world
-    let errno = 0
     try {
       const found = owned(number)
       if (!found) {
@@ -40,10 +44,10 @@ export class CopySyncs {
       const begunMs = clock.monotonicMs()
       await found.owner.sync(seq)
       synced(found.name, clock.monotonicMs() - begunMs)
+      return 0
     } catch (error) {
-      errno = error instanceof FsError ? error.errno : -5
       this.#reasons.note(error, { number, ino: ROOT_INO, op: 'FSYNC' })
+      return error instanceof FsError ? error.errno : -5
     }
-    answerBare(fd, errno, uniqueLo, uniqueHi)
   }
 }

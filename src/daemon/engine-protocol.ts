@@ -42,8 +42,6 @@ export interface EngineCalls {
   settle: { args: { number: VolumeNumber }; result: null }
   /** As Engine.probe, of room store. @property chunk its id, never used before */
   probe: { args: { number: VolumeNumber; chunk: ChunkId }; result: null }
-  /** All that is appended now durable in this node's copy, whatever the others have. */
-  syncHere: { args: { number: VolumeNumber }; result: null }
   /** Chunks that its records use, and those whose end is not committed. */
   chunksInUse: { args: { number: VolumeNumber }; result: ChunkId[] }
   /** As in its file; null when the log names none. */

@@ -198,9 +198,6 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'probe':
       await engineOf(request.args.number).probe(request.args.chunk)
       return null
-    case 'syncHere':
-      await engineOf(request.args.number).syncHere()
-      return null
     case 'chunksInUse':
       return engineOf(request.args.number).chunksInUse()
     case 'checkpoint': {

@@ -6,6 +6,7 @@ import {
   type ChunkId,
   type Clock,
   codeOf,
+  errnoOf,
   FsError,
   isBug,
   isoTime,
@@ -238,6 +239,7 @@ export class Node {
       random: systemRandom,
       damaged: (message) => this.#heard(message, -1, 0),
       reason: (reason) => this.reasons.note(reason),
+      sync: async (number, seq) => (await this.#syncs?.sync(number, seq)) ?? -errnoOf('EIO'),
       forget: async (number, session, forgetting) => {
         await this.#farVolumes?.forget(number, session, forgetting)
       },

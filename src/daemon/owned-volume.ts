@@ -88,9 +88,6 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
       shared,
       epoch,
       from: head,
-      syncHere: async () => {
-        await engine.call('syncHere', { number })
-      },
     })
     const checkpoint = await engine.call('checkpoint', { number })
     return {

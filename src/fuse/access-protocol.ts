@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { VolumeNumber } from '../base/index.ts'
+import type { RecordSeq, VolumeNumber } from '../base/index.ts'
 import type { Forgetting } from './grants.ts'
 import type { OpenFile, Reason, VolumeMessage } from './worker-protocol.ts'
 
@@ -50,6 +50,15 @@ export type FromAccessWorker =
     }
   /** A whole answer with its header; empty when none is due; null when the volume is not here (any more). */
   | { kind: 'answer'; token: number; bytes: Uint8Array | null }
+  /** fsync of a volume of several copies, where the engine has nothing to commit for it first: the request's answer. */
+  | {
+      kind: 'sync'
+      number: VolumeNumber
+      seq: RecordSeq
+      token: number
+      uniqueLo: number
+      uniqueHi: number
+    }
   | { kind: 'damaged'; volume: string; chunk: string; what: string }
   | { kind: 'reason'; reason: Reason }
   | {

@@ -8,6 +8,7 @@ import {
   type Log,
   messageOf,
   openLog,
+  type RecordSeq,
   suspendProof,
   systemClock,
   type VolumeNumber,
@@ -129,9 +130,14 @@ class AccessWorker {
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
         const token = this.#token
-        this.#syncs.set(token, { uniqueLo, uniqueHi })
-        const { number } = volume.volume
+        const { number, shared } = volume.volume
         const { seq, stagedNumber } = volume.syncPoint(ino)
+        // As in worker.ts.
+        if (shared.replicated && stagedNumber <= shared.committedNumber) {
+          tell({ kind: 'sync', number, seq: shared.seq as RecordSeq, token, uniqueLo, uniqueHi })
+          return false
+        }
+        this.#syncs.set(token, { uniqueLo, uniqueHi })
         this.#tellEngine({ number, stagedNumber, seq, caller: { token } })
         return false
       },

@@ -1,5 +1,5 @@
 import type { Epoch, RecordSeq } from '../base/index.ts'
-import { holdsHead, type JournalHead, startOfFile } from '../journal/index.ts'
+import { holdsHead, Journal, type JournalHead, startOfFile } from '../journal/index.ts'
 import { type SharedVolume, VOLUME_STATE } from '../store/index.ts'
 import { type LedLog, readRun } from './copy.ts'
 import type { OwnLog } from './follower.ts'
@@ -17,15 +17,15 @@ export interface VolumeLogWorld extends LogFiles {
   readonly from: JournalHead
   /** Called once, before the threads of the volume begin to answer with errors. */
   fencing(): void
-  /** Have the engine make all that is appended durable here. @throws FsError EIO when the drive failed */
-  syncHere(): Promise<void>
 }
 
-/** The log of a volume that is open on this node: the threads append, this only looks, ships and ends it. */
+/** The log of a volume that is open on this node: the threads append, this looks, ships, syncs and ends it. */
 export class VolumeLog implements LedLog, OwnLog {
   readonly #world: VolumeLogWorld
   readonly #recent: RecentPlaces
+  readonly #journal: Journal
   #ended: JournalHead | null = null
+  #syncing: Promise<void> | null = null
   /** What stood before this record was cut. */
   #from = 0
   /** The last run that was read: followers ask for the same one, one after the other. */
@@ -34,7 +34,15 @@ export class VolumeLog implements LedLog, OwnLog {
   constructor(world: VolumeLogWorld) {
     this.#world = world
     this.#recent = new RecentPlaces(world)
-    const { disk, directory, volume, from } = world
+    const { disk, directory, volume, from, shared } = world
+    this.#journal = new Journal({
+      disk,
+      directory,
+      volumeId: volume,
+      sealer: null,
+      poison: shared.poison,
+      written: shared.journalWritten,
+    })
     const start = startOfFile(disk, directory, volume, from.seq)
     // What follows stands in the file that begins there, if one does: the engine may have begun it, or taken it away.
     if (start?.seq === from.seq) this.#recent.note(start)
@@ -59,8 +67,21 @@ export class VolumeLog implements LedLog, OwnLog {
     return this.#world.shared.synced as RecordSeq
   }
 
+  /** By a hand of its own on the journal; who asks while one sync is under way shares the next (group commit). */
   async sync(): Promise<void> {
-    if (this.durable < this.head.seq) await this.#world.syncHere()
+    const { seq } = this.head
+    while (this.#ended === null && this.durable < seq) {
+      this.#syncing ??= this.#syncOnce().finally(() => {
+        this.#syncing = null
+      })
+      await this.#syncing
+    }
+  }
+
+  async #syncOnce(): Promise<void> {
+    const { head } = this
+    await this.#journal.syncAsync(head)
+    this.#world.shared.syncedThrough(head.seq)
   }
 
   fence(): JournalHead {
@@ -72,6 +93,7 @@ export class VolumeLog implements LedLog, OwnLog {
     const { head } = shared
     shared.unlock()
     this.#ended = head
+    this.#journal.close()
     return head
   }
 

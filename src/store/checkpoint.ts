@@ -309,7 +309,7 @@ export class Checkpoints {
     const { head } = shared
     shared.unlock()
     await Promise.all([replicas.sync(head.seq), journal.syncAsync(head)])
-    if (head.seq > shared.synced) shared.synced = head.seq
+    shared.syncedThrough(head.seq)
   }
 
   #noteTaken(manifest: Manifest): void {

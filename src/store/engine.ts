@@ -604,12 +604,6 @@ export class Engine {
     }
   }
 
-  /** All that is appended now on stable storage in the own copy. @throws FsError EIO, and then always */
-  async syncHere(): Promise<void> {
-    await this.#syncing
-    if (this.volume.shared.synced < this.volume.shared.seq) await this.#syncJournal()
-  }
-
   /** Every change that the view takes passes here. */
   #noteChange(change: Change): void {
     this.#reclaim.note(change)
@@ -998,7 +992,7 @@ export class Engine {
       await sync
       await before
       this.#lastSyncMs = this.#clock.monotonicMs()
-      if (head.seq > shared.synced) shared.synced = head.seq
+      shared.syncedThrough(head.seq)
     })()
     // Told to whoever awaits it; a failed sync has poisoned the journal besides.
     this.#syncing.catch(() => {})

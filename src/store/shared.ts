@@ -247,8 +247,15 @@ export class SharedVolume {
   get synced(): number {
     return this.#floats[SYNCED] as number
   }
+  /** When the volume is opened; else `syncedThrough`. */
   set synced(seq: number) {
     this.#floats[SYNCED] = seq
+  }
+  /** Records up to here are on stable storage in this node's copy; several threads sync. Takes the lock. */
+  syncedThrough(seq: number): void {
+    this.lock()
+    if (seq > this.synced) this.synced = seq
+    this.unlock()
   }
 
   /** There are other copies: nothing is durable before they say so. Set before the volume is open to anybody. */

@@ -445,7 +445,7 @@ export class VolumeFs {
     shared.unlock()
     if (shared.synced >= head.seq) return true
     this.#syncs.time(() => this.volume.journal.sync(head))
-    if (shared.synced < head.seq) shared.synced = head.seq
+    shared.syncedThrough(head.seq)
     return true
   }
 

@@ -271,7 +271,6 @@ export class VolumeOnMembers {
         epoch,
         from: head,
         fencing: () => {},
-        syncHere: () => own.syncHere(),
       })
       return {
         log,
