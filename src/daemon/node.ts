@@ -6,7 +6,6 @@ import {
   type ChunkId,
   type Clock,
   codeOf,
-  errnoOf,
   FsError,
   isBug,
   isoTime,
@@ -127,7 +126,8 @@ export class Node {
   readonly #farVolumes: FarVolumes | null
   #replicated: ReplicatedVolumes | null = null
   #repairs: NodeRepairs | null = null
-  #syncs: CopySyncs | null = null
+  readonly #commits = commitSeconds()
+  readonly #syncs: CopySyncs
   #api: ApiServer | null = null
 
   private constructor(
@@ -156,6 +156,12 @@ export class Node {
     this.keeper = keeper
     this.drives = openDrives(home, this.identity.id)
     this.reasons = new KeptReasons(clock)
+    this.#syncs = new CopySyncs({
+      owned: (number) => this.#replicated?.ownedOf(number) ?? null,
+      synced: (volume, ms) => this.#synced(volume, ms),
+      kept: this.reasons,
+      clock,
+    })
     this.engine = new EngineHost(options.onDeath, (reason) => this.reasons.note(reason))
     this.jobs = new Jobs(() => isoTime(clock))
     this.driveUse = new DriveUse(clock)
@@ -239,7 +245,7 @@ export class Node {
       random: systemRandom,
       damaged: (message) => this.#heard(message, -1, 0),
       reason: (reason) => this.reasons.note(reason),
-      sync: async (number, seq) => (await this.#syncs?.sync(number, seq)) ?? -errnoOf('EIO'),
+      sync: (number, seq) => this.#syncs.sync(number, seq),
       forget: async (number, session, forgetting) => {
         await this.#farVolumes?.forget(number, session, forgetting)
       },
@@ -316,7 +322,6 @@ export class Node {
         next: 'swapoff -a, or a kernel of 6.4 or later',
       })
     }
-    const commits = commitSeconds()
     if (cluster) {
       const { drives, engine, registry } = node
       const { keys, volumes } = node
@@ -329,17 +334,11 @@ export class Node {
         await repairs.wishes.refresh()
         return repairs.wishes.draining
       }
-      const synced = (volume: string, ms: number) => commits.observe({ volume }, ms / 1000)
+      const synced = (volume: string, ms: number) => node.#synced(volume, ms)
       const world = { ...common, drives, release, pace, synced, draining }
       const replicated = await ReplicatedVolumes.open(world)
       node.#replicated = replicated
       node.#repairs = repairs
-      node.#syncs = new CopySyncs({
-        owned: (number) => replicated.ownedOf(number),
-        synced,
-        kept: node.reasons,
-        clock,
-      })
       repairs.start(replicated)
       node.recovery =
         node.kept &&
@@ -366,7 +365,7 @@ export class Node {
         probes: node.probes,
         cluster,
         repairs: node.#repairs,
-        commits,
+        commits: node.#commits,
       }),
       log,
       version: options.version,
@@ -529,6 +528,10 @@ export class Node {
     this.clock.after(SWEEP_MS, () => this.#sweep())
   }
 
+  #synced(volume: string, ms: number): void {
+    this.#commits.observe({ volume }, ms / 1000)
+  }
+
   /** Another copy may have it: the next read finds it whole then. */
   async #mend(volume: VolumeId, chunk: ChunkId): Promise<void> {
     try {
@@ -585,7 +588,7 @@ export class Node {
         this.#farVolumes?.client.interrupt(message.uniqueLo, message.uniqueHi)
         return
       case 'sync':
-        this.#syncs?.answer(message).catch(background(this.log, 'fsync'))
+        this.#syncs.answer(message).catch(background(this.log, 'fsync'))
         return
       case 'look':
         this.#root.look(message).catch(background(this.log, 'root.look'))

@@ -8,7 +8,6 @@ import {
   type Log,
   messageOf,
   openLog,
-  type RecordSeq,
   suspendProof,
   systemClock,
   type VolumeNumber,
@@ -130,15 +129,13 @@ class AccessWorker {
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
         const token = this.#token
-        const { number, shared } = volume.volume
-        const { seq, stagedNumber } = volume.syncPoint(ino)
-        // As in worker.ts.
-        if (shared.replicated && stagedNumber <= shared.committedNumber) {
-          tell({ kind: 'sync', number, seq: shared.seq as RecordSeq, token, uniqueLo, uniqueHi })
-          return false
+        const { number } = volume.volume
+        const { seq, stagedNumber, pastEngine } = volume.syncPoint(ino)
+        if (pastEngine) tell({ kind: 'sync', number, seq, token, uniqueLo, uniqueHi })
+        else {
+          this.#syncs.set(token, { uniqueLo, uniqueHi })
+          this.#tellEngine({ number, stagedNumber, seq, caller: { token } })
         }
-        this.#syncs.set(token, { uniqueLo, uniqueHi })
-        this.#tellEngine({ number, stagedNumber, seq, caller: { token } })
         return false
       },
       // Neither happens without a writeback cache.

@@ -9,7 +9,6 @@ import {
   limits,
   messageOf,
   openLog,
-  type RecordSeq,
   suspendProof,
   systemClock,
   type VolumeNumber,
@@ -182,11 +181,9 @@ class MountWorker {
       sync: (volume, ino, uniqueLo, uniqueHi) => {
         if (ino !== null && volume.syncHere(ino)) return true
         const caller = { fd: this.#fd, uniqueLo, uniqueHi }
-        const { number, shared } = volume.volume
-        const { seq, stagedNumber } = volume.syncPoint(ino)
-        // Looked at before the sequence would miss what the engine has just committed.
-        if (shared.replicated && stagedNumber <= shared.committedNumber)
-          this.#tell({ kind: 'sync', number, seq: shared.seq as RecordSeq, ...caller })
+        const { number } = volume.volume
+        const { seq, stagedNumber, pastEngine } = volume.syncPoint(ino)
+        if (pastEngine) this.#tell({ kind: 'sync', number, seq, ...caller })
         else this.#tellEngine({ number, stagedNumber, seq, caller })
         return false
       },

@@ -44,7 +44,6 @@ interface Asking {
   controller: AbortController | undefined
   /** Why it has; undefined while it has not. */
   givenUp: FsError | undefined
-  running: boolean
 }
 
 /**
@@ -224,7 +223,7 @@ export class Calls {
       this.#askingBytes + bytes > limits.netWindowBytes
     )
       throw new ProtocolError('more calls under way than the protocol allows')
-    const nothing = { controller: undefined, givenUp: undefined, running: false }
+    const nothing = { controller: undefined, givenUp: undefined }
     const asking: Asking = { id, service, body, sealed, bytes, ...nothing }
     this.#asking.set(id, asking)
     this.#askingBytes += bytes
@@ -244,7 +243,6 @@ export class Calls {
   }
 
   #run(asking: Asking): void {
-    asking.running = true
     this.#running++
     const { service, body, sealed } = asking
     void this.#options
@@ -279,13 +277,12 @@ export class Calls {
     const canceled = new FsError('ECANCELED', 'net.call', {
       message: 'net.call: the caller gave up',
     })
-    if (asking.running) {
+    const at = this.#queue.indexOf(asking)
+    if (at < 0) {
+      // Its handler runs; or it was cancelled before, has none, and its answer is on the way.
       abortHandler(asking, canceled)
       return
     }
-    const at = this.#queue.indexOf(asking)
-    // Not in the queue: it was cancelled before, and its answer is on the way.
-    if (at < 0) return
     this.#queue.splice(at, 1)
     asking.sealed?.done()
     this.#answer(asking, failureFrame(id, canceled), () => {})

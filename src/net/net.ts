@@ -463,9 +463,11 @@ export class Net {
     if (service.lane !== connection.lane)
       throw refusal('EINVAL', name, `is served on the ${service.lane} lane`)
     try {
-      const call = { peer, role, body, sealed }
       return await service.handler({
-        ...call,
+        peer,
+        role,
+        body,
+        sealed,
         get signal() {
           return signalOf()
         },

@@ -7,6 +7,7 @@ import {
   type Ino,
   type Log,
   limits,
+  type RecordSeq,
   ROOT_INO,
   type Timespec,
   type VolumeId,
@@ -449,12 +450,18 @@ export class VolumeFs {
     return true
   }
 
-  /** What the engine has to make durable for an fsync of one file; null for all that was accepted so far. */
-  syncPoint(ino: Ino | null): { stagedNumber: number; seq: number } {
-    const { seq, stagedNumber } = this.volume.shared
+  /**
+   * What has to be made durable for an fsync of one file; null for all that was accepted so far. `pastEngine`: on a volume of
+   * several copies, where the engine has nothing to commit for it first, the owner can be asked at once.
+   */
+  syncPoint(ino: Ino | null): { stagedNumber: number; seq: RecordSeq; pastEngine: boolean } {
+    const { shared } = this.volume
     // Who only reads does not know whose write is which.
     const all = ino === null || !this.writes
-    return { seq, stagedNumber: all ? stagedNumber : this.stagedThrough(ino) }
+    const stagedNumber = all ? shared.stagedNumber : this.stagedThrough(ino)
+    const pastEngine = shared.replicated && stagedNumber <= shared.committedNumber
+    // Behind that look: before it, this would miss what the engine has just committed.
+    return { stagedNumber, seq: shared.seq as RecordSeq, pastEngine }
   }
 
   /** Number of the last staged write of a file, 0 when none is staged. */
