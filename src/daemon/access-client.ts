@@ -93,6 +93,8 @@ const OWNER_MS_MAX = 30_000
 /** An owner that says nothing for so long is looked for anew. */
 const SILENT_MS = 3000
 const ATTEMPT_MS = 10_000
+/** A connection that broke is back within this; else whoever owns the volume now may be another node. */
+const CONNECT_MS = 300
 const RETRY_MS = 100
 const TAKE_OVER_LOOK_MS = 500
 /** A lock that another has is asked for again after so long, and ever longer. */
@@ -522,6 +524,7 @@ export class AccessClient {
     const whole = await call(peer, ACCESS_SERVICE[lane], body, {
       lane,
       deadlineMs: ATTEMPT_MS,
+      connectMs: CONNECT_MS,
       signal: pending.abort.signal,
     })
     const reply = answerAlone(whole)

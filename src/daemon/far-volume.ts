@@ -92,6 +92,8 @@ export interface Pending {
 }
 
 const STATE_MS = 10_000
+/** The owner may be another node by now. */
+const CONNECT_MS = 1000
 /** A session of a daemon before is stated again and again, so often, until it has been answered for no term. */
 const RESUME_MS = 200
 /** Signs of life while something is open. */
@@ -274,7 +276,10 @@ export class FarVolume {
     const frame = Buffer.from(JSON.stringify(said))
     const sentMs = clock.monotonicMs()
     const body = encodeAccessCall({ op: 'state', ...this.asker(), oldest: 0n, frame })
-    const stating = call(peer, ACCESS_SERVICE.control, body, { deadlineMs: STATE_MS })
+    const stating = call(peer, ACCESS_SERVICE.control, body, {
+      deadlineMs: STATE_MS,
+      connectMs: CONNECT_MS,
+    })
     const answer = await stating.catch((error: unknown) => {
       if (codeOf(error) === 'ESTALE' && this.#session === session) this.lose()
       throw error
@@ -477,7 +482,10 @@ export class FarVolume {
     const op = isIdle ? 'end' : 'alive'
     const body = encodeAccessCall({ op, ...this.asker(), oldest: 0n, frame: new Uint8Array(0) })
     try {
-      await call(peer, ACCESS_SERVICE.control, body, { deadlineMs: ALIVE_MS })
+      await call(peer, ACCESS_SERVICE.control, body, {
+        deadlineMs: ALIVE_MS,
+        connectMs: CONNECT_MS,
+      })
       if (this.#session !== session) return
       this.#answered(sentMs, askedMs)
     } catch (error) {

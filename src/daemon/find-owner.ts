@@ -16,6 +16,8 @@ import type { NodeVolume } from './volumes.ts'
 const SERVICE = 'volume.take'
 /** A lease that is not renewed has run out by then, and the take-over behind it is done. */
 const TAKE_MS_MAX = 25_000
+/** A candidate that is down as well is not waited for. */
+const CONNECT_MS = 1000
 
 const named = z.strictObject({ volume: z.string().regex(/^[0-9a-f]{32}$/) })
 
@@ -104,6 +106,9 @@ export class OwnerFinder {
     const { call, peerOf } = this.#world
     const peer = peerOf(candidate)
     if (peer === null) throw new FsError('EHOSTUNREACH', SERVICE, { message: 'not a member' })
-    await call(peer, SERVICE, jsonBytes({ volume }), { deadlineMs: TAKE_MS_MAX })
+    await call(peer, SERVICE, jsonBytes({ volume }), {
+      deadlineMs: TAKE_MS_MAX,
+      connectMs: CONNECT_MS,
+    })
   }
 }

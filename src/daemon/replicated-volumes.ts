@@ -21,6 +21,7 @@ import {
 import { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
+import type { Net } from '../net/index.ts'
 import {
   type Candidate,
   type Copy,
@@ -91,6 +92,8 @@ const SERVICE = { drives: 'node.drives', create: 'copy.create', release: 'volume
 const CALL_MS = 3000
 /** All that the owner has accepted goes to every copy first. One that dies meanwhile is not waited for: its connection breaks. */
 const RELEASE_MS = 30_000
+/** Its lease runs out meanwhile: an owner that is gone costs the next one nothing. */
+const RELEASE_CONNECT_MS = 1000
 /** A lease that nobody renews has run out by then, and the take-over behind it is done. */
 const LEAD_MS_MAX = designTimes.termMs + 3 * designTimes.promiseMs + 4000
 const LOOK_MS = 200
@@ -331,8 +334,10 @@ export class ReplicatedVolumes {
     // An answer that was lost with its connection is given again; to a node that is gone no connection is waited for.
     for (let isFirst = true; isFirst || isUp(); isFirst = false) {
       try {
-        const deadlineMs = isUp() ? RELEASE_MS : CALL_MS
-        const answer = await this.#call(owner, SERVICE.release, body, deadlineMs)
+        const answer = await this.#call(owner, SERVICE.release, body, {
+          deadlineMs: RELEASE_MS,
+          connectMs: RELEASE_CONNECT_MS,
+        })
         return parsed(released, answer, SERVICE.release).lines
       } catch (error) {
         if (codeOf(error) === 'EBUSY') {
@@ -471,12 +476,17 @@ export class ReplicatedVolumes {
       }))
   }
 
-  async #call(node: NodeId, service: string, body: Buffer, deadlineMs = CALL_MS): Promise<Buffer> {
+  async #call(
+    node: NodeId,
+    service: string,
+    body: Buffer,
+    options: Parameters<Net['call']>[3] = { deadlineMs: CALL_MS },
+  ): Promise<Buffer> {
     const { cluster } = this.#world
     const peer: PeerKey | null = cluster.peerOf(node)
     if (peer === null) {
       throw new FsError('EHOSTUNREACH', service, { message: `node ${node} is no member` })
     }
-    return await cluster.call(peer, service, body, { deadlineMs })
+    return await cluster.call(peer, service, body, options)
   }
 }

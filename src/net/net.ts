@@ -75,6 +75,8 @@ export interface CallOptions {
   readonly lane?: Lane
   /** From now, for everything: connecting, waiting for a place, the answer. */
   readonly deadlineMs: number
+  /** Of that, at most so long for a connection. */
+  readonly connectMs?: number
   readonly signal?: AbortSignal
   /**
    * Bytes behind the body that nobody can read without a key that the connection does not know: they need no second seal,
@@ -154,7 +156,7 @@ export class Net {
    * stays the same.
    * @param body at most limits.netBodyBytesMax; borrowed until the promise is settled
    * @throws FsError with the peer's own code when it answered with an error; EHOSTUNREACH with the reason in words when
-   * there was no connection within the deadline; ETIMEDOUT when there was no answer; ECONNRESET when the connection broke
+   * there was no connection in time, and the peer knows nothing of the call; ETIMEDOUT when there was no answer; ECONNRESET when the connection broke
    * meanwhile, the peer may have done it or not; ECANCELED by the signal or after close; EAGAIN when too many calls wait;
    * EMSGSIZE for too large a body
    */
@@ -162,7 +164,7 @@ export class Net {
     key: PeerKey,
     service: string,
     body: Buffer,
-    { lane = 'control', deadlineMs, signal, sealed }: CallOptions,
+    { lane = 'control', deadlineMs, connectMs, signal, sealed }: CallOptions,
   ): Promise<Buffer> {
     if (this.#closed) throw this.#closed
     const bytes = body.length + (sealed?.length ?? 0)
@@ -194,7 +196,7 @@ export class Net {
     signal?.addEventListener('abort', giveUp, { once: true })
     try {
       for (;;) {
-        const connection = await peer.connection(lane, over.signal)
+        const connection = await peer.connection(lane, over.signal, connectMs ?? null)
         const question = { service, body, sealed: sealed ?? null }
         const answer = await connection.ask(question, over.signal)
         if (answer) return answer

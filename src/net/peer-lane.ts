@@ -1,4 +1,4 @@
-import { type Clock, FsError, limits, messageOf, type PeerKey, type Random } from '../base/index.ts'
+import { type Clock, codeOf, FsError, limits, messageOf, type PeerKey, type Random } from '../base/index.ts'
 import { shortKey } from './addresses.ts'
 import type { Connection } from './connection.ts'
 
@@ -16,7 +16,7 @@ export interface PeerLaneOptions {
 }
 
 interface Waiter {
-  readonly done: (connection: Connection | FsError) => void
+  readonly done: (connection: Connection | Error) => void
 }
 
 const redialMsMin = 250
@@ -75,11 +75,12 @@ export class PeerLane {
 
   /**
    * Those who wait get theirs in the order in which they came, and before who comes later.
-   * @throws FsError EHOSTUNREACH saying why when the signal ends the wait with ETIMEDOUT; else its reason; EAGAIN
+   * @throws FsError EHOSTUNREACH saying why after so long, or when the signal ends the wait with ETIMEDOUT; else its reason;
+   * EAGAIN
    */
-  connection(signal: AbortSignal): Promise<Connection> {
+  connection(signal: AbortSignal, waitMs: number | null): Promise<Connection> {
     if (this.#stopped) return Promise.reject(this.#stopped)
-    if (signal.aborted) return Promise.reject(this.#unreachable(signal.reason))
+    if (signal.aborted) return Promise.reject(this.#whyNone(signal.reason))
     if (this.#current && this.#waiters.size === 0) return Promise.resolve(this.#current)
     if (this.#waiters.size >= limits.netWaitingMax)
       return Promise.reject(
@@ -90,15 +91,15 @@ export class PeerLane {
         }),
       )
     return new Promise((resolve, reject) => {
-      const giveUp = () => {
-        this.#waiters.delete(waiter)
-        reject(this.#unreachable(signal.reason))
-      }
+      const giveUp = () => waiter.done(this.#whyNone(signal.reason))
+      const late = () => waiter.done(this.#unreachable())
+      const cancelLate = waitMs === null ? null : this.#options.clock.after(waitMs, late)
       const waiter: Waiter = {
         done: (result) => {
           this.#waiters.delete(waiter)
           signal.removeEventListener('abort', giveUp)
-          if (result instanceof FsError) reject(result)
+          cancelLate?.()
+          if (result instanceof Error) reject(result)
           else resolve(result)
         },
       }
@@ -233,8 +234,11 @@ export class PeerLane {
     }
   }
 
-  #unreachable(reason: unknown): unknown {
-    if (!(reason instanceof FsError) || reason.code !== 'ETIMEDOUT') return reason
+  #whyNone(reason: Error): Error {
+    return codeOf(reason) === 'ETIMEDOUT' ? this.#unreachable() : reason
+  }
+
+  #unreachable(): FsError {
     const { peer } = this.#options
     return new FsError('EHOSTUNREACH', 'net.call', {
       peer,

@@ -129,8 +129,8 @@ export class Peer {
   }
 
   /** @see PeerLane.connection */
-  connection(lane: Lane, signal: AbortSignal): Promise<Connection> {
-    return this.#lanes[lane].connection(signal)
+  connection(lane: Lane, signal: AbortSignal, waitMs: number | null): Promise<Connection> {
+    return this.#lanes[lane].connection(signal, waitMs)
   }
 
   /** An open connection is of this peer, whether a lane takes it into use or not. */
