@@ -57,6 +57,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   protomux: ['net'],
   etcd3: ['coordinator'],
   yargs: ['cli', 'main'],
+  undici: ['provision'],
   fastify: ['api', 'frontends/*'],
   '@fastify/swagger': ['api'],
   pino: ['base'],
