@@ -237,14 +237,14 @@ export class ChunkStore {
 
   /** The back-pointers given to `put`. @throws as readSync */
   backPointerSync(id: ChunkId, driveId: DriveId, reader: ChunkReader): Buffer {
-    const drive = this.#driveWith(id, driveId)
-    const chunk = this.#open.openUnkept(id, drive)
+    const chunk = this.#openUnkept(id, driveId)
     try {
       if (chunk.header.volume !== reader.volume) throw foreign(chunk, reader)
       const key = reader.keyOf(chunk.header.keyEpoch)
       const bytes = chunk.header.backPointerBytes
       const sealed = Buffer.allocUnsafe(bytes)
-      const count = readFrom(this.#files, drive, id, chunk.fd, sealed, bytes, chunk.backPointerAt)
+      const at = chunk.backPointerAt
+      const count = readFrom(this.#files, chunk.drive, id, chunk.fd, sealed, bytes, at)
       if (count < bytes) {
         const subject = { chunk: id, drive: driveId, part: 'back-pointer' }
         throw new CorruptError('chunk file ends inside its back-pointers', subject)
@@ -255,14 +255,14 @@ export class ChunkStore {
     }
   }
 
-  /** Is there a file of this name? Says nothing about its content. */
+  /** Is there a file of this name on this drive, or on any where that is no drive of this node? Says nothing about its content. */
   has(id: ChunkId, driveId: DriveId): boolean {
-    return this.#isOn(this.#driveNamed(id, driveId), id)
+    return this.#isOn(this.#drives.get(driveId) ?? this.#driveWith(id, driveId), id)
   }
 
   /** When the file was written, in milliseconds since 1970; null when there is none. */
   writtenMs(id: ChunkId, driveId: DriveId): number | null {
-    const drive = this.#driveNamed(id, driveId)
+    const drive = this.#driveWith(id, driveId)
     try {
       return this.#files.writtenMs(chunkPath(drive, id))
     } catch (error) {
@@ -272,7 +272,7 @@ export class ChunkStore {
 
   /** What the header says. @throws CorruptError, FsError as readSync */
   statSync(id: ChunkId, driveId: DriveId): ChunkInfo {
-    const chunk = this.#open.openUnkept(id, this.#driveNamed(id, driveId))
+    const chunk = this.#openUnkept(id, driveId)
     this.#files.close(chunk.fd)
     const { pageCount, fileBytes } = chunk
     return { ...chunk.header, pageCount, storedBytes: roundUp(fileBytes) }
@@ -283,28 +283,35 @@ export class ChunkStore {
    * of another node, or one that is away: what is on that is swept when it is back
    */
   async delete(id: ChunkId, driveId: DriveId): Promise<boolean> {
-    const drive = this.#find(id, this.#drives.get(driveId))
     this.forget(id)
-    if (!drive) return false
-    try {
-      const removed = await this.#files.remove(chunkPath(drive, id))
-      drive.forgetSpace()
-      return removed
-    } catch (error) {
-      throw driveFailed(drive, id, 'chunk.delete', error)
+    for (;;) {
+      const drive = this.#find(id, this.#drives.get(driveId))
+      if (!drive) return false
+      try {
+        const removed = await this.#files.remove(chunkPath(drive, id))
+        drive.forgetSpace()
+        if (removed) return true
+      } catch (error) {
+        throw driveFailed(drive, id, 'chunk.delete', error)
+      }
+      // Moved off its drive in between, or never there.
+      if (!this.#isElsewhere(id, drive)) return false
     }
   }
 
   deleteSync(id: ChunkId, driveId: DriveId): boolean {
-    const drive = this.#find(id, this.#drives.get(driveId))
     this.forget(id)
-    if (!drive) return false
-    try {
-      const removed = this.#files.removeSync(chunkPath(drive, id))
-      drive.forgetSpace()
-      return removed
-    } catch (error) {
-      throw driveFailed(drive, id, 'chunk.delete', error)
+    for (;;) {
+      const drive = this.#find(id, this.#drives.get(driveId))
+      if (!drive) return false
+      try {
+        const removed = this.#files.removeSync(chunkPath(drive, id))
+        drive.forgetSpace()
+        if (removed) return true
+      } catch (error) {
+        throw driveFailed(drive, id, 'chunk.delete', error)
+      }
+      if (!this.#isElsewhere(id, drive)) return false
     }
   }
 
@@ -334,7 +341,7 @@ export class ChunkStore {
    * Damage is the answer, never an error. @throws FsError EIO when the drive fails; what `keyOf` throws
    */
   async scrub(id: ChunkId, driveId: DriveId, reader: ChunkReader | null): Promise<ScrubReport> {
-    const drive = this.#driveNamed(id, driveId)
+    const drive = this.#driveWith(id, driveId)
     const image = this.#idleImages.pop() ?? newImage()
     try {
       return await scrubChunk(this.#files, drive, id, reader, image)
@@ -348,7 +355,7 @@ export class ChunkStore {
    * @returns its path there, null when there is no such file
    */
   quarantine(id: ChunkId, driveId: DriveId): string | null {
-    const drive = this.#driveNamed(id, driveId)
+    const drive = this.#driveWith(id, driveId)
     this.forget(id)
     if (!this.has(id, drive.id) && drive.present()) return null
     try {
@@ -520,30 +527,47 @@ export class ChunkStore {
 
   /** Hot. A chunk that is open is where it is, whatever drive the record names. */
   #opened(id: ChunkId, driveId: DriveId): OpenChunk {
-    return this.#open.find(id) ?? this.#open.open(id, this.#driveWith(id, driveId))
+    return this.#open.find(id) ?? this.#openOn(id, driveId, (drive) => this.#open.open(id, drive))
+  }
+
+  #openUnkept(id: ChunkId, driveId: DriveId): OpenChunk {
+    return this.#openOn(id, driveId, (drive) => this.#open.openUnkept(id, drive))
+  }
+
+  #openOn(id: ChunkId, driveId: DriveId, open: (drive: Drive) => OpenChunk): OpenChunk {
+    const drive = this.#driveWith(id, driveId)
+    try {
+      return open(drive)
+    } catch (error) {
+      // Moved off its drive between the look and the opening.
+      const isMissing = error instanceof CorruptError && error.subject.missing === true
+      const now = isMissing ? this.#find(id, undefined) : null
+      if (now === null || now === drive) throw error
+      return open(now)
+    }
   }
 
   /**
-   * Where a chunk is read and deleted: on the drive that a record names, or another of this node that has it: the record may
-   * have been made on another node, and a chunk that was lost here was put back on any drive. Where nobody has it, the
-   * named one.
+   * Where a chunk is: on the drive that a record names, or another of this node that has it. The record may have been made on
+   * another node; a chunk that was lost here was put back on any drive; and drives are emptied (RawChunks.moveOff). Where
+   * nobody has it, the named one.
    */
   #driveWith(id: ChunkId, driveId: DriveId): Drive {
     return this.#find(id, this.#drives.get(driveId)) ?? this.#driveOf(driveId, id)
   }
 
-  /** Where a chunk is looked at: on the named drive alone if it is of this node, so that fsck sees what is not in its place. */
-  #driveNamed(id: ChunkId, driveId: DriveId): Drive {
-    return this.#drives.get(driveId) ?? this.#driveWith(id, driveId)
-  }
-
   #find(id: ChunkId, named: Drive | undefined): Drive | null {
     // What cannot be looked at is no reason to look elsewhere: the caller's own try says what is wrong.
     if (named !== undefined && (this.#drives.size === 1 || this.#isOn(named, id))) return named
-    for (const drive of this.#drives.values()) {
-      if (drive !== named && this.#isOn(drive, id)) return drive
+    // Twice: it may be moved from a drive not yet looked at to one that was.
+    for (let look = 0; look < 2; look++) {
+      for (const drive of this.#drives.values()) if (this.#isOn(drive, id)) return drive
     }
     return null
+  }
+
+  #isElsewhere(id: ChunkId, drive: Drive): boolean {
+    return this.#drives.size > 1 && ![null, drive].includes(this.#find(id, undefined))
   }
 
   #isOn(drive: Drive, id: ChunkId): boolean {

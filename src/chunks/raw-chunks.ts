@@ -1,5 +1,12 @@
 import { crc32 } from 'node:zlib'
-import { type ChunkId, CorruptError, codeOf, ProtocolError, type VolumeId } from '../base/index.ts'
+import {
+  type ChunkId,
+  CorruptError,
+  codeOf,
+  FsError,
+  ProtocolError,
+  type VolumeId,
+} from '../base/index.ts'
 import { alignedBuffer, type ChunkFiles, isAligned, systemChunkFiles } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
@@ -139,6 +146,99 @@ export class RawChunks {
     return { isWhole: false, bytes }
   }
 
+  /** Ids of the chunk files on a drive, damaged ones too. Memory for 1/256 of them. */
+  *on(drive: Drive): Generator<ChunkId> {
+    for (const prefix of PREFIXES) {
+      for (const name of this.#files.names(`${chunksDirectory(drive)}/${prefix}`)) {
+        if (CHUNK_ID.test(name)) yield name as ChunkId
+      }
+    }
+  }
+
+  /**
+   * Move a chunk file to another drive, as it is, from one that is being emptied: nothing new is put there. Whoever looks for
+   * the chunk meanwhile finds it, and who has it open reads on. A whole one that another drive has already is enough.
+   * @returns bytes moved; 0 when it is gone, or was elsewhere already
+   * @throws FsError ENOSPC when no other drive has room; EIO when it cannot be read, or written: it stays where it was
+   */
+  async moveOff(id: ChunkId, from: Drive): Promise<number> {
+    for (;;) {
+      const earlier = this.#putting.get(id)
+      if (!earlier) break
+      await earlier.catch(() => {})
+    }
+    const moving = this.#moveOff(id, from)
+    // Whoever waits for this looks anew, whatever came of it.
+    const settled = () => {}
+    this.#putting.set(id, moving.then(settled, settled))
+    try {
+      return await moving
+    } finally {
+      this.#putting.delete(id)
+    }
+  }
+
+  async #moveOff(id: ChunkId, from: Drive): Promise<number> {
+    const path = chunkPath(from, id)
+    if (await this.#isWholeBeside(id, from)) {
+      this.#files.removeSync(path)
+      return 0
+    }
+    const image = this.#takeImage()
+    try {
+      const fileBytes = await this.#readInto(image, from, id)
+      if (fileBytes === null) return 0
+      const target = await this.#write(id, image, fileBytes, [from])
+      // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
+      if (!this.#files.removeSync(path)) this.#files.removeSync(chunkPath(target, id))
+      from.forgetSpace()
+      return fileBytes
+    } finally {
+      this.#giveBack(image)
+    }
+  }
+
+  /** A file of this name on another drive is moved aside there unless it is whole. */
+  async #isWholeBeside(id: ChunkId, from: Drive): Promise<boolean> {
+    for (const drive of this.#usable()) {
+      if (drive === from || !this.#files.exists(chunkPath(drive, id))) continue
+      const isWhole = await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
+        try {
+          checkBody(id, checkHead(id, null, bytes), bytes)
+          return true
+        } catch (error) {
+          if (error instanceof ProtocolError) return false
+          throw error
+        }
+      })
+      if (isWhole) return true
+      this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
+      this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+    }
+    return false
+  }
+
+  /** @returns null when it is gone */
+  async #readInto(image: Buffer, drive: Drive, id: ChunkId): Promise<number | null> {
+    try {
+      const fd = this.#files.open(chunkPath(drive, id))
+      try {
+        const fileBytes = this.#files.size(fd)
+        if (fileBytes > image.length) {
+          throw new FsError('EFBIG', 'chunk.move', { chunk: id, drive: drive.id })
+        }
+        const count = await this.#files.readAsync(fd, image, 0, fileBytes, 0)
+        if (count < fileBytes) throw new FsError('EAGAIN', 'chunk.move', { chunk: id })
+        return fileBytes
+      } finally {
+        this.#files.close(fd)
+      }
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return null
+      throw error
+    }
+  }
+
   /** Whether these bytes are a whole file of this chunk and volume. */
   isWhole(id: ChunkId, volume: VolumeId, bytes: Buffer): boolean {
     try {
@@ -232,9 +332,14 @@ export class RawChunks {
     }
   }
 
-  async #write(id: ChunkId, image: Buffer, fileBytes: number): Promise<void> {
+  async #write(
+    id: ChunkId,
+    image: Buffer,
+    fileBytes: number,
+    except: readonly Drive[] = [],
+  ): Promise<Drive> {
     const storedBytes = roundUp(fileBytes)
-    const placing: Placing = { id, storedBytes, wish: {}, refusedBy: [] }
+    const placing: Placing = { id, storedBytes, wish: {}, refusedBy: [...except] }
     for (;;) {
       const drive = reserveDrive(this.#usable(), placing)
       let written = false
@@ -242,7 +347,7 @@ export class RawChunks {
         const aside = arrivingDirectory(drive)
         await this.#files.writeWhole(aside, chunkDirectory(drive, id), id, image, fileBytes)
         written = true
-        return
+        return drive
       } catch (error) {
         passOver(placing, drive, error)
       } finally {
@@ -331,12 +436,13 @@ export class RawChunks {
   }
 }
 
-/** All but the bytes behind block 0. @throws ProtocolError */
-function checkHead(id: ChunkId, volume: VolumeId, bytes: Buffer): ChunkHeader {
+/** All but the bytes behind block 0. @param volume null for any @throws ProtocolError */
+function checkHead(id: ChunkId, volume: VolumeId | null, bytes: Buffer): ChunkHeader {
   try {
     const header = decodeHeader(bytes, bytes.length, id)
     const { fileBytes } = layoutOf(header.plainBytes, header.pageBytes, header.backPointerBytes)
-    if (header.volume !== volume) throw notWhole(id, `it is of volume ${header.volume}`)
+    if (volume !== null && header.volume !== volume)
+      throw notWhole(id, `it is of volume ${header.volume}`)
     if (bytes.length === fileBytes) return header
     throw notWhole(id, `${bytes.length} bytes where ${fileBytes} must be`)
   } catch (cause) {

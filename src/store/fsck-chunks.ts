@@ -21,8 +21,6 @@ export interface BadChunk {
   missing: boolean
   /** Its file is in quarantine already. */
   quarantined: boolean
-  /** Drive that has it instead of the one the index names. */
-  elsewhere: DriveId | null
   /** Plain bytes of a page, and the pages that are lost; all of them when null. */
   pageBytes: number
   badPages: readonly number[] | null
@@ -73,25 +71,11 @@ async function checkOne(
     if (!codeOf(error)) throw error
     return { ...blank(id, drive), what: messageOf(error), unreadable: true }
   }
-  // Named by a record of another node it may be on any drive; a drive of this one has it, or the index is wrong.
-  const named = volume.drives.some((one) => one.id === drive)
-  const misplaced = named && !report.missing && !hasChunk(volume, id, drive)
-  if (report.ok && !misplaced) return null
-  if (report.missing || misplaced) {
-    const elsewhere = volume.drives.find((one) => one.id !== drive && hasChunk(volume, id, one.id))
+  if (report.ok) return null
+  if (report.missing) {
     const quarantined = aside.has(id)
-    const what = elsewhere
-      ? `it is on drive ${elsewhere.dir}, not where the index says`
-      : quarantined
-        ? 'it is in quarantine'
-        : 'its file is missing'
-    return {
-      ...blank(id, drive),
-      what,
-      missing: true,
-      quarantined,
-      elsewhere: elsewhere?.id ?? null,
-    }
+    const what = quarantined ? 'it is in quarantine' : 'its file is missing'
+    return { ...blank(id, drive), what, missing: true, quarantined }
   }
   const { header, badPages, damage } = report
   const readable = header !== null && !damage.includes('volume')
@@ -110,7 +94,6 @@ function blank(id: ChunkId, drive: DriveId): BadChunk {
     what: '',
     missing: false,
     quarantined: false,
-    elsewhere: null,
     pageBytes: 0,
     badPages: null,
     unreadable: false,
@@ -137,15 +120,6 @@ function partWords(part: DamagedPart, badPages: number): string {
       return 'its back-pointers fail their seal'
     case 'file':
       return 'its file is missing'
-  }
-}
-
-function hasChunk(volume: LocalVolume, id: ChunkId, drive: DriveId): boolean {
-  try {
-    return volume.chunks.has(id, drive)
-  } catch {
-    // A drive that does not answer has told its own story: status shows it.
-    return false
   }
 }
 
@@ -211,7 +185,6 @@ export async function lostRanges(
   const extents = await extentsOf(volume, new Set(bad.map(({ id }) => id)), work)
   const lost: LostRange[] = []
   for (const chunk of bad) {
-    if (chunk.elsewhere !== null) continue
     const byIno = new Map<Ino, LostRange>()
     for (const range of extents.get(chunk.id) ?? []) {
       for (const { ino, offset, from, to } of splitByPages(range, chunk).lost) {

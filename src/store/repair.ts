@@ -1,6 +1,6 @@
 import type { Random } from '../base/index.ts'
 import { messageOf } from '../base/index.ts'
-import { decodeChunkInfo, encodeChunkInfo, keys } from '../meta/index.ts'
+import { keys } from '../meta/index.ts'
 import type { Engine } from './engine.ts'
 import { type BadChunk, splitByPages } from './fsck-chunks.ts'
 import type { IndexCheck } from './fsck-index.ts'
@@ -30,16 +30,6 @@ export async function repairBadChunk(
 ): Promise<'repaired' | 'quarantined'> {
   const { volume } = engine
   const { id, drive } = bad
-  if (bad.elsewhere !== null) {
-    const { elsewhere } = bad
-    engine.commit((draft) => {
-      const value = draft.entries.get(keys.chunkKey(id))
-      if (!value) return {}
-      draft.put(keys.chunkKey(id), encodeChunkInfo({ ...decodeChunkInfo(value), drive: elsewhere }))
-      return {}
-    })
-    return 'repaired'
-  }
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const good: RangesByChunk = new Map()
     for (const range of (await extentsOf(volume, new Set([id]), work)).get(id) ?? []) {

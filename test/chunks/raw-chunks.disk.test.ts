@@ -45,6 +45,11 @@ async function sealed(owner: ChunkWorld, plain: Buffer): Promise<{ id: ChunkId; 
   return { id, bytes: readFileSync(pathOf(owner.drive, id)) }
 }
 
+function place(drive: Drive, id: ChunkId, bytes: Buffer): void {
+  mkdirSync(join(drive.dir, 'chunks', id.slice(0, 2)), { recursive: true })
+  writeFileSync(pathOf(drive, id), bytes)
+}
+
 async function refused(work: Promise<unknown>): Promise<unknown> {
   try {
     await work
@@ -84,13 +89,12 @@ test('a chunk that was lost from the drive its record names is read from where i
     const [named, spare] = replica.drives as [Drive, Drive]
     const plain = seeded(4).bytes(30_000)
     const { id, bytes } = await sealed(owner, plain)
-    mkdirSync(join(spare.dir, 'chunks', id.slice(0, 2)), { recursive: true })
-    writeFileSync(pathOf(spare, id), bytes)
+    place(spare, id, bytes)
     const out = Buffer.alloc(plain.length)
     replica.store.readSync(id, named.id, owner.reader, 0, out.length, out, 0)
     assert.ok(out.equals(plain))
-    const looked = await replica.store.scrub(id, named.id, owner.reader)
-    assert.ok(looked.missing && !replica.store.has(id, named.id), 'fsck sees that it is elsewhere')
+    assert.ok((await replica.store.scrub(id, named.id, owner.reader)).ok)
+    assert.not(replica.store.has(id, named.id))
     assert.ok(await replica.store.delete(id, named.id))
     assert.not(raw.has(id))
   }, 2)
@@ -273,6 +277,85 @@ test('what a killed daemon had moved to its place and not synced is durable once
     disk.powerCut(seeded(seed))
     assert.ok(disk.exists(path), `seed ${seed}`)
   }
+})
+
+test('a chunk is moved off its drive while another thread has it open, and while one looks for it', async () => {
+  await withNodes(async (owner, replica, raw) => {
+    const [from, to] = replica.drives as [Drive, Drive]
+    const plain = seeded(9).bytes(30_000)
+    const { id, bytes } = await sealed(owner, plain)
+    place(from, id, bytes)
+    const opened = replica.anotherStore()
+    const out = Buffer.alloc(plain.length)
+    opened.readSync(id, from.id, owner.reader, 0, out.length, out, 0)
+    assert.equal([...raw.on(from)], [id])
+    assert.is(await raw.moveOff(id, from), bytes.length)
+    assert.equal([...raw.on(from)], [])
+    assert.ok(readFileSync(pathOf(to, id)).equals(bytes))
+    for (const store of [opened, replica.store]) {
+      out.fill(0)
+      store.readSync(id, from.id, owner.reader, 0, out.length, out, 0)
+      assert.ok(out.equals(plain))
+    }
+    assert.ok((await replica.store.scrub(id, from.id, owner.reader)).ok)
+    assert.is(await raw.moveOff(id, from), 0)
+    assert.ok(await replica.store.delete(id, from.id))
+    assert.not(existsSync(pathOf(to, id)))
+  }, 2)
+})
+
+test('a chunk that is deleted while it is moved is nowhere afterwards', async () => {
+  const gone: string[] = []
+  const replica = makeWorld({ seed: 2, drives: 2 })
+  const owner = makeWorld({ seed: 1 })
+  try {
+    const [from, to] = replica.drives as [Drive, Drive]
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(from, id, bytes)
+    const raw = new RawChunks(() => replica.drives, {
+      ...systemChunkFiles,
+      async writeWhole(...args) {
+        assert.ok(await replica.store.delete(id, from.id))
+        await systemChunkFiles.writeWhole(...args)
+        gone.push(args[2])
+      },
+    })
+    await raw.settle()
+    await raw.moveOff(id, from)
+    assert.equal(gone, [id])
+    for (const drive of [from, to]) assert.not(existsSync(pathOf(drive, id)))
+  } finally {
+    owner.close()
+    replica.close()
+  }
+})
+
+test('a chunk that is whole on another drive is not moved there, a damaged one there is set aside', async () => {
+  await withNodes(async (owner, replica, raw) => {
+    const [from, to] = replica.drives as [Drive, Drive]
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(from, id, bytes)
+    const damaged = Buffer.from(bytes)
+    damaged[9000]! ^= 1
+    place(to, id, damaged)
+    assert.is(await raw.moveOff(id, from), bytes.length)
+    assert.ok(readFileSync(pathOf(to, id)).equals(bytes))
+    assert.ok(readFileSync(join(to.dir, 'quarantine', id)).equals(damaged))
+    place(from, id, bytes)
+    assert.is(await raw.moveOff(id, from), 0)
+    assert.not(existsSync(pathOf(from, id)))
+  }, 2)
+})
+
+test('a chunk for which no other drive has room stays where it is', async () => {
+  await withNodes(async (owner, replica, raw) => {
+    const [from] = replica.drives as [Drive]
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(from, id, bytes)
+    const error = await refused(raw.moveOff(id, from))
+    assert.is(codeOf(error), 'ENOSPC')
+    assert.ok(readFileSync(pathOf(from, id)).equals(bytes))
+  })
 })
 
 test.run()
