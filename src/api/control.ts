@@ -248,8 +248,33 @@ export interface DriveInfo {
   readonly state: 'ok' | 'failing' | 'gone'
   readonly totalBytes: number
   readonly freeBytes: number
-  /** Bytes in use on its filesystem, by weft and by whoever else writes there. */
+  /** Bytes that weft has on it. */
   readonly usedBytes: number
+  /** Null unless it is being emptied. */
+  readonly drain: DriveDrain | null
+}
+
+/** How far a drive that is being emptied is. */
+export interface DriveDrain {
+  readonly chunksMoved: number
+  readonly bytesMoved: number
+  /** Null until they are counted. */
+  readonly chunksLeft: number | null
+  /** Nothing that weft needs is on it any more. */
+  readonly isEmpty: boolean
+  /** Why it does not go on, or did not with some of it, in words; '' when nothing is in the way. */
+  readonly why: string
+}
+
+/** What emptying a drive means; asked for with `plan` nothing was changed. */
+export interface DriveDrainPlan {
+  readonly accepted: boolean
+  readonly what: string
+  readonly chunks: number
+  readonly journals: number
+  readonly bytes: number
+  /** On the other drives. */
+  readonly freeBytes: number
 }
 
 export interface DriveAdded extends DriveInfo {
@@ -534,6 +559,14 @@ export interface DriveControl {
       readonly create?: boolean | undefined
     },
   ): Promise<DriveAdded>
+  /** @param name id, the beginning of it, directory or its last part */
+  status(name: string): Promise<DriveInfo>
+  drain(
+    name: string,
+    options: { readonly plan: boolean; readonly stop: boolean },
+  ): Promise<DriveDrainPlan>
+  /** @returns what it was */
+  remove(name: string): Promise<DriveInfo>
 }
 
 export interface KeyControl {

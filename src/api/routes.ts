@@ -184,6 +184,26 @@ export const ROUTES: readonly Route[] = [
       return control.drives.add(dir, options)
     },
   }),
+  route('GET', '/v1/drives/:drive', 'drive status', {
+    summary: 'One drive of this node, and how far it is emptied',
+    params: schema.driveParams,
+    answer: schema.driveInfo,
+    run: (control, { params }) => control.drives.status(params.drive),
+  }),
+  route('POST', '/v1/drives/:drive/drain', 'drive drain', {
+    summary: 'Move what is on a drive to the others of this node; or no more',
+    params: schema.driveParams,
+    body: schema.driveDrainBody,
+    answer: schema.driveDrainPlan,
+    run: (control, { params, body: { plan = false, stop = false } }) =>
+      control.drives.drain(params.drive, { plan, stop }),
+  }),
+  route('DELETE', '/v1/drives/:drive', 'drive remove', {
+    summary: 'Take an empty drive out of this node',
+    params: schema.driveParams,
+    answer: schema.driveInfo,
+    run: (control, { params }) => control.drives.remove(params.drive),
+  }),
 
   route('GET', KEYS, 'key list', {
     summary: 'Who can open a volume',

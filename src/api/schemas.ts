@@ -8,6 +8,7 @@ import type {
   DrainStatus,
   DrillResult,
   DriveAdded,
+  DriveDrainPlan,
   DriveInfo,
   FsckReport,
   JobInfo,
@@ -102,6 +103,11 @@ export const whyQuery = z.strictObject({
     .describe('st_ino of a file'),
 })
 export const forceQuery = z.strictObject({ force: z.enum(['true', 'false']).optional() })
+export const driveParams = z.strictObject({ drive: z.string().min(1).max(4096) })
+export const driveDrainBody = z.strictObject({
+  plan: z.boolean().optional(),
+  stop: z.boolean().optional(),
+})
 export const driveAddBody = z.strictObject({
   dir: absolutePath,
   class: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
@@ -270,8 +276,27 @@ export const driveInfo = z.object({
   state: z.enum(['ok', 'failing', 'gone']),
   totalBytes: whole,
   freeBytes: whole,
-  usedBytes: whole,
+  usedBytes: whole.describe('what weft has on it'),
+  drain: z
+    .object({
+      chunksMoved: whole,
+      bytesMoved: whole,
+      chunksLeft: whole.nullable(),
+      isEmpty: z.boolean(),
+      why: z.string().describe('what is in the way; "" when nothing is'),
+    })
+    .nullable()
+    .describe('null unless it is being emptied'),
 }) satisfies z.ZodType<DriveInfo>
+
+export const driveDrainPlan = z.object({
+  accepted: z.boolean(),
+  what: z.string(),
+  chunks: whole,
+  journals: whole,
+  bytes: whole,
+  freeBytes: whole.describe('on the other drives'),
+}) satisfies z.ZodType<DriveDrainPlan>
 
 export const driveAdded = driveInfo.extend({
   notes: z.array(z.string()),

@@ -14,7 +14,7 @@ export interface CommandRow {
 /** Words that have commands below them. */
 export const GROUPS: Readonly<Record<string, string>> = {
   volume: 'Volumes: create, list, inspect, resize, repl, move, delete',
-  drive: 'Drives of this node: list, add',
+  drive: 'Drives of this node: list, add, drain, remove',
   cluster: 'The cluster: create, invite, join, status, coordinator, repair',
   node: 'Nodes of the cluster: list, drain, remove',
   key: 'Who can open a volume: list, add, remove, rotate, backup, split, lock',
@@ -88,6 +88,24 @@ export const COMMANDS: readonly CommandRow[] = [
     '<dir>',
     'Make an empty directory a drive',
     () => import('./commands/drive-add.ts'),
+  ),
+  row(
+    'drive status',
+    '<drive>',
+    'Show one drive, and how far it is emptied',
+    () => import('./commands/drive-status.ts'),
+  ),
+  row(
+    'drive drain',
+    '<drive>',
+    'Move everything on a drive to the others of this node',
+    () => import('./commands/drive-drain.ts'),
+  ),
+  row(
+    'drive remove',
+    '<drive>',
+    'Take an empty drive out of this node',
+    () => import('./commands/drive-remove.ts'),
   ),
   row(
     'cluster create',

@@ -1,5 +1,5 @@
 import type { DriveInfo, KeySlotInfo, MountInfo, VolumeInfo, VolumeProbe } from '../api/index.ts'
-import { duration, size, table } from './render.ts'
+import { count, duration, printable, size, table } from './render.ts'
 
 /** The tables that more than one command prints. */
 
@@ -83,13 +83,27 @@ export function driveTable(drives: readonly DriveInfo[], indent = ''): string {
   const rows = drives.map((drive) => [
     drive.name,
     CLASS[drive.class],
-    drive.state,
+    driveState(drive),
     size(drive.totalBytes),
     size(drive.freeBytes),
     size(drive.usedBytes),
     drive.dir,
   ])
   return table(columns, rows, indent)
+}
+
+function driveState({ state, drain }: DriveInfo): string {
+  if (state !== 'ok' || drain === null) return state
+  return drain.isEmpty ? 'empty' : 'draining'
+}
+
+/** Null for a drive that is empty, or is not being emptied. */
+export function driveDrainLine({ name, drain }: DriveInfo): string | null {
+  if (drain === null || drain.isEmpty) return null
+  const { chunksLeft, bytesMoved, why } = drain
+  const left = chunksLeft === null ? 'counting' : `${count(chunksLeft, 'chunk')} left`
+  const trouble = why === '' ? '' : ` (${printable(why)})`
+  return `drive ${name}: ${left}, ${size(bytesMoved)} moved${trouble}`
 }
 
 export function mountTable(mounts: readonly MountInfo[], indent = ''): string {

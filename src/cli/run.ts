@@ -130,7 +130,6 @@ function parserFor(
     .exitProcess(false)
     .fail(false)
     .parserConfiguration({
-      'boolean-negation': false,
       'camel-case-expansion': false,
       'dot-notation': false,
       'parse-numbers': false,

@@ -1,5 +1,4 @@
 import type {
-  DriveInfo,
   KeyList,
   KeySlotInfo,
   NodeControl,
@@ -8,13 +7,12 @@ import type {
   VolumeInfo,
 } from '../api/index.ts'
 import { FsError } from '../base/index.ts'
-import { capacityOf, type Drive } from '../drives/index.ts'
 import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
-import { addDrive } from './drive-list.ts'
+import { driveControl, driveInfo } from './drive-verbs.ts'
 import type { Node } from './node.ts'
-import { checkDrivePlace, checkMountPoint, sharedDiskNotes } from './places.ts'
+import { checkMountPoint } from './places.ts'
 import { problems, volumeProblems } from './problems.ts'
 import { copyList, repairControl, repairOf } from './repair-control.ts'
 import { startScrub } from './scrub-job.ts'
@@ -27,7 +25,10 @@ export function nodeControl(node: Node): NodeControl {
   return {
     status: async () => {
       // Each has its bound: neither a drive nor a volume that hangs keeps anybody waiting.
-      const [drives] = await Promise.all([driveInfos(node), node.probes.fresh()])
+      const [drives] = await Promise.all([
+        Promise.all(node.drives.map((drive) => driveInfo(node, drive))),
+        node.probes.fresh(),
+      ])
       return {
         version: node.version,
         home: node.home,
@@ -87,15 +88,7 @@ export function nodeControl(node: Node): NodeControl {
         await volumes.delete(name)
       },
     },
-    drives: {
-      list: () => driveInfos(node),
-      add: async (dir, options) => {
-        await checkDrivePlace(dir, options.create ?? false)
-        const drive = addDrive(node.home, node.identity.id, dir, options.class ?? 2)
-        await node.restart(null)
-        return { ...(await driveInfo(node, drive)), notes: sharedDiskNotes(drive, node.drives) }
-      },
-    },
+    drives: driveControl(node),
     keys: {
       list: async (name) => keyList(node, volumes.find(name)),
       add: async (name, slot) => {
@@ -226,25 +219,6 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     movingTo: record.movingTo && (node.cluster?.nameOf(record.movingTo) ?? record.movingTo),
     ownersNow: node.cluster ? ownersNow(node.cluster, record) : [],
     problems: volumeProblems(node, volume),
-  }
-}
-
-function driveInfos(node: Node): Promise<DriveInfo[]> {
-  return Promise.all(node.drives.map((drive) => driveInfo(node, drive)))
-}
-
-async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
-  const { totalBytes, freeBytes } = capacityOf([drive])
-  return {
-    id: drive.id,
-    name: drive.dir.split('/').at(-1) ?? drive.dir,
-    dir: drive.dir,
-    kind: 'directory',
-    class: drive.cos,
-    state: drive.state,
-    totalBytes,
-    freeBytes,
-    usedBytes: await node.driveUse.bytes(drive),
   }
 }
 

@@ -20,6 +20,7 @@ import type { ChunkHeader, RawChunks } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import { type Addressed, type Answer, Copy, type Request } from '../replication/index.ts'
+import { VOLUMES_NAME } from './move-journals.ts'
 
 export interface CopiesWorld {
   /** Of this node, asked at every use. */
@@ -81,7 +82,6 @@ const CHUNK_OPS: ReadonlySet<Request['op']> = new Set<Request['op']>([
   'deleteChunks',
   'listOld',
 ])
-const VOLUMES_NAME = 'volumes'
 const PROMISE_NAME = 'promise'
 const VOLUME_ID = /^[0-9a-f]{32}$/
 /** Beside the journal of a copy until its making is done. Cut short itself it leaves a `.new` (Disk.replaceFile). */
@@ -198,13 +198,13 @@ export class Copies {
    */
   async release({ volume, copy: id, drive: driveId }: NewCopy): Promise<void> {
     const { isReleased, destroy, drives, log } = this.#world
-    const drive = [...drives()].find((one) => one.id === driveId)
-    if (drive?.state !== 'ok' || !drive.present()) {
-      throw new FsError('ENODEV', 'copy.release', { volume, drive: driveId, retry: 'later' })
-    }
     const held = [...this.#held].find(
       (one) => one.volume === volume && (one.copy?.identity.id ?? id) === id,
     )
+    const drive = held?.drive ?? [...drives()].find((one) => one.id === driveId)
+    if (drive?.state !== 'ok' || !drive.present()) {
+      throw new FsError('ENODEV', 'copy.release', { volume, drive: driveId, retry: 'later' })
+    }
     if (!(await isReleased(volume, id)) || held?.copy?.isLed) {
       throw new FsError('EBUSY', 'copy.release', {
         volume,
@@ -248,6 +248,13 @@ export class Copies {
   find(volume: VolumeId, id: CopyId): Copy | null {
     const held = this.#ofCopy(volume, id)
     return held && this.#damageOf(held) === null ? held.copy : null
+  }
+
+  /** In the logs of all copies together: it grows with whatever is written to them. */
+  get records(): number {
+    let records = 0
+    for (const { copy } of this.#held) records += copy?.head.seq ?? 0
+    return records
   }
 
   list(): CopyStatus[] {

@@ -18,6 +18,7 @@ import {
   systemRandom,
   type VolumeId,
 } from '../base/index.ts'
+import { RawChunks } from '../chunks/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
 import type { OpenedKeys } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
@@ -45,7 +46,8 @@ import { ClusterVolumes } from './cluster-volumes.ts'
 import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
 import { CopySyncs } from './copy-syncs.ts'
-import { openDrives } from './drive-list.ts'
+import { DriveDrains } from './drain-drives.ts'
+import { clearLeaving, openDrives } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { EngineHost } from './engine-host.ts'
 import { FarVolumes } from './far-volumes.ts'
@@ -53,6 +55,7 @@ import { commitSeconds, figures } from './figures.ts'
 import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
 import { Mounts } from './mounts.ts'
+import { moveJournals } from './move-journals.ts'
 import { NativeHost } from './native-host.ts'
 import type { ReleaseFor } from './owner-life.ts'
 import { probeTargets } from './probe-targets.ts'
@@ -93,6 +96,8 @@ export class Node {
   readonly startedAt: string
   readonly identity: NodeIdentity
   readonly drives: readonly Drive[]
+  readonly chunks: RawChunks
+  readonly drains: DriveDrains
   readonly keeper: KeeperClient
   readonly engine: EngineHost
   readonly volumes: Volumes
@@ -154,7 +159,10 @@ export class Node {
     this.#leave = options.leave
     this.startedAt = isoTime(clock)
     this.keeper = keeper
+    for (const why of clearLeaving(home)) log.warn({ op: 'drive.remove', why }, 'not cleared')
     this.drives = openDrives(home, this.identity.id)
+    this.chunks = new RawChunks(() => this.drives)
+    const { kept: keptJournals } = moveJournals(this.drives, systemDisk, log)
     this.reasons = new KeptReasons(clock)
     this.#syncs = new CopySyncs({
       owned: (number) => this.#replicated?.ownedOf(number) ?? null,
@@ -168,6 +176,15 @@ export class Node {
     this.registry = new VolumeRegistry(coordinator, systemRandom, clock)
     const { registry } = this
     this.keys = new KeysService(registry, this.identity, clock)
+    const drains = {
+      node: identity.id,
+      drives: this.drives,
+      chunks: this.chunks,
+      registry,
+      clock,
+      log,
+    }
+    this.drains = new DriveDrains({ ...drains, written: () => this.#written() }, keptJournals)
     this.volumes = new Volumes({
       home,
       stagingDirectory: parts.staging,
@@ -323,7 +340,7 @@ export class Node {
       })
     }
     if (cluster) {
-      const { drives, engine, registry } = node
+      const { drives, chunks, engine, registry } = node
       const { keys, volumes } = node
       const release = (id: VolumeId, wantedFor: ReleaseFor) => node.volumes.release(id, wantedFor)
       const common = { node: identity.id, cluster, engine, registry, clock, log }
@@ -335,7 +352,7 @@ export class Node {
         return repairs.wishes.draining
       }
       const synced = (volume: string, ms: number) => node.#synced(volume, ms)
-      const world = { ...common, drives, release, pace, synced, draining }
+      const world = { ...common, drives, chunks, release, pace, synced, draining }
       const replicated = await ReplicatedVolumes.open(world)
       node.#replicated = replicated
       node.#repairs = repairs
@@ -379,8 +396,16 @@ export class Node {
     })
     node.#sweep()
     node.probes.start()
+    node.drains.run().catch(background(log, 'drive.drain'))
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
+  }
+
+  /** Records of this node's volumes, and of the copies that it holds of others'. */
+  #written(): number {
+    let records = 0
+    for (const { shared } of this.volumes.all()) records += shared?.seq ?? 0
+    return records + (this.#replicated?.copies.records ?? 0)
   }
 
   /** @throws FsError ENODEV when this home is in no cluster */
@@ -414,6 +439,7 @@ export class Node {
   async stop(): Promise<boolean> {
     await this.#api?.close()
     this.probes.close()
+    this.drains.close()
     await this.mounts.allEnded()
     this.#farVolumes?.close()
     await this.mounts.unshareAll()

@@ -18,7 +18,7 @@ import {
   type VolumeId,
   type VolumeNumber,
 } from '../base/index.ts'
-import { RawChunks } from '../chunks/index.ts'
+import type { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import type { Net } from '../net/index.ts'
@@ -55,6 +55,7 @@ export interface ReplicatedWorld {
   readonly node: NodeId
   readonly cluster: ClusterMember
   readonly drives: readonly Drive[]
+  readonly chunks: RawChunks
   readonly engine: EngineHost
   readonly registry: VolumeRegistry
   readonly clock: Clock
@@ -117,14 +118,12 @@ const released = z.strictObject({ lines: linesShape })
 export class ReplicatedVolumes {
   readonly copies: Copies
   readonly #world: ReplicatedWorld
-  readonly #chunks: RawChunks
   readonly #owners = new Map<VolumeId, Owned>()
   /** Copies that are being deleted. */
   readonly #obeying = new Set<CopyId>()
 
   static async open(world: ReplicatedWorld): Promise<ReplicatedVolumes> {
-    const chunks = new RawChunks(() => world.drives)
-    const { registry, engine, drives } = world
+    const { registry, engine, drives, chunks } = world
     const copies = await Copies.open({
       drives: () => drives,
       chunks,
@@ -143,12 +142,11 @@ export class ReplicatedVolumes {
       },
       log: world.log,
     })
-    return new ReplicatedVolumes(world, chunks, copies)
+    return new ReplicatedVolumes(world, copies)
   }
 
-  private constructor(world: ReplicatedWorld, chunks: RawChunks, copies: Copies) {
+  private constructor(world: ReplicatedWorld, copies: Copies) {
     this.#world = { ...world, clock: suspendProof(world.clock) }
-    this.#chunks = chunks
     this.copies = copies
     const { cluster } = world
     cluster.offer((net) => {
@@ -420,8 +418,8 @@ export class ReplicatedVolumes {
           opening: () => opening.opening(shared),
           root: opening.root,
           checkView: opening.checkView,
-          readChunk: (chunk: ChunkId) => this.#chunks.read(chunk, record.id),
-          isWhole: (chunk, bytes) => this.#chunks.isWhole(chunk, record.id, bytes),
+          readChunk: (chunk: ChunkId) => this.#world.chunks.read(chunk, record.id),
+          isWhole: (chunk, bytes) => this.#world.chunks.isWhole(chunk, record.id, bytes),
           pace: (bytes, isAwaited) => this.#world.pace(bytes, isAwaited),
           synced: (ms) => this.#world.synced(record.name, ms),
           fencing: () => opening.fencing(),
@@ -468,7 +466,7 @@ export class ReplicatedVolumes {
 
   #ownDrives(): z.infer<typeof driveList> {
     return this.#world.drives
-      .filter((drive) => drive.state === 'ok')
+      .filter((drive) => drive.state === 'ok' && !drive.isDraining)
       .map((drive) => ({
         id: drive.id,
         class: drive.cos,

@@ -13,6 +13,7 @@ import {
   type VolumeNumber,
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
+import { systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import type {
   AbsentVolume,
@@ -41,6 +42,7 @@ import {
 import type { EngineHost } from './engine-host.ts'
 import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
+import { VOLUMES_NAME } from './move-journals.ts'
 import type { OwnerLine, ReleaseFor } from './owner-life.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import { SeveralCopies } from './several-copies.ts'
@@ -527,8 +529,12 @@ export class Volumes {
     const { drives, identity } = this.#world
     const { record } = volume.stored
     const copy = copyOn(record, identity.id)
-    const drive = drives.find((one) => one.id === copy?.drive)
-    if (drive) return join(drive.dir, 'volumes', record.id)
+    const named = drives.find((one) => one.id === copy?.drive)
+    const others = drives.filter((one) => one !== named)
+    const on = ({ dir }: Drive) => join(dir, VOLUMES_NAME, record.id)
+    // Moved off a drive that is being emptied it counts where it is; the record follows.
+    const drive = [...(named ? [named] : []), ...others].find((one) => systemDisk.exists(on(one)))
+    if (drive ?? named) return on((drive ?? named) as Drive)
     throw new FsError('EIO', 'open', {
       message: `the drive with the journal of ${record.name} is not here`,
     })
@@ -759,7 +765,7 @@ export class Volumes {
         // One that was never shown has no chunks: no need to ask every chunk of the drives whose it is.
         driveDirectories: record.state === 'making' ? [] : drives.map((drive) => drive.dir),
         directories: [
-          ...drives.map((drive) => join(drive.dir, 'volumes', id)),
+          ...drives.map((drive) => join(drive.dir, VOLUMES_NAME, id)),
           join(home, 'views', id),
           join(stagingDirectory, id),
         ],

@@ -6,6 +6,9 @@ import { type DriveKind, type DriveLabel, LABEL_NAME, type ServiceClass } from '
 /** 'failing': it answered an error and gets nothing new; 'gone': it does not answer at all. */
 export type DriveState = 'ok' | 'failing' | 'gone'
 
+/** Stands at the top of a drive that is being emptied. */
+export const DRAINING_NAME = 'draining'
+
 /** statfs is asked again after this long: cheap (2 µs), but not per write. */
 const SPACE_MS_MAX = 250
 /** Nearer to the headroom than this many headrooms, every question asks statfs: other threads and programs write too. */
@@ -26,6 +29,8 @@ export class Drive {
   readonly label: DriveLabel
   /** st_dev of its filesystem: directories on one filesystem share its space. */
   readonly device: number
+  /** It is being emptied: it gets nothing new, whatever thread asks. Known from the mark on it when it is opened. */
+  readonly isDraining: boolean
   /** Running credit of pickDrive's weighted round robin. */
   credit = 0
   readonly #files: DriveFiles
@@ -51,6 +56,7 @@ export class Drive {
     this.kind = label.kind
     this.label = label
     this.device = files.device(dir)
+    this.isDraining = files.exists(join(dir, DRAINING_NAME))
     this.#files = files
     this.#clock = clock
     this.#onFail = onFail

@@ -6,13 +6,14 @@
  * the headroom only, so that deletes and the journal still work on a full drive; a drive that
  * answered an error gets nothing new. Invariant: one `Drive` object per drive and thread.
  */
-export { Drive, type DriveState } from './drive.ts'
+export { DRAINING_NAME, Drive, type DriveState } from './drive.ts'
 export { type DriveFiles, systemDriveFiles } from './drive-files.ts'
 export {
   type DriveKind,
   type DriveLabel,
   decodeLabel,
   encodeLabel,
+  LABEL_NAME,
   type ServiceClass,
 } from './label.ts'
 export {

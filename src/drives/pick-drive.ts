@@ -27,7 +27,7 @@ export function pickDrive(
   let usable = 0
   let freeMost = 0
   for (const drive of drives) {
-    if (drive.state !== 'ok') continue
+    if (drive.state !== 'ok' || drive.isDraining) continue
     usable++
     if (except?.includes(drive)) continue
     const free = drive.freeBytes() - (urgent ? 0 : drive.headroomBytes())
@@ -43,7 +43,7 @@ export function pickDrive(
     throw new FsError('EIO', 'drive.pick', {
       bytesNeeded,
       retry: 'later',
-      message: 'no drive of this node is usable: each is failing or gone',
+      message: 'no drive of this node is usable: each is failing, gone, or being emptied',
     })
   }
   throw new FsError('ENOSPC', 'drive.pick', { bytesNeeded, freeBytes: Math.max(0, freeMost) })
@@ -73,7 +73,7 @@ export function capacityOf(drives: Iterable<Drive>): { totalBytes: number; freeB
     if (drive.state === 'gone') continue
     if (!measured.has(drive.device)) totalBytes += drive.totalBytes()
     measured.add(drive.device)
-    if (drive.state !== 'ok' || writable.has(drive.device)) continue
+    if (drive.state !== 'ok' || drive.isDraining || writable.has(drive.device)) continue
     freeBytes += Math.max(0, drive.freeBytes() - drive.headroomBytes())
     writable.add(drive.device)
   }

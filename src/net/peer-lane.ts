@@ -1,4 +1,12 @@
-import { type Clock, codeOf, FsError, limits, messageOf, type PeerKey, type Random } from '../base/index.ts'
+import {
+  type Clock,
+  codeOf,
+  FsError,
+  limits,
+  messageOf,
+  type PeerKey,
+  type Random,
+} from '../base/index.ts'
 import { shortKey } from './addresses.ts'
 import type { Connection } from './connection.ts'
 

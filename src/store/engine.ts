@@ -4,6 +4,7 @@ import {
   type Clock,
   CorruptError,
   codeOf,
+  type DriveId,
   errnoOf,
   FsError,
   type Ino,
@@ -446,12 +447,12 @@ export class Engine {
     const end = Buffer.of(keys.KIND.chunk + 1)
     const drives = new Set<string>()
     const figures = { chunks: 0, storedBytes: 0, liveBytes: 0 }
-    for (const [, value] of volume.view.range(Buffer.of(keys.KIND.chunk), end)) {
+    for (const [key, value] of volume.view.range(Buffer.of(keys.KIND.chunk), end)) {
       const info = decodeChunkInfo(value)
       figures.chunks++
       figures.storedBytes += info.storedBytes
       figures.liveBytes += info.liveBytes
-      drives.add(info.drive)
+      drives.add(this.#driveOf(keys.chunkOfKey(key), info.drive))
     }
     return {
       ...figures,
@@ -459,6 +460,13 @@ export class Engine {
       journalBytes: volume.journal.bytes(),
       drives: [...drives],
     }
+  }
+
+  /** Where a chunk is now: drives are emptied, and taken out. */
+  #driveOf(id: ChunkId, put: DriveId): DriveId {
+    const { drives, chunks } = this.volume
+    if (drives.some((one) => one.id === put && !one.isDraining)) return put
+    return drives.find((one) => chunks.has(id, one.id))?.id ?? put
   }
 
   measureSpace(): void {

@@ -368,6 +368,19 @@ export class VolumeRegistry {
     })
   }
 
+  /** A copy lies on another drive of its node: that one says so itself. */
+  async copyMoved(
+    id: VolumeId,
+    { id: moved, drive }: Pick<Copy, 'id' | 'drive'>,
+  ): Promise<StoredVolume> {
+    const onDrive = (copy: Copy) => (copy.id === moved ? { ...copy, drive } : copy)
+    return this.#change('copyMoved', id, (record) => ({
+      ...record,
+      copies: record.copies.map(onDrive),
+      released: record.released.map(onDrive),
+    }))
+  }
+
   /** A copy that was given up is deleted, or its node is gone for good. */
   async forgetReleased(id: VolumeId, isForgotten: (copy: Copy) => boolean): Promise<StoredVolume> {
     return this.#change('forgetReleased', id, (record) => ({

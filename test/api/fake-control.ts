@@ -222,6 +222,25 @@ export async function fakeNode(): Promise<FakeNode> {
           notes: [`${dir} is on the same filesystem`],
         }
       },
+      async status(name) {
+        said('drives.status', name)
+        return (await drives())[0]!
+      },
+      async drain(name, options) {
+        said('drives.drain', [name, options])
+        return {
+          accepted: !options.plan,
+          what: 'what is on drive d1 goes to the other drives',
+          chunks: 3,
+          journals: 1,
+          bytes: 1000,
+          freeBytes: 5000,
+        }
+      },
+      async remove(name) {
+        said('drives.remove', name)
+        return (await drives())[0]!
+      },
     },
     keys: {
       async list(volume) {
@@ -448,6 +467,7 @@ export async function fakeNode(): Promise<FakeNode> {
         state: 'ok' as const,
         totalBytes: 100 * 1024 ** 3,
         freeBytes: 1024 ** 3,
+        drain: null,
         usedBytes: 4096,
       },
     ]

@@ -1,0 +1,24 @@
+import type { DriveInfo } from '../../api/index.ts'
+import { followChange } from '../change-words.ts'
+import type { Command } from '../command.ts'
+
+export const command: Command = {
+  positionals: { drive: { type: 'string', describe: 'Id, or directory' } },
+  examples: [['weft drive remove das1', 'Behind weft drive drain das1']],
+  epilogue: 'Only a drive that is empty goes: weft drive drain empties it.',
+  async run(context, args) {
+    const path = `/v1/drives/${encodeURIComponent(args.needed('drive'))}`
+    const drive = await context.node.delete<DriveInfo>(path)
+    // Its filesystem is nobody's once the daemon has begun anew without it.
+    await followChange(context, async () => {
+      const { drives } = await context.node.get<{ drives: DriveInfo[] }>('/v1/drives')
+      const isThere = drives.some(({ id }) => id === drive.id)
+      return isThere ? `drive ${drive.name}: the daemon restarts without it` : null
+    })
+    context.print(
+      drive,
+      () => `drive ${drive.name} is no drive of this node any more: ${drive.dir}\n`,
+    )
+    return undefined
+  },
+}

@@ -1,0 +1,225 @@
+import { join } from 'node:path'
+import {
+  type Clock,
+  codeOf,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type NodeId,
+  sleep,
+  type VolumeId,
+} from '../base/index.ts'
+import type { RawChunks } from '../chunks/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import type { Drive } from '../drives/index.ts'
+import { TokenBucket } from '../replication/index.ts'
+import { copyOn, type VolumeRegistry } from '../volumes/index.ts'
+import { journalsOn, VOLUMES_NAME } from './move-journals.ts'
+import { moveQuarantine, quarantinedOn } from './move-quarantine.ts'
+
+export interface DrainWorld {
+  readonly node: NodeId
+  readonly drives: readonly Drive[]
+  readonly chunks: RawChunks
+  readonly registry: Pick<VolumeRegistry, 'list' | 'copyMoved'>
+  /** Grows with whatever is written to volumes of this node: while it does, callers come first. */
+  written(): number
+  readonly clock: Clock
+  readonly log: Log
+}
+
+/** How far a drive that is being emptied is. */
+export interface DrainState {
+  readonly chunksMoved: number
+  readonly bytesMoved: number
+  /** Null until they are counted. */
+  readonly chunksLeft: number | null
+  /** Nothing that weft needs is on it any more. */
+  readonly isEmpty: boolean
+  /** Why it does not go on, or did not with some of it, in words; '' when nothing is in the way. */
+  readonly why: string
+}
+
+/** Bytes a second, read from one drive and written to another: as fast as they go, and beside callers. */
+const RATES = { bytesPerSecond: 2 ** 40, awaitedBytesPerSecond: 24 * 1024 * 1024 }
+/** Chunks under way at a time. */
+const CHUNKS_MAX = 4
+const AGAIN_MS = 5000
+
+/**
+ * Empties drives that carry the mark: chunks go to the others while they are in use, the journals went at the start
+ * (move-journals.ts). A drive that gets full, or an error of one chunk, stops nothing else; what is left is tried again.
+ */
+export class DriveDrains {
+  readonly #world: DrainWorld
+  readonly #bucket: TokenBucket
+  readonly #states = new Map<Drive, DrainState>()
+  /** Of the journals that did not go. */
+  readonly #kept: readonly string[]
+  readonly #abort = new AbortController()
+  #written = 0
+
+  constructor(world: DrainWorld, kept: readonly string[]) {
+    this.#world = world
+    this.#kept = kept
+    this.#bucket = new TokenBucket(world.clock, () => RATES)
+  }
+
+  /** Resolves when each is empty, or by `close`. */
+  async run(): Promise<void> {
+    const draining = this.#world.drives.filter((drive) => drive.isDraining)
+    await Promise.all(draining.map((drive) => this.#empty(drive)))
+  }
+
+  /** Null for a drive that is not being emptied. */
+  state(drive: Drive): DrainState | null {
+    if (!drive.isDraining) return null
+    return (
+      this.#states.get(drive) ?? {
+        chunksMoved: 0,
+        bytesMoved: 0,
+        chunksLeft: null,
+        isEmpty: false,
+        why: '',
+      }
+    )
+  }
+
+  /**
+   * Looked at anew, whatever is remembered. @throws FsError EBUSY with what is on the drive that weft needs; EIO when it does
+   * not answer
+   */
+  mustBeEmpty(drive: Drive): void {
+    const left = this.#leftOn(drive)
+    if (left === '') return
+    throw new FsError('EBUSY', 'drive.remove', {
+      drive: drive.id,
+      message: `drive ${drive.dir} still has ${left}`,
+      next: `weft drive drain ${drive.id} empties it; weft drive status ${drive.id} shows how far it is`,
+    })
+  }
+
+  close(): void {
+    this.#abort.abort()
+  }
+
+  async #empty(drive: Drive): Promise<void> {
+    const { clock, chunks, log } = this.#world
+    const { signal } = this.#abort
+    await chunks.settle()
+    while (!signal.aborted) {
+      const why = await this.#pass(drive)
+      const isEmpty = why === '' && this.#leftOn(drive) === ''
+      this.#set(drive, { why, isEmpty })
+      if (isEmpty) {
+        log.info({ op: 'drive.drain', drive: drive.id }, 'the drive is empty')
+        return
+      }
+      if (why !== '') log.warn({ op: 'drive.drain', drive: drive.id, why }, 'not empty yet')
+      await Promise.race([sleep(clock, AGAIN_MS), aborted(signal)])
+    }
+  }
+
+  /** @returns why something stayed; '' when nothing did */
+  async #pass(drive: Drive): Promise<string> {
+    const { chunks, drives } = this.#world
+    const { signal } = this.#abort
+    const stayed = new Map<string, number>()
+    const stays = (error: unknown) => {
+      if (isBug(error)) throw error
+      const why = messageOf(error)
+      stayed.set(why, (stayed.get(why) ?? 0) + 1)
+      return codeOf(error) === 'ENOSPC'
+    }
+    try {
+      let left = 0
+      for (const _ of chunks.on(drive)) left++
+      this.#set(drive, { chunksLeft: left })
+      const ids = chunks.on(drive)
+      let isFull = false
+      const mover = async () => {
+        for (const id of ids) {
+          if (signal.aborted || isFull) return
+          try {
+            const bytes = await chunks.moveOff(id, drive)
+            const { chunksMoved, bytesMoved } = this.state(drive) ?? {
+              chunksMoved: 0,
+              bytesMoved: 0,
+            }
+            left--
+            this.#set(drive, {
+              chunksMoved: chunksMoved + 1,
+              bytesMoved: bytesMoved + bytes,
+              chunksLeft: left,
+            })
+            await this.#bucket.take(bytes, () => this.#isBusy())
+          } catch (error) {
+            if (stays(error)) isFull = true
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: CHUNKS_MAX }, mover))
+      for (const why of await this.#tell()) stayed.set(why, 1)
+      const others = drives.filter((one) => one !== drive && !one.isDraining)
+      moveQuarantine(drive, others, systemDisk)
+    } catch (error) {
+      stays(error)
+    }
+    const words = [...stayed].map(([why, count]) => (count === 1 ? why : `${why} (${count} times)`))
+    return [...this.#kept, ...words].join('; ')
+  }
+
+  /** The records of volumes name the drive on which this node's copy is now. @returns why one does not, in words */
+  async #tell(): Promise<string[]> {
+    const { registry, node, log } = this.#world
+    try {
+      const { volumes } = await registry.list()
+      for (const { record } of volumes) {
+        const copy = copyOn(record, node)
+        const drive = copy && this.#driveWith(record.id)
+        if (!drive || drive.id === copy.drive) continue
+        await registry.copyMoved(record.id, { id: copy.id, drive: drive.id })
+        log.info({ op: 'drive.drain', volume: record.id, drive: drive.id }, 'its copy moved')
+      }
+      return []
+    } catch (error) {
+      if (isBug(error) || !(error instanceof FsError)) throw error
+      return [`the coordinator was not told where copies are now: ${error.message}`]
+    }
+  }
+
+  #driveWith(volume: VolumeId): Drive | undefined {
+    const { drives } = this.#world
+    return drives.find(({ dir }) => systemDisk.exists(join(dir, VOLUMES_NAME, volume)))
+  }
+
+  #leftOn(drive: Drive): string {
+    let count = 0
+    for (const _ of this.#world.chunks.on(drive)) count++
+    const journals = journalsOn(drive, systemDisk).length
+    const aside = quarantinedOn(drive, systemDisk).length
+    const parts = [
+      ...(count > 0 ? [`${count} chunks`] : []),
+      ...(journals > 0 ? [`${journals} journals`] : []),
+      ...(aside > 0 ? [`${aside} files in quarantine`] : []),
+    ]
+    return parts.join(', ')
+  }
+
+  #isBusy(): boolean {
+    const written = this.#world.written()
+    const isBusy = written !== this.#written
+    this.#written = written
+    return isBusy
+  }
+
+  #set(drive: Drive, change: Partial<DrainState>): void {
+    const state = this.state(drive)
+    if (state) this.#states.set(drive, { ...state, ...change })
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
