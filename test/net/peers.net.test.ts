@@ -134,6 +134,23 @@ test('a call with no way to the peer says why', () =>
     assert.match((await rejects(self, 'EHOSTUNREACH')).message, /itself/)
   }))
 
+test('a call may wait for a connection for less long than for its answer', () =>
+  inWorld(async (world) => {
+    const [a, b, gone] = [await world.open(), await world.open(), await world.open()]
+    await gone.net.close()
+    a.net.addresses(gone.key, [gone.address])
+    const options = { deadlineMs: 60_000, connectMs: 100 }
+    await rejects(a.net.call(gone.key, 'slow', Buffer.alloc(0), options), 'EHOSTUNREACH')
+    const answer = async () => {
+      await sleep(300)
+      return Buffer.from('late')
+    }
+    b.net.serve('slow', answer, { lane: 'control' })
+    a.net.addresses(b.key, [b.address])
+    await until('connected', () => a.net.peers().some(({ connected }) => connected))
+    assert.is((await a.net.call(b.key, 'slow', Buffer.alloc(0), options)).toString(), 'late')
+  }))
+
 test('an address where nobody answers is given up after its time, and the next one is tried meanwhile', () =>
   inWorld(async (world) => {
     const silent: Socket[] = []
