@@ -233,6 +233,8 @@ export interface VolumeCreateRequest {
   readonly size?: string | undefined
   readonly repl?: string | undefined
   readonly cos?: string | undefined
+  /** A lower class will do until there is room. */
+  readonly cosFallback?: boolean | undefined
   readonly spread?: string | undefined
   /** Key slots made along with the node's own. */
   readonly passphrase?: Buffer | undefined

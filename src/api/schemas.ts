@@ -89,6 +89,7 @@ export const volumeCreateBody = z.strictObject({
   size: shortText.optional(),
   repl: shortText.optional(),
   cos: shortText.optional(),
+  cosFallback: z.boolean().optional(),
   spread: shortText.optional(),
   passphrase: secret.optional(),
   recipients: z.array(shortText).max(64).optional(),

@@ -8,7 +8,7 @@ import {
   type VolumeId,
 } from '../base/index.ts'
 import { alignedBuffer, type ChunkFiles, isAligned, systemChunkFiles } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import type { Drive, ServiceClass } from '../drives/index.ts'
 import {
   ARRIVING_NAME,
   arrivingDirectory,
@@ -42,14 +42,23 @@ const IDLE_IMAGES_MOST = 4
 export class RawChunks {
   readonly #drives: () => Iterable<Drive>
   readonly #files: ChunkFiles
+  readonly #classOf: (volume: VolumeId) => ServiceClass | null
   readonly #settled = new Set<Drive>()
   readonly #putting = new Map<ChunkId, Promise<void>>()
   readonly #idleImages: Buffer[] = []
 
-  /** @param drives those of this node, asked at every call */
-  constructor(drives: () => Iterable<Drive>, files: ChunkFiles = systemChunkFiles) {
+  /**
+   * @param drives those of this node, asked at every call
+   * @param classOf class of drive that a volume's chunks go to; null for any
+   */
+  constructor(
+    drives: () => Iterable<Drive>,
+    files: ChunkFiles = systemChunkFiles,
+    classOf: (volume: VolumeId) => ServiceClass | null = () => null,
+  ) {
     this.#drives = drives
     this.#files = files
+    this.#classOf = classOf
   }
 
   /**
@@ -188,7 +197,7 @@ export class RawChunks {
     try {
       const fileBytes = await this.#readInto(image, from, id)
       if (fileBytes === null) return 0
-      const target = await this.#write(id, image, fileBytes, [from])
+      const target = await this.#write(id, image, fileBytes, this.#classIn(image, id), [from])
       // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
       if (!this.#files.removeSync(path)) this.#files.removeSync(chunkPath(target, id))
       from.forgetSpace()
@@ -216,6 +225,16 @@ export class RawChunks {
       this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
     }
     return false
+  }
+
+  /** Of the volume that a chunk file says it is of; null for a file that does not say. */
+  #classIn(image: Buffer, id: ChunkId): ServiceClass | null {
+    try {
+      return this.#classOf(decodeHeader(image, image.length, id).volume)
+    } catch (error) {
+      if (error instanceof CorruptError) return null
+      throw error
+    }
   }
 
   /** @returns null when it is gone */
@@ -319,14 +338,15 @@ export class RawChunks {
   async #put(id: ChunkId, header: ChunkHeader, bytes: Buffer): Promise<void> {
     if (await this.#holds(id, bytes)) return
     checkBody(id, header, bytes)
+    const cos = this.#classOf(header.volume)
     if (isAligned(bytes, 0, bytes.length)) {
-      await this.#write(id, bytes, bytes.length)
+      await this.#write(id, bytes, bytes.length, cos)
       return
     }
     const image = this.#takeImage()
     try {
       bytes.copy(image)
-      await this.#write(id, image, bytes.length)
+      await this.#write(id, image, bytes.length, cos)
     } finally {
       this.#giveBack(image)
     }
@@ -336,10 +356,16 @@ export class RawChunks {
     id: ChunkId,
     image: Buffer,
     fileBytes: number,
+    cos: ServiceClass | null,
     except: readonly Drive[] = [],
   ): Promise<Drive> {
     const storedBytes = roundUp(fileBytes)
-    const placing: Placing = { id, storedBytes, wish: {}, refusedBy: [...except] }
+    const placing: Placing = {
+      id,
+      storedBytes,
+      wish: cos === null ? {} : { cos },
+      refusedBy: [...except],
+    }
     for (;;) {
       const drive = reserveDrive(this.#usable(), placing)
       let written = false

@@ -68,13 +68,13 @@ export class DriveDrains {
 
   /** Resolves when each is empty, or by `close`. */
   async run(): Promise<void> {
-    const draining = this.#world.drives.filter((drive) => drive.isDraining)
+    const draining = this.#world.drives.filter((drive) => drive.draining)
     await Promise.all(draining.map((drive) => this.#empty(drive)))
   }
 
   /** Null for a drive that is not being emptied. */
   state(drive: Drive): DrainState | null {
-    if (!drive.isDraining) return null
+    if (!drive.draining) return null
     return (
       this.#states.get(drive) ?? {
         chunksMoved: 0,
@@ -161,7 +161,7 @@ export class DriveDrains {
       }
       await Promise.all(Array.from({ length: CHUNKS_MAX }, mover))
       for (const why of await this.#tell()) stayed.set(why, 1)
-      const others = drives.filter((one) => one !== drive && !one.isDraining)
+      const others = drives.filter((one) => one !== drive && !one.draining)
       moveQuarantine(drive, others, systemDisk)
     } catch (error) {
       stays(error)

@@ -26,7 +26,7 @@ export function driveControl(node: Node): DriveControl {
     drain: async (name, { plan, stop }) => {
       const drive = driveNamed(node, name)
       const planned = await drainPlan(node, drive, stop)
-      if (plan || stop !== drive.isDraining) return { ...planned, accepted: !plan }
+      if (plan || stop !== drive.draining) return { ...planned, accepted: !plan }
       const mark = join(drive.dir, DRAINING_NAME)
       if (stop) {
         systemDisk.unlink(mark)
@@ -38,7 +38,7 @@ export function driveControl(node: Node): DriveControl {
     remove: async (name) => {
       const drive = driveNamed(node, name)
       mustNotBeAlone(node, drive, 'drive.remove')
-      if (!drive.isDraining) {
+      if (!drive.draining) {
         throw new FsError('EBUSY', 'drive.remove', {
           drive: drive.id,
           message: `drive ${drive.dir} is in use`,
@@ -123,7 +123,7 @@ async function drainPlan(
 }
 
 function mustNotBeAlone({ drives }: Node, drive: Drive, op: string): void {
-  if (drives.some((one) => one !== drive && one.state === 'ok' && !one.isDraining)) return
+  if (drives.some((one) => one !== drive && one.state === 'ok' && !one.draining)) return
   throw new FsError('EBUSY', op, {
     drive: drive.id,
     message: `drive ${drive.dir} is the only one of this node that takes data`,

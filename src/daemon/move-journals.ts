@@ -34,7 +34,7 @@ export function moveJournals(drives: readonly Drive[], disk: Disk, log: Log): Mo
     for (const id of namesOn(drive, disk, LEFT)) clear(id, drive, usable, disk)
   const moved: { volume: VolumeId; from: Drive; to: Drive }[] = []
   const kept: string[] = []
-  for (const from of usable.filter((drive) => drive.isDraining)) {
+  for (const from of usable.filter((drive) => drive.draining)) {
     for (const volume of namesOn(from, disk, '')) {
       try {
         const to = move(volume, from, usable, disk)
@@ -57,7 +57,7 @@ export function journalsOn(drive: Drive, disk: Disk): VolumeId[] {
 
 function move(volume: VolumeId, from: Drive, drives: readonly Drive[], disk: Disk): Drive {
   const source = join(from.dir, VOLUMES_NAME, volume)
-  const others = drives.filter((drive) => drive !== from && !drive.isDraining)
+  const others = drives.filter((drive) => drive !== from && !drive.draining)
   const to = pickDrive(others, bytesIn(source, disk), { cos: from.cos, urgent: true })
   const arriving = join(to.dir, VOLUMES_NAME, volume + ARRIVING)
   try {

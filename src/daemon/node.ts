@@ -21,7 +21,7 @@ import {
 import { RawChunks } from '../chunks/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
 import type { OpenedKeys } from '../crypto/index.ts'
-import { systemDisk } from '../disk/index.ts'
+import { systemChunkFiles, systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
   ensureStagingDir,
@@ -161,7 +161,11 @@ export class Node {
     this.keeper = keeper
     for (const why of clearLeaving(home)) log.warn({ op: 'drive.remove', why }, 'not cleared')
     this.drives = openDrives(home, this.identity.id)
-    this.chunks = new RawChunks(() => this.drives)
+    this.chunks = new RawChunks(
+      () => this.drives,
+      systemChunkFiles,
+      (volume) => this.volumes.byId(volume)?.stored.record.spec.cos ?? null,
+    )
     const { kept: keptJournals } = moveJournals(this.drives, systemDisk, log)
     this.reasons = new KeptReasons(clock)
     this.#syncs = new CopySyncs({

@@ -292,6 +292,7 @@ export class ReplicatedVolumes {
     for (;;) {
       const shared = new SharedVolume()
       shared.sizeBytes = record.spec.sizeBytes
+      shared.cos = record.spec.cos
       const newest = { stored }
       const led = await this.#tryToOwn(record, copy, shared, {
         ...opening,
@@ -466,7 +467,7 @@ export class ReplicatedVolumes {
 
   #ownDrives(): z.infer<typeof driveList> {
     return this.#world.drives
-      .filter((drive) => drive.state === 'ok' && !drive.isDraining)
+      .filter((drive) => drive.state === 'ok' && !drive.draining)
       .map((drive) => ({
         id: drive.id,
         class: drive.cos,

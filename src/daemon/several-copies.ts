@@ -82,6 +82,7 @@ export class SeveralCopies {
       copies: spec.repl,
       spread: spec.spread,
       class: spec.cos,
+      orLower: spec.cosFallback,
       bytesMin: limits.driveHeadroomBytes,
       home: identity.id,
     }

@@ -17,6 +17,7 @@ export function sparePlace(
     name,
     spread: on === null ? spec.spread : ('node' as const),
     class: spec.cos,
+    orLower: spec.cosFallback,
     bytesMin: copyBytes + limits.driveHeadroomBytes,
   }
   const open = found.filter(

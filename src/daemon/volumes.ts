@@ -44,6 +44,7 @@ import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
 import { VOLUMES_NAME } from './move-journals.ts'
 import type { OwnerLine, ReleaseFor } from './owner-life.ts'
+import { placeHere } from './place-here.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
 import { SeveralCopies } from './several-copies.ts'
 
@@ -315,8 +316,7 @@ export class Volumes {
         next: 'create it on that node',
       })
     }
-    const drive = drives.find((one) => one.state === 'ok')
-    if (!drive) throw new FsError('EIO', 'create', { message: 'no drive of this node works' })
+    const drive = placeHere(spec, drives)
     return { node: identity.id, drive: drive.id }
   }
 
@@ -334,6 +334,7 @@ export class Volumes {
       opened = await keys.open(stored.record, { kind: 'node' })
       const shared = new SharedVolume()
       shared.sizeBytes = spec.sizeBytes
+      shared.cos = spec.cos
       const volume: NodeVolume = {
         stored,
         opened,
@@ -737,6 +738,7 @@ export class Volumes {
       volume.opened = opened
       volume.shared = new SharedVolume()
       volume.shared.sizeBytes = volume.stored.record.spec.sizeBytes
+      volume.shared.cos = volume.stored.record.spec.cos
       const opening = this.opening(volume)
       const { epoch } = volume.stored.record
       const checkView = this.#world.checkViews || volume.closed?.state === 'damaged'

@@ -30,7 +30,7 @@ export class Drive {
   /** st_dev of its filesystem: directories on one filesystem share its space. */
   readonly device: number
   /** It is being emptied: it gets nothing new, whatever thread asks. Known from the mark on it when it is opened. */
-  readonly isDraining: boolean
+  readonly draining: boolean
   /** Running credit of pickDrive's weighted round robin. */
   credit = 0
   readonly #files: DriveFiles
@@ -56,7 +56,7 @@ export class Drive {
     this.kind = label.kind
     this.label = label
     this.device = files.device(dir)
-    this.isDraining = files.exists(join(dir, DRAINING_NAME))
+    this.draining = files.exists(join(dir, DRAINING_NAME))
     this.#files = files
     this.#clock = clock
     this.#onFail = onFail

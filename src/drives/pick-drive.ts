@@ -27,7 +27,7 @@ export function pickDrive(
   let usable = 0
   let freeMost = 0
   for (const drive of drives) {
-    if (drive.state !== 'ok' || drive.isDraining) continue
+    if (drive.state !== 'ok' || drive.draining) continue
     usable++
     if (except?.includes(drive)) continue
     const free = drive.freeBytes() - (urgent ? 0 : drive.headroomBytes())
@@ -73,7 +73,7 @@ export function capacityOf(drives: Iterable<Drive>): { totalBytes: number; freeB
     if (drive.state === 'gone') continue
     if (!measured.has(drive.device)) totalBytes += drive.totalBytes()
     measured.add(drive.device)
-    if (drive.state !== 'ok' || drive.isDraining || writable.has(drive.device)) continue
+    if (drive.state !== 'ok' || drive.draining || writable.has(drive.device)) continue
     freeBytes += Math.max(0, drive.freeBytes() - drive.headroomBytes())
     writable.add(drive.device)
   }

@@ -30,6 +30,8 @@ export interface PlacementWish {
   readonly spread: SpreadLevel
   /** Drives of this class alone; null for any, the best first. */
   readonly class: 1 | 2 | 3 | null
+  /** Or of a lower one. */
+  readonly orLower?: boolean | undefined
   /** Room that a drive must have now. */
   readonly bytesMin: number
   /** Where the volume is made or mounted: the first copy goes there, if it can. */
@@ -98,7 +100,9 @@ export function tooNear<T extends Standing>(copies: readonly T[], spread: Spread
 }
 
 function isFit(wish: PlacementWish, one: Candidate): boolean {
-  return one.freeBytes >= wish.bytesMin && (wish.class === null || one.class === wish.class)
+  if (one.freeBytes < wish.bytesMin) return false
+  if (wish.class === null || one.class === wish.class) return true
+  return wish.orLower === true && one.class < wish.class
 }
 
 function bestBeside(

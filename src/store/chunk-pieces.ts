@@ -41,6 +41,7 @@ export async function putPieces(
   urgent = false,
 ): Promise<SealedChunk> {
   const keyEpoch = volume.keys.newest
+  const { cos } = volume.shared
   const { drive, storedBytes } = await volume.chunks.put(
     id,
     {
@@ -49,6 +50,7 @@ export async function putPieces(
       epoch: volume.shared.epoch,
       key: volume.chunkKey(keyEpoch),
       urgent,
+      ...(cos === null ? {} : { cos }),
       ...(volume.replicas ? { lend: (file: Buffer) => volume.confirm(id, file) } : {}),
     },
     plain,

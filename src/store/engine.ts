@@ -465,7 +465,7 @@ export class Engine {
   /** Where a chunk is now: drives are emptied, and taken out. */
   #driveOf(id: ChunkId, put: DriveId): DriveId {
     const { drives, chunks } = this.volume
-    if (drives.some((one) => one.id === put && !one.isDraining)) return put
+    if (drives.some((one) => one.id === put && !one.draining)) return put
     return drives.find((one) => chunks.has(id, one.id))?.id ?? put
   }
 

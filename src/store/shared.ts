@@ -13,6 +13,7 @@ const POISON = 5
 const REPLICATED = 6
 const LEAVING = 7
 const OWES = 8
+const CLASS = 9
 const INT_CELLS = 16
 
 const EPOCH = 0
@@ -172,6 +173,14 @@ export class SharedVolume {
   }
   set owes(owes: boolean) {
     this.#ints[OWES] = owes ? 1 : 0
+  }
+
+  /** Class of drive that its chunks go to; null for any. */
+  get cos(): 1 | 2 | 3 | null {
+    return (this.#ints[CLASS] || null) as 1 | 2 | 3 | null
+  }
+  set cos(cos: 1 | 2 | 3 | null) {
+    this.#ints[CLASS] = cos ?? 0
   }
 
   /** The engine says it sleeps; who has work for it takes the sign and, if it was up, must send it a message. */

@@ -80,6 +80,7 @@ const specShape = z.strictObject({
   repl: count,
   minimum: count,
   cos: z.union([z.literal(1), z.literal(2), z.literal(3), z.null()]),
+  cosFallback: z.literal(true).optional(),
   spread: z.enum(SPREAD_LEVELS),
   nodes: z.array(hex).nullable(),
   onLoss: z.enum(['wait', 'error']),

@@ -15,6 +15,8 @@ export interface VolumeSpec {
   readonly minimum: number
   /** Null takes what there is. */
   readonly cos: ClassOfService | null
+  /** Where no drive of its class has room it goes to one of a lower class, and up later. */
+  readonly cosFallback?: true | undefined
   /** Failure domain that no two copies share. */
   readonly spread: SpreadLevel
   /** Nodes the copies must be on, sorted; null leaves the choice to placement. */
@@ -33,6 +35,7 @@ export interface VolumeSpecRequest {
   readonly size?: string | undefined
   readonly repl?: string | undefined
   readonly cos?: string | undefined
+  readonly cosFallback?: boolean | undefined
   readonly spread?: string | undefined
 }
 
@@ -45,6 +48,7 @@ const KEYS = [
   'size',
   'repl',
   'cos',
+  'cos-fallback',
   'name',
   'aggr',
   'spread',
@@ -67,12 +71,14 @@ export function parseVolumeSpec(request: VolumeSpecRequest, cluster: ClusterShap
   const sizeBytes = size === undefined ? limits.volumeBytesDefault : parseSize(size)
   const repl = replOf(fields.get('repl'), cluster)
   checkAggr(fields.get('aggr'))
+  const cos = cosOf(fields.get('cos'))
   return {
     name,
     sizeBytes,
     repl,
     minimum: minimumOf(fields.get('min'), repl),
-    cos: cosOf(fields.get('cos')),
+    cos,
+    ...(fallbackOf(fields.get('cos-fallback'), cos) && { cosFallback: true }),
     spread: spreadOf(fields.get('spread'), repl),
     nodes: nodesOf(fields.get('nodes'), repl, cluster),
     onLoss: onLossOf(fields.get('on-loss')),
@@ -84,6 +90,7 @@ export function parseVolumeSpec(request: VolumeSpecRequest, cluster: ClusterShap
 export function formatVolumeSpec(spec: VolumeSpec): string {
   const parts = [`size=${formatSize(spec.sizeBytes)}`, `repl=${spec.repl}`]
   if (spec.cos !== null) parts.push(`cos=${spec.cos}`)
+  if (spec.cosFallback) parts.push('cos-fallback=lower')
   if (spec.minimum !== leastMinimum(spec.repl)) parts.push(`min=${spec.minimum}`)
   if (spec.spread !== 'node') parts.push(`spread=${spec.spread}`)
   if (spec.nodes !== null) parts.push(`nodes=${spec.nodes.join('+')}`)
@@ -135,6 +142,7 @@ function fieldsOf(request: VolumeSpecRequest): Map<Key, string> {
     }
     fields.set(key, given)
   }
+  if (request.cosFallback) fields.set('cos-fallback', 'lower')
   return fields
 }
 
@@ -223,6 +231,21 @@ function cosOf(text: string | undefined): ClassOfService | null {
         `cos ${quoted(text)}: unknown class of service; use 1 (HDD), 2 (SSD), 3 (NVMe) or auto`,
       )
   }
+}
+
+function fallbackOf(text: string | undefined, cos: ClassOfService | null): boolean {
+  if (text === undefined || text === 'none') return false
+  if (text !== 'lower') {
+    refuse('cos-fallback', text, `cos-fallback ${quoted(text)}: unknown; use lower or none`)
+  }
+  if (cos === null) {
+    refuse(
+      'cos-fallback',
+      text,
+      'cos-fallback: there is no class to fall back from; give cos=2 or cos=3 too',
+    )
+  }
+  return true
 }
 
 function checkAggr(text: string | undefined): void {

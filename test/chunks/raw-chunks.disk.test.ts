@@ -347,6 +347,33 @@ test('a chunk that is whole on another drive is not moved there, a damaged one t
   }, 2)
 })
 
+test('chunks go to a drive of the class that their volume asks for', async () => {
+  const owner = makeWorld({ seed: 1 })
+  const replica = makeWorld({ seed: 2, drives: 3 })
+  try {
+    const [medium, , high] = replica.drives as [Drive, Drive, Drive]
+    Object.assign(high, { cos: 3 })
+    const raw = new RawChunks(
+      () => replica.drives,
+      systemChunkFiles,
+      (of) => (of === volume ? 3 : null),
+    )
+    await raw.settle()
+    for (let n = 0; n < 6; n++) {
+      const { id, bytes } = await sealed(owner, seeded(n).bytes(30_000))
+      if (n < 3) await raw.put(id, volume, bytes)
+      else {
+        place(medium, id, bytes)
+        await raw.moveOff(id, medium)
+      }
+      assert.ok(existsSync(pathOf(high, id)))
+    }
+  } finally {
+    owner.close()
+    replica.close()
+  }
+})
+
 test('a chunk for which no other drive has room stays where it is', async () => {
   await withNodes(async (owner, replica, raw) => {
     const [from] = replica.drives as [Drive]

@@ -11,13 +11,13 @@ const log = { info() {}, warn() {}, error() {} } as unknown as Log
 const FILES = { '0000000001.journal': 5000, checkpoint: 300, promise: 64 }
 
 /** As much of a Drive as moving looks at. */
-function driveAt(dir: string, isDraining: boolean): Drive {
+function driveAt(dir: string, draining: boolean): Drive {
   return {
     id: dir as DriveId,
     dir,
     cos: 2,
     state: 'ok',
-    isDraining,
+    draining,
     credit: 0,
     freeBytes: () => 1e9,
     headroomBytes: () => 0,

@@ -56,6 +56,15 @@ test('the first copy is where the volume is used, also if others have more room'
   )
 })
 
+test('a class that is short is taken from below where that was allowed, never from above', () => {
+  const [low, medium, high] = [1, 2, 3].map((n) => ({ ...node(n), class: n as 1 | 2 | 3 }))
+  const all = [low, medium, high] as Candidate[]
+  const two = { ...wish, copies: 2, class: 2 as const }
+  assert.throws(() => choosePlaces(two, all), /drives of class 2/)
+  assert.equal(numbers(choosePlaces({ ...two, orLower: true }, all)), [1, 2])
+  assert.throws(() => choosePlaces({ ...two, copies: 3, orLower: true }, all), /drives of class 2/)
+})
+
 test('copies go as far apart as domains allow, and never nearer than was asked', () => {
   const nodes = [node(1, 'r1'), node(2, 'r1'), node(3, 'r2'), node(4, 'r2'), node(5, 'r3')]
   for (let n = 0; n < 50; n++) {

@@ -80,6 +80,7 @@ test('a spec that is printed reads back as itself', () => {
     'size=1M,repl=1,name=a.b-c_d',
     'size=1048577,cos=2,on-loss=error,name=0',
     'owner=stays,name=x',
+    'cos=3,cos-fallback=lower,name=x',
     'repl=2,spread=rack,name=x',
     `repl=2,min=2,nodes=${a}+${c},name=x`,
     'size=1536M,repl=3,min=3,cos=1,name=X',
@@ -97,9 +98,14 @@ test('a spec that is printed reads back as itself', () => {
 const NAME_NEXT = 'use letters, digits, ".", "_" and "-", as in name=mysql_vol'
 const SIZE_NEXT = 'use K, M, G or T, as in size=100G'
 const SPEC_NEXT = 'write key=value, as in size=100G,repl=1,name=mysql_vol'
-const KEYS = 'size, repl, cos, name, aggr, spread, nodes, on-loss, min, owner'
+const KEYS = 'size, repl, cos, cos-fallback, name, aggr, spread, nodes, on-loss, min, owner'
 
 const refusals: readonly [VolumeSpecRequest | string, string][] = [
+  [
+    'cos-fallback=lower,name=x',
+    'cos-fallback: there is no class to fall back from; give cos=2 or cos=3 too',
+  ],
+  ['cos=2,cos-fallback=up,name=x', 'cos-fallback "up": unknown; use lower or none'],
   ['size=10X,name=x', `size "10X": unknown unit X; ${SIZE_NEXT}`],
   ['size=10GB,name=x', `size "10GB": unknown unit GB; ${SIZE_NEXT}`],
   ['size=10 G,name=x', `size "10 G": unknown unit  G; ${SIZE_NEXT}`],

@@ -19,6 +19,10 @@ export const command: Command = {
       requiresArg: true,
       describe: 'Class of service: 1 low, 2 medium, 3 high',
     },
+    'cos-fallback': {
+      type: 'boolean',
+      describe: 'Take a lower class where there is no room, and move up later',
+    },
     spread: {
       type: 'string',
       requiresArg: true,
@@ -54,6 +58,7 @@ export const command: Command = {
         ...pick(args.text('size'), 'size'),
         ...pick(args.text('repl'), 'repl'),
         ...pick(args.text('cos'), 'cos'),
+        ...(args.flag('cos-fallback') ? { cosFallback: true } : {}),
         ...pick(args.text('spread'), 'spread'),
         ...(args.list('recipient').length > 0 ? { recipients: args.list('recipient') } : {}),
         ...(passphrase === null ? {} : { passphrase: passphrase.toString('base64') }),
