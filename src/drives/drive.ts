@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { assert, type Clock, codeOf, type DriveId, FsError, limits } from '../base/index.ts'
 import type { DriveFiles } from './drive-files.ts'
 import { type DriveKind, type DriveLabel, LABEL_NAME, type ServiceClass } from './label.ts'
+import { readLabel } from './read-label.ts'
 
 /** 'failing': it answered an error and gets nothing new; 'gone': it does not answer at all. */
 export type DriveState = 'ok' | 'failing' | 'gone'
@@ -19,7 +20,8 @@ const SMALL_DRIVE_PART = 16
 /**
  * One drive, open. Each thread has its own object; `fail` is told to the opener (`onFail`), who
  * tells the other threads. Bytes of puts in flight are set aside by `reserve`, so that several of
- * them cannot all be promised the last free megabyte.
+ * them cannot all be promised the last free megabyte. `returned` is called by the opener on each
+ * thread's object.
  */
 export class Drive {
   readonly id: DriveId
@@ -27,15 +29,17 @@ export class Drive {
   readonly cos: ServiceClass
   readonly kind: DriveKind
   readonly label: DriveLabel
-  /** st_dev of its filesystem: directories on one filesystem share its space. */
-  readonly device: number
-  /** It is being emptied: it gets nothing new, whatever thread asks. Known from the mark on it when it is opened. */
-  readonly draining: boolean
   /** Running credit of pickDrive's weighted round robin. */
   credit = 0
+  /**
+   * It is being emptied: what it holds is read and deleted as ever, and nothing new goes to it, whatever thread asks. Known
+   * from the mark on it when it is opened.
+   */
+  readonly draining: boolean
   readonly #files: DriveFiles
   readonly #clock: Clock
   readonly #onFail: ((drive: Drive, error: unknown) => void) | null
+  #device: number
   #state: DriveState = 'ok'
   #failure: unknown = null
   #freeBytes = 0
@@ -55,11 +59,16 @@ export class Drive {
     this.cos = label.class
     this.kind = label.kind
     this.label = label
-    this.device = files.device(dir)
     this.draining = files.exists(join(dir, DRAINING_NAME))
+    this.#device = files.device(dir)
     this.#files = files
     this.#clock = clock
     this.#onFail = onFail
+  }
+
+  /** st_dev of its filesystem: directories on one filesystem share its space. */
+  get device(): number {
+    return this.#device
   }
 
   get state(): DriveState {
@@ -118,13 +127,42 @@ export class Drive {
     this.#onFail?.(this, error)
   }
 
-  /** Is the label still where it was? Tells a lost file from a lost drive. */
+  /**
+   * Is the label still where it was, on the filesystem it was on? Tells a lost file from a lost drive: a mount point whose
+   * disk went away is a directory too, and may even have a label, of another drive.
+   */
   present(): boolean {
     try {
-      return this.#files.exists(join(this.dir, LABEL_NAME))
+      return (
+        this.#files.exists(join(this.dir, LABEL_NAME)) &&
+        this.#files.device(this.dir) === this.#device
+      )
     } catch {
       return false
     }
+  }
+
+  /**
+   * A drive that was gone is looked for at its place, on whatever device it has come back. When it is there it is ok again,
+   * with all it held: what was written elsewhere meanwhile is the caller's to compare. One that is failing stays so.
+   * @returns whether it is ok
+   * @throws FsError ESTALE when another drive is there; as openDrive when its label cannot be read
+   */
+  returned(): boolean {
+    if (this.#state !== 'gone') return this.#state === 'ok'
+    if (!this.#files.exists(join(this.dir, LABEL_NAME))) return false
+    const { id } = readLabel(this.dir, this.#files)
+    if (id !== this.id) {
+      throw new FsError('ESTALE', 'drive.returned', {
+        dir: this.dir,
+        message: `${this.dir} holds drive ${id}, expected was ${this.id}: mount the right one there`,
+      })
+    }
+    this.#device = this.#files.device(this.dir)
+    this.#state = 'ok'
+    this.#failure = null
+    this.forgetSpace()
+    return true
   }
 
   #measure(): void {

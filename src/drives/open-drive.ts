@@ -1,7 +1,6 @@
 import { join, resolve } from 'node:path'
 import {
   type Clock,
-  codeOf,
   type DriveId,
   FsError,
   type NodeId,
@@ -11,15 +10,17 @@ import {
   systemRandom,
 } from '../base/index.ts'
 import { Drive } from './drive.ts'
+import { driveError } from './drive-error.ts'
 import { type DriveFiles, systemDriveFiles } from './drive-files.ts'
 import {
   type DriveLabel,
-  decodeLabel,
-  driveError,
   encodeLabel,
   LABEL_NAME,
+  type LabelKeys,
   type ServiceClass,
+  verifyLabel,
 } from './label.ts'
+import { readLabel } from './read-label.ts'
 
 export interface InitOptions {
   readonly id?: DriveId
@@ -83,17 +84,27 @@ export function initDrive(
   return openDrive(dir, {}, { ...world, clock })
 }
 
+/** What the opener knows of a drive; each part refuses a label that says otherwise. */
+export interface Expected {
+  readonly id?: DriveId
+  readonly nodeId?: NodeId
+  /**
+   * The cluster of the node, null when it is in none. Block drives only. A label that names no cluster is older than the
+   * node's membership: it passes here, and `relabel` writes it anew.
+   */
+  readonly cluster?: string | null
+  /** Checks the signature of a block drive's label. */
+  readonly keys?: LabelKeys
+}
+
 /**
- * Open a labelled directory.
+ * Open a labelled directory, or the mount point of a block drive.
  * @param expect refuses another drive or node under this path: mounts come up in any order
  * @throws FsError ENOENT (no such directory), ENODEV (no label: not a drive, or not mounted),
- *   EUCLEAN (damaged label), ENOTSUP (newer weft), ESTALE (another drive, or another node's)
+ *   EUCLEAN (damaged label), ENOTSUP (newer weft), ESTALE (another drive, or another node's or cluster's),
+ *   EKEYREJECTED (a label that its node has not signed)
  */
-export function openDrive(
-  directory: string,
-  expect: { readonly id?: DriveId; readonly nodeId?: NodeId } = {},
-  world: DriveWorld = {},
-): Drive {
+export function openDrive(directory: string, expect: Expected = {}, world: DriveWorld = {}): Drive {
   const dir = resolve(directory)
   const path = join(dir, LABEL_NAME)
   const { clock = systemClock(), files = systemDriveFiles, onFail = null } = world
@@ -110,38 +121,23 @@ export function openDrive(
       message: `${dir} is drive ${label.id} of node ${label.node}, not of this node ${expect.nodeId}`,
     })
   }
+  if (label.kind === 'block') {
+    if (
+      expect.cluster !== undefined &&
+      label.cluster !== null &&
+      label.cluster !== expect.cluster
+    ) {
+      throw new FsError('ESTALE', 'drive.open', {
+        path,
+        message: `${dir} is drive ${label.id} of cluster ${label.cluster}, node ${label.node}; this node is in ${expect.cluster === null ? 'no cluster' : `cluster ${expect.cluster}`}`,
+        next: 'join that cluster with the node named, or, if nothing on the drive is needed, format it with force',
+      })
+    }
+    if (expect.keys !== undefined) verifyLabel(label, expect.keys, path)
+  }
   try {
     return new Drive(dir, label, files, clock, onFail)
   } catch (error) {
-    throw driveError('drive.open', dir, error)
-  }
-}
-
-function readLabel(dir: string, files: DriveFiles): DriveLabel {
-  const path = join(dir, LABEL_NAME)
-  let text: string
-  try {
-    text = files.readFile(path).toString()
-  } catch (error) {
-    if (codeOf(error) !== 'ENOENT') throw driveError('drive.open', path, error)
-    const there = existsDirectory(dir, files)
-    throw new FsError(there ? 'ENODEV' : 'ENOENT', 'drive.open', {
-      path,
-      cause: error,
-      message: there
-        ? `${dir} has no ${LABEL_NAME}: it is not a drive of weft, or the drive is not mounted there`
-        : `${dir} does not exist`,
-    })
-  }
-  return decodeLabel(text, path)
-}
-
-function existsDirectory(dir: string, files: DriveFiles): boolean {
-  try {
-    files.list(dir)
-    return true
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return false
     throw driveError('drive.open', dir, error)
   }
 }
@@ -162,7 +158,8 @@ function refuseUnlessSame(dir: string, options: InitOptions, files: DriveFiles):
   })
 }
 
-function refuseUnlessEmpty(dir: string, names: readonly string[]): void {
+/** @throws FsError ENOTEMPTY when there is more than an interrupted labelling or mkfs leaves */
+export function refuseUnlessEmpty(dir: string, names: readonly string[]): void {
   // A power cut in the middle of labelling leaves only a temporary of the label itself.
   const foreign = names.filter(
     (name) => !EMPTY_ENOUGH.has(name) && !name.startsWith(`${LABEL_NAME}.`),

@@ -12,7 +12,7 @@ export interface PickOptions {
 }
 
 /**
- * The drive the next `bytesNeeded` go to: each gets a share of the puts in proportion to its free
+ * The drive the next `bytesNeeded` go to, never one that is being emptied: each gets a share of the puts in proportion to its free
  * space, by weighted round robin (deterministic, so no clumps).
  * @throws FsError ENOSPC when no usable drive has room above its headroom, EIO when no drive is usable
  */
@@ -27,9 +27,9 @@ export function pickDrive(
   let usable = 0
   let freeMost = 0
   for (const drive of drives) {
-    if (drive.state !== 'ok' || drive.draining) continue
+    if (drive.state !== 'ok') continue
     usable++
-    if (except?.includes(drive)) continue
+    if (drive.draining || except?.includes(drive)) continue
     const free = drive.freeBytes() - (urgent ? 0 : drive.headroomBytes())
     freeMost = Math.max(freeMost, free)
     if (free < bytesNeeded || drive.state !== 'ok') continue
@@ -43,7 +43,7 @@ export function pickDrive(
     throw new FsError('EIO', 'drive.pick', {
       bytesNeeded,
       retry: 'later',
-      message: 'no drive of this node is usable: each is failing, gone, or being emptied',
+      message: 'no drive of this node is usable: each is failing or gone',
     })
   }
   throw new FsError('ENOSPC', 'drive.pick', { bytesNeeded, freeBytes: Math.max(0, freeMost) })
@@ -63,7 +63,7 @@ function nextByShare(drives: readonly Drive[]): Drive | null {
   return best
 }
 
-/** Space of several drives together; two directories on one filesystem count once. */
+/** Space of several drives together; two directories on one filesystem count once. What is free on a draining one does not count. */
 export function capacityOf(drives: Iterable<Drive>): { totalBytes: number; freeBytes: number } {
   const measured = new Set<number>()
   const writable = new Set<number>()

@@ -10,13 +10,14 @@ const GIB = 1024 ** 3
 function fakeDrive(
   id: string,
   freeBytes: number,
-  more: { cos?: ServiceClass; state?: Drive['state']; device?: number } = {},
+  more: { cos?: ServiceClass; state?: Drive['state']; device?: number; draining?: boolean } = {},
 ): Drive {
   const drive = {
     id,
     cos: more.cos ?? 2,
     state: more.state ?? 'ok',
     device: more.device ?? id.charCodeAt(0),
+    draining: more.draining ?? false,
     credit: 0,
     freeBytes: () => freeBytes,
     totalBytes: () => 100 * GIB,
@@ -74,6 +75,20 @@ test('a failing or refusing drive gets nothing, and no drive at all is EIO', () 
     codeFrom(() => pickDrive([failing], 4096)),
     'EIO',
   )
+})
+
+test('a draining drive gets nothing new, and its free space does not count', () => {
+  const draining = fakeDrive('a', 50 * GIB, { draining: true })
+  const good = fakeDrive('b', 1 * GIB)
+  for (let i = 0; i < 20; i++) assert.is(pickDrive([draining, good], 4096), good)
+  assert.is(
+    codeFrom(() => pickDrive([draining], 4096, { urgent: true })),
+    'ENOSPC',
+  )
+  assert.equal(capacityOf([draining, good]), {
+    totalBytes: 200 * GIB,
+    freeBytes: 1 * GIB - limits.driveHeadroomBytes,
+  })
 })
 
 test('two directories on one filesystem count once', () => {
