@@ -254,6 +254,39 @@ export interface DriveInfo {
   readonly usedBytes: number
   /** Null unless it is being emptied. */
   readonly drain: DriveDrain | null
+  /** Null for a directory. */
+  readonly disk: {
+    readonly wwn: string
+    readonly serial: string
+    readonly model: string
+    /** Under which it was taken from a frame; null when a person added it. */
+    readonly tag: string | null
+    /** What it did when it was added: a durable write of 4 KiB, and writing in order. */
+    readonly measured: { readonly syncMs: number; readonly bytesPerSecond: number } | null
+  } | null
+  /** Why it is failing or gone; '' when it is not. */
+  readonly why: string
+}
+
+/** A whole disk of this host, a drive or not. */
+export interface DiskInfo {
+  /** WWN, else its serial number, else its name. */
+  readonly id: string
+  /** Below /dev, today. */
+  readonly name: string
+  readonly path: string
+  /** A name that stays. */
+  readonly link: string
+  readonly wwn: string
+  readonly serial: string
+  readonly model: string
+  readonly transport: string
+  readonly media: 'hdd' | 'ssd' | 'nvme'
+  readonly sizeBytes: number
+  /** drive: of this node; foreign: of another one. */
+  readonly standing: 'free' | 'drive' | 'foreign' | 'unusable'
+  /** Which drive it is, or why it cannot be one. */
+  readonly why: string
 }
 
 /** How far a drive that is being emptied is. */
@@ -553,14 +586,20 @@ export interface VolumeControl {
 
 export interface DriveControl {
   list(): Promise<readonly DriveInfo[]>
-  add(
-    dir: string,
-    options: {
-      readonly class?: 1 | 2 | 3 | undefined
-      /** Make the directory when it is missing. */
-      readonly create?: boolean | undefined
-    },
-  ): Promise<DriveAdded>
+  /** Every disk of this host. */
+  disks(): Promise<readonly DiskInfo[]>
+  /** A directory, or a whole disk. */
+  add(request: {
+    readonly dir?: string | undefined
+    readonly device?: string | undefined
+    readonly class?: 1 | 2 | 3 | undefined
+    /** Make the directory when it is missing. */
+    readonly create?: boolean | undefined
+    /** Erase what stands on the disk. */
+    readonly force?: boolean | undefined
+  }): Promise<DriveAdded>
+  /** The LED of its bay. @returns the bay, in its enclosure's words */
+  locate(name: string, on: boolean): Promise<{ readonly bay: string }>
   /** @param name id, the beginning of it, directory or its last part */
   status(name: string): Promise<DriveInfo>
   drain(

@@ -176,13 +176,22 @@ export const ROUTES: readonly Route[] = [
     run: async (control) => ({ drives: await control.drives.list() }),
   }),
   route('POST', '/v1/drives', 'drive add', {
-    summary: 'Make an empty directory a drive',
+    summary: 'Make an empty directory or a whole disk a drive',
     body: schema.driveAddBody,
     answer: schema.driveAdded,
-    run: (control, { body }) => {
-      const { dir, ...options } = body
-      return control.drives.add(dir, options)
-    },
+    run: (control, { body }) => control.drives.add(body),
+  }),
+  route('GET', '/v1/disks', 'drive list --all', {
+    summary: 'Every disk of this host, and what may be done with it',
+    answer: z.object({ disks: z.array(schema.diskInfo) }),
+    run: async (control) => ({ disks: await control.drives.disks() }),
+  }),
+  route('POST', '/v1/drives/:drive/locate', 'drive locate', {
+    summary: 'Switch the LED of its bay',
+    params: schema.driveParams,
+    body: schema.driveLocateBody,
+    answer: z.object({ bay: z.string() }),
+    run: (control, { params, body }) => control.drives.locate(params.drive, body.on),
   }),
   route('GET', '/v1/drives/:drive', 'drive status', {
     summary: 'One drive of this node, and how far it is emptied',

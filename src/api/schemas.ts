@@ -5,6 +5,7 @@ import type {
   ClusterEntered,
   ClusterInfo,
   CoordinatorMoved,
+  DiskInfo,
   DrainStatus,
   DrillResult,
   DriveAdded,
@@ -109,8 +110,11 @@ export const driveDrainBody = z.strictObject({
   plan: z.boolean().optional(),
   stop: z.boolean().optional(),
 })
+export const driveLocateBody = z.strictObject({ on: z.boolean() })
 export const driveAddBody = z.strictObject({
-  dir: absolutePath,
+  dir: absolutePath.optional(),
+  device: absolutePath.optional().describe('a whole disk: it is formatted'),
+  force: z.boolean().optional().describe('erase what stands on the disk'),
   class: z.union([z.literal(1), z.literal(2), z.literal(3)]).optional(),
   create: z.boolean().optional(),
 })
@@ -288,7 +292,33 @@ export const driveInfo = z.object({
     })
     .nullable()
     .describe('null unless it is being emptied'),
+  disk: z
+    .object({
+      wwn: z.string(),
+      serial: z.string(),
+      model: z.string(),
+      tag: z.string().nullable().describe('under which it was taken from a frame'),
+      measured: z.object({ syncMs: z.number(), bytesPerSecond: z.number() }).nullable(),
+    })
+    .nullable()
+    .describe('null for a directory'),
+  why: z.string().describe('why it is failing or gone; "" when it is not'),
 }) satisfies z.ZodType<DriveInfo>
+
+export const diskInfo = z.object({
+  id: z.string(),
+  name: z.string(),
+  path: z.string(),
+  link: z.string().describe('a name that stays'),
+  wwn: z.string(),
+  serial: z.string(),
+  model: z.string(),
+  transport: z.string(),
+  media: z.enum(['hdd', 'ssd', 'nvme']),
+  sizeBytes: whole,
+  standing: z.enum(['free', 'drive', 'foreign', 'unusable']),
+  why: z.string(),
+}) satisfies z.ZodType<DiskInfo>
 
 export const driveDrainPlan = z.object({
   accepted: z.boolean(),

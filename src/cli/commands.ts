@@ -85,8 +85,8 @@ export const COMMANDS: readonly CommandRow[] = [
   row('drive list', '', 'List the drives', () => import('./commands/drive-list.ts')),
   row(
     'drive add',
-    '<dir>',
-    'Make an empty directory a drive',
+    '<place>',
+    'Make a whole disk or an empty directory a drive',
     () => import('./commands/drive-add.ts'),
   ),
   row(
@@ -94,6 +94,12 @@ export const COMMANDS: readonly CommandRow[] = [
     '<drive>',
     'Show one drive, and how far it is emptied',
     () => import('./commands/drive-status.ts'),
+  ),
+  row(
+    'drive locate',
+    '<drive>',
+    'Switch the LED of its bay',
+    () => import('./commands/drive-locate.ts'),
   ),
   row(
     'drive drain',

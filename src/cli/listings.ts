@@ -1,4 +1,11 @@
-import type { DriveInfo, KeySlotInfo, MountInfo, VolumeInfo, VolumeProbe } from '../api/index.ts'
+import type {
+  DiskInfo,
+  DriveInfo,
+  KeySlotInfo,
+  MountInfo,
+  VolumeInfo,
+  VolumeProbe,
+} from '../api/index.ts'
 import { count, duration, printable, size, table } from './render.ts'
 
 /** The tables that more than one command prints. */
@@ -90,6 +97,28 @@ export function driveTable(drives: readonly DriveInfo[], indent = ''): string {
     drive.dir,
   ])
   return table(columns, rows, indent)
+}
+
+export function diskTable(disks: readonly DiskInfo[]): string {
+  const columns = [
+    { title: 'NAME' },
+    { title: 'SIZE', right: true },
+    { title: 'KIND' },
+    { title: 'SERIAL' },
+    { title: 'STANDING' },
+    { title: 'WHY' },
+    { title: 'LINK' },
+  ]
+  const rows = disks.map((disk) => [
+    disk.name,
+    size(disk.sizeBytes),
+    [...new Set([disk.media, disk.transport])].join(' ').trim(),
+    disk.serial,
+    disk.standing === 'drive' ? 'in use by weft' : disk.standing,
+    disk.why,
+    disk.link,
+  ])
+  return table(columns, rows, '')
 }
 
 function driveState({ state, drain }: DriveInfo): string {

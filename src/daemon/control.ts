@@ -10,7 +10,7 @@ import { FsError } from '../base/index.ts'
 import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
-import { driveControl, driveInfo } from './drive-verbs.ts'
+import { driveControl, driveInfos } from './drive-verbs.ts'
 import type { Node } from './node.ts'
 import { checkMountPoint } from './places.ts'
 import { problems, volumeProblems } from './problems.ts'
@@ -25,10 +25,7 @@ export function nodeControl(node: Node): NodeControl {
   return {
     status: async () => {
       // Each has its bound: neither a drive nor a volume that hangs keeps anybody waiting.
-      const [drives] = await Promise.all([
-        Promise.all(node.drives.map((drive) => driveInfo(node, drive))),
-        node.probes.fresh(),
-      ])
+      const [drives] = await Promise.all([driveInfos(node), node.probes.fresh()])
       return {
         version: node.version,
         home: node.home,

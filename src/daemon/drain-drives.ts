@@ -66,15 +66,25 @@ export class DriveDrains {
     this.#bucket = new TokenBucket(world.clock, () => RATES)
   }
 
-  /** Resolves when each is empty, or by `close`. */
+  /** Until `close`. One that begins to fail is emptied as well, as far as it answers. */
   async run(): Promise<void> {
-    const draining = this.#world.drives.filter((drive) => drive.draining)
-    await Promise.all(draining.map((drive) => this.#empty(drive)))
+    const { drives, clock } = this.#world
+    const begun = new Set<Drive>()
+    const running: Promise<void>[] = []
+    while (!this.#abort.signal.aborted) {
+      for (const drive of drives) {
+        if (begun.has(drive) || !isToBeEmptied(drive)) continue
+        begun.add(drive)
+        running.push(this.#empty(drive))
+      }
+      await Promise.race([sleep(clock, AGAIN_MS), aborted(this.#abort.signal)])
+    }
+    await Promise.all(running)
   }
 
   /** Null for a drive that is not being emptied. */
   state(drive: Drive): DrainState | null {
-    if (!drive.draining) return null
+    if (!isToBeEmptied(drive)) return null
     return (
       this.#states.get(drive) ?? {
         chunksMoved: 0,
@@ -108,7 +118,7 @@ export class DriveDrains {
     const { clock, chunks, log } = this.#world
     const { signal } = this.#abort
     await chunks.settle()
-    while (!signal.aborted) {
+    while (!signal.aborted && isToBeEmptied(drive)) {
       const why = await this.#pass(drive)
       const isEmpty = why === '' && this.#leftOn(drive) === ''
       this.#set(drive, { why, isEmpty })
@@ -218,6 +228,10 @@ export class DriveDrains {
     const state = this.state(drive)
     if (state) this.#states.set(drive, { ...state, ...change })
   }
+}
+
+function isToBeEmptied({ draining, state }: Drive): boolean {
+  return state === 'failing' || (draining && state === 'ok')
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,85 +1,57 @@
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { z } from 'zod'
-import { CorruptError, codeOf, FsError, isBug, messageOf, type NodeId } from '../base/index.ts'
+import { CorruptError, codeOf, type DriveId, FsError } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import { type Drive, initDrive, openDrive, type ServiceClass } from '../drives/index.ts'
-import { clearDrive } from './clear-drive.ts'
 
-const FORMAT = 1
+/** A whole disk that weft has formatted. It is found by its drive's id, which is its filesystem's UUID, whatever its name. */
+export interface ListedDisk {
+  readonly drive: DriveId
+  readonly wwn: string
+  readonly serial: string
+  readonly model: string
+  /** Under which it was taken from a provisioner; null when a person added it. */
+  readonly tag: string | null
+  /** What it did when it was added. */
+  readonly measured: { readonly syncMs: number; readonly bytesPerSecond: number } | null
+}
 
-const entry = z.strictObject({ dir: z.string().startsWith('/') })
-const shape = z.strictObject({
-  version: z.literal(FORMAT),
-  drives: z.array(entry),
+/** One drive of a home: its directory, which of a disk is where it is mounted. */
+export interface ListedDrive {
+  readonly dir: string
+  /** Null for a directory that a person mounts. */
+  readonly disk: ListedDisk | null
+}
+
+export interface DriveList {
+  readonly drives: readonly ListedDrive[]
   /** Empty ones that were taken out: what weft made on them goes at the next start. */
-  leaving: z.array(entry).optional(),
+  readonly leaving: readonly ListedDrive[]
+}
+
+/** Version 2 has disks, and drives that leave; a list without them is written as version 1, which older builds read. */
+const FORMAT = 2
+
+const dir = z.string().startsWith('/')
+const disk = z.strictObject({
+  drive: z.string().regex(/^[0-9a-f]{32}$/),
+  wwn: z.string(),
+  serial: z.string(),
+  model: z.string(),
+  tag: z.string().nullable(),
+  measured: z.strictObject({ syncMs: z.number(), bytesPerSecond: z.number() }).nullable(),
 })
-type DriveList = Omit<z.infer<typeof shape>, 'version'>
+const entry = z.strictObject({ dir, disk: disk.nullable().default(null) })
+const shape = z.strictObject({
+  version: z.union([z.literal(1), z.literal(FORMAT)]),
+  drives: z.array(entry),
+  leaving: z.array(entry).default([]),
+})
 
-/**
- * The drives of a home: <home>/drives.json names their directories. The first start makes one, <home>/drives/default.
- * @throws FsError of openDrive when one of them is not there or not ours; CorruptError
- */
-export function openDrives(home: string, node: NodeId): Drive[] {
-  const path = join(home, 'drives.json')
-  if (!systemDisk.exists(path)) {
-    const dir = join(home, 'drives', 'default')
-    systemDisk.mkdir(dir)
-    initDrive(dir, { class: 2, nodeId: node }, systemDisk)
-    write(path, { drives: [{ dir }] })
-  }
-  return read(path).drives.map(({ dir }) => openDrive(dir, { nodeId: node }))
-}
-
-/**
- * What weft made on drives that were taken out goes, the label last. Nothing of them is open any more.
- * @returns what could not be cleared, in words: such a drive is out all the same
- */
-export function clearLeaving(home: string): string[] {
-  const path = join(home, 'drives.json')
-  if (!systemDisk.exists(path)) return []
-  const { drives, leaving = [] } = read(path)
-  const troubles: string[] = []
-  for (const { dir } of leaving) {
-    try {
-      clearDrive(dir, systemDisk)
-    } catch (error) {
-      if (isBug(error)) throw error
-      troubles.push(`${dir}: ${messageOf(error)}`)
-    }
-  }
-  if (leaving.length > 0) write(path, { drives })
-  return troubles
-}
-
-/** It is no drive of this node from the next start of the daemon on. It is empty: nobody looks at that here. */
-export function leaveDrive(home: string, { dir }: Drive): void {
-  const path = join(home, 'drives.json')
-  const { drives, leaving = [] } = read(path)
-  write(path, {
-    drives: drives.filter((one) => one.dir !== dir),
-    leaving: [...leaving.filter((one) => one.dir !== dir), { dir }],
-  })
-}
-
-/** Label a directory as a further drive and remember it; it is used from the next start of the daemon. */
-export function addDrive(home: string, node: NodeId, directory: string, cos: ServiceClass): Drive {
-  const path = join(home, 'drives.json')
-  const dir = resolve(directory)
-  const list = read(path)
-  if (list.drives.some((one) => one.dir === dir)) {
-    throw new FsError('EEXIST', 'drive.add', {
-      message: `${dir} is a drive of this node already`,
-      next: 'weft drive list shows them; name another directory',
-    })
-  }
-  const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
-  write(path, { ...list, drives: [...list.drives, { dir }] })
-  return drive
-}
-
-function read(path: string): DriveList {
+/** `<home>/drives.json`. Null before the first start. @throws CorruptError; FsError ENOTSUP of a newer build's */
+export function readDriveList(home: string): DriveList | null {
+  const path = pathIn(home)
+  if (!systemDisk.exists(path)) return null
   let value: unknown
   try {
     value = JSON.parse(readFileSync(path, 'utf8'))
@@ -95,15 +67,48 @@ function read(path: string): DriveList {
   }
   const parsed = shape.safeParse(value)
   if (!parsed.success) throw damaged(path, parsed.error)
-  return parsed.data
+  return parsed.data as DriveList
+}
+
+/** Durable when it returns. */
+export function writeDriveList(home: string, { drives, leaving }: DriveList): void {
+  const isOld = leaving.length === 0 && drives.every((one) => one.disk === null)
+  const plain = { version: 1, drives: drives.map((one) => ({ dir: one.dir })) }
+  const text = JSON.stringify(isOld ? plain : { version: FORMAT, drives, leaving }, null, 2)
+  systemDisk.replaceFile(pathIn(home), Buffer.from(`${text}\n`))
+}
+
+/** It is a drive from the next start of the daemon on. @throws FsError EEXIST */
+export function listDrive(home: string, added: ListedDrive): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  mustBeNew({ drives }, added.dir)
+  writeDriveList(home, { drives: [...drives, added], leaving })
+}
+
+/** It is no drive of this node from the next start of the daemon on. It is empty: nobody looks at that here. */
+export function unlistDrive(home: string, directory: string): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  const going = drives.filter((one) => one.dir === directory)
+  writeDriveList(home, {
+    drives: drives.filter((one) => one.dir !== directory),
+    leaving: [...leaving.filter((one) => one.dir !== directory), ...going],
+  })
+}
+
+/** @throws FsError EEXIST when it is a drive already */
+export function mustBeNew({ drives }: Pick<DriveList, 'drives'>, directory: string): void {
+  if (!drives.some((one) => one.dir === directory)) return
+  throw new FsError('EEXIST', 'drive.add', {
+    message: `${directory} is a drive of this node already`,
+    next: 'weft drive list shows them; name another directory',
+  })
+}
+
+function pathIn(home: string): string {
+  return join(home, 'drives.json')
 }
 
 function damaged(path: string, cause: unknown): CorruptError {
   const message = `${path}: damaged; put it back from a backup, or name each drive's directory in it again`
   return new CorruptError(message, {}, cause)
-}
-
-function write(path: string, list: DriveList): void {
-  const text = JSON.stringify({ version: FORMAT, ...list }, null, 2)
-  systemDisk.replaceFile(path, Buffer.from(`${text}\n`))
 }

@@ -1,12 +1,22 @@
 import { join } from 'node:path'
-import type { DriveControl, DriveDrainPlan, DriveInfo } from '../api/index.ts'
-import { FsError } from '../base/index.ts'
+import type { DiskInfo, DriveControl, DriveDrainPlan, DriveInfo } from '../api/index.ts'
+import { FsError, messageOf } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import { capacityOf, DRAINING_NAME, type Drive } from '../drives/index.ts'
+import {
+  type BlockDisk,
+  blockDisks,
+  capacityOf,
+  DRAINING_NAME,
+  type Drive,
+  findDisk,
+  locateDisk,
+} from '../drives/index.ts'
 import { describeBytes } from '../volumes/index.ts'
-import { addDrive, leaveDrive } from './drive-list.ts'
+import { addDirectory, addDisk } from './add-drive.ts'
+import { type ListedDisk, type ListedDrive, readDriveList, unlistDrive } from './drive-list.ts'
 import { journalsOn } from './move-journals.ts'
 import type { Node } from './node.ts'
+import { type MissingDrive, usOf } from './open-drives.ts'
 import { checkDrivePlace, sharedDiskNotes } from './places.ts'
 
 /**
@@ -15,13 +25,38 @@ import { checkDrivePlace, sharedDiskNotes } from './places.ts'
  */
 export function driveControl(node: Node): DriveControl {
   return {
-    list: () => Promise.all(node.drives.map((drive) => driveInfo(node, drive))),
-    status: (name) => driveInfo(node, driveNamed(node, name)),
-    add: async (dir, options) => {
-      await checkDrivePlace(dir, options.create ?? false)
-      const drive = addDrive(node.home, node.identity.id, dir, options.class ?? 2)
+    list: () => driveInfos(node),
+    disks: async () =>
+      (await blockDisks(usOf(node.driveOwner), node.driveOwner.disks)).map(diskInfo),
+    status: async (name) => {
+      const missing = node.missingDrives.find(({ id }) => id === name)
+      return missing ? missingInfo(missing) : await driveInfo(node, driveNamed(node, name))
+    },
+    add: async ({ dir, device, class: cos, create = false, force = false }) => {
+      if (device !== undefined) {
+        const options = { class: cos ?? null, force, tag: null }
+        const drive = await addDisk(node.driveOwner, device, options)
+        await node.restart(null)
+        return { ...(await driveInfo(node, drive)), notes: measuredNotes(node, drive) }
+      }
+      if (dir === undefined) {
+        throw new FsError('EINVAL', 'drive.add', { message: 'neither a directory nor a device' })
+      }
+      await checkDrivePlace(dir, create)
+      const drive = addDirectory(node.driveOwner, dir, cos ?? 2)
       await node.restart(null)
       return { ...(await driveInfo(node, drive)), notes: sharedDiskNotes(drive, node.drives) }
+    },
+    locate: async (name, on) => {
+      const { disk, dir } = listedOf(node, driveNamed(node, name))
+      if (disk === null) {
+        throw new FsError('ENOTSUP', 'drive.locate', {
+          message: `drive ${dir} is a directory: which disk it is on, weft does not know`,
+          next: `findmnt -T ${dir}`,
+        })
+      }
+      const found = await findDisk(disk.drive, usOf(node.driveOwner), node.driveOwner.disks)
+      return { bay: locateDisk(found, on, node.driveOwner.disks) }
     },
     drain: async (name, { plan, stop }) => {
       const drive = driveNamed(node, name)
@@ -47,18 +82,24 @@ export function driveControl(node: Node): DriveControl {
       }
       node.drains.mustBeEmpty(drive)
       const info = await driveInfo(node, drive)
-      leaveDrive(node.home, drive)
+      unlistDrive(node.home, drive.dir)
       await node.restart(null)
       return info
     },
   }
 }
 
-export async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
+export async function driveInfos(node: Node): Promise<DriveInfo[]> {
+  const infos = await Promise.all(node.drives.map((drive) => driveInfo(node, drive)))
+  return [...infos, ...node.missingDrives.map(missingInfo)]
+}
+
+async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
   const { totalBytes, freeBytes } = capacityOf([drive])
+  const { disk } = listedOf(node, drive)
   return {
     id: drive.id,
-    name: drive.dir.split('/').at(-1) ?? drive.dir,
+    name: nameOf({ dir: drive.dir, disk }),
     dir: drive.dir,
     kind: drive.kind,
     class: drive.cos,
@@ -67,13 +108,73 @@ export async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
     freeBytes,
     usedBytes: await node.driveUse.bytes(drive),
     drain: node.drains.state(drive),
+    disk: disk && diskOf(disk),
+    why: drive.failure === null ? '' : messageOf(drive.failure),
+  }
+}
+
+/** A disk that is not here: what it has, nobody can say. */
+function missingInfo({ id, listed, why }: MissingDrive): DriveInfo {
+  return {
+    id,
+    name: nameOf(listed),
+    dir: listed.dir,
+    kind: 'block',
+    class: 1,
+    state: 'gone',
+    totalBytes: 0,
+    freeBytes: 0,
+    usedBytes: 0,
+    drain: null,
+    disk: listed.disk && diskOf(listed.disk),
+    why,
+  }
+}
+
+function diskOf({ wwn, serial, model, tag, measured }: ListedDisk): DriveInfo['disk'] {
+  return { wwn, serial, model, tag, measured }
+}
+
+/** A disk is told by its serial number, as on its sticker. */
+function nameOf({ dir, disk }: ListedDrive): string {
+  return disk?.serial || (dir.split('/').at(-1) ?? dir)
+}
+
+function listedOf({ home }: Node, { dir }: Drive): ListedDrive {
+  const listed = readDriveList(home)?.drives.find((one) => one.dir === dir)
+  return listed ?? { dir, disk: null }
+}
+
+function measuredNotes(node: Node, drive: Drive): string[] {
+  const measured = listedOf(node, drive).disk?.measured
+  if (!measured) return ['it bore the label of this node, and is taken with what is on it']
+  const { syncMs, bytesPerSecond } = measured
+  const rate = Math.round(bytesPerSecond / 1e6)
+  return [`measured: ${syncMs.toFixed(2)} ms for a durable 4 KiB, ${rate} MB/s; class ${drive.cos}`]
+}
+
+function diskInfo({ standing, links, ...disk }: BlockDisk): DiskInfo {
+  const { path, name, wwn, serial, model, transport, sizeBytes, media } = disk
+  const facts = { id: wwn || serial || name, name, path, wwn, serial, model, transport, sizeBytes }
+  const more = { media, link: links[0] ?? path }
+  switch (standing.kind) {
+    case 'free':
+      return { ...facts, ...more, standing: 'free', why: '' }
+    case 'drive':
+      return { ...facts, ...more, standing: 'drive', why: `drive ${standing.drive}` }
+    case 'foreign-drive':
+      return { ...facts, ...more, standing: 'foreign', why: standing.why }
+    case 'unusable':
+      return { ...facts, ...more, standing: 'unusable', why: standing.why }
   }
 }
 
 /** @param name id or the beginning of it, directory, or the last part of that. @throws FsError ENOENT; EINVAL for several */
-function driveNamed({ drives }: Node, name: string): Drive {
+function driveNamed({ drives, home }: Node, name: string): Drive {
+  const listed = readDriveList(home)?.drives ?? []
+  const bears = (dir: string) => listed.some((one) => one.dir === dir && nameOf(one) === name)
   const found = drives.filter(
-    ({ id, dir }) => id === name || dir === name || dir.split('/').at(-1) === name,
+    ({ id, dir }) => id === name || dir === name || dir.split('/').at(-1) === name || bears(dir),
   )
   const begun = name.length >= 4 ? drives.filter(({ id }) => id.startsWith(name)) : []
   const [drive, second] = found.length > 0 ? found : begun

@@ -47,16 +47,18 @@ import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
 import { CopySyncs } from './copy-syncs.ts'
 import { DriveDrains } from './drain-drives.ts'
-import { clearLeaving, openDrives } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
+import { DriveWatch } from './drive-watch.ts'
 import { EngineHost } from './engine-host.ts'
 import { FarVolumes } from './far-volumes.ts'
 import { commitSeconds, figures } from './figures.ts'
 import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
+import { labelKeys } from './label-keys.ts'
 import { Mounts } from './mounts.ts'
 import { moveJournals } from './move-journals.ts'
 import { NativeHost } from './native-host.ts'
+import { type DriveOwner, type MissingDrive, type OpenedDrives, openDrives } from './open-drives.ts'
 import type { ReleaseFor } from './owner-life.ts'
 import { probeTargets } from './probe-targets.ts'
 import { Probes } from './probes.ts'
@@ -95,9 +97,12 @@ export class Node {
   readonly version: string
   readonly startedAt: string
   readonly identity: NodeIdentity
+  readonly driveOwner: DriveOwner
   readonly drives: readonly Drive[]
+  readonly missingDrives: readonly MissingDrive[]
   readonly chunks: RawChunks
   readonly drains: DriveDrains
+  readonly #driveWatch: DriveWatch
   readonly keeper: KeeperClient
   readonly engine: EngineHost
   readonly volumes: Volumes
@@ -139,6 +144,8 @@ export class Node {
     options: NodeOptions,
     parts: {
       identity: NodeIdentity
+      driveOwner: DriveOwner
+      opened: OpenedDrives
       cluster: ClusterMember | null
       coordinator: Coordinator
       staging: string
@@ -159,8 +166,9 @@ export class Node {
     this.#leave = options.leave
     this.startedAt = isoTime(clock)
     this.keeper = keeper
-    for (const why of clearLeaving(home)) log.warn({ op: 'drive.remove', why }, 'not cleared')
-    this.drives = openDrives(home, this.identity.id)
+    this.driveOwner = parts.driveOwner
+    this.drives = parts.opened.drives
+    this.missingDrives = parts.opened.missing
     this.chunks = new RawChunks(
       () => this.drives,
       systemChunkFiles,
@@ -188,6 +196,14 @@ export class Node {
       clock,
       log,
     }
+    this.#driveWatch = new DriveWatch({
+      owner: this.driveOwner,
+      drives: this.drives,
+      missing: this.missingDrives,
+      restart: () => this.restart(null),
+      clock,
+      log,
+    })
     this.drains = new DriveDrains({ ...drains, written: () => this.#written() }, keptJournals)
     this.volumes = new Volumes({
       home,
@@ -327,8 +343,18 @@ export class Node {
     const cluster = await ClusterMember.open({ home, self, clock, random: systemRandom, log })
     const coordinator =
       cluster?.coordinator ?? (await openEmbeddedCoordinator(join(home, 'coordinator')))
+    const driveOwner = {
+      home,
+      node: identity.id,
+      cluster: cluster?.record.id ?? null,
+      keys: labelKeys(identity),
+      disks: process.env.WEFT_BY_ID ? { byIdDir: process.env.WEFT_BY_ID } : {},
+    }
+    const opened = await openDrives(driveOwner, log)
     const node = new Node(options, {
       identity,
+      driveOwner,
+      opened,
       cluster,
       coordinator,
       staging: staging.path,
@@ -401,6 +427,7 @@ export class Node {
     node.#sweep()
     node.probes.start()
     node.drains.run().catch(background(log, 'drive.drain'))
+    node.#driveWatch.run().catch(background(log, 'drive.watch'))
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
   }
@@ -444,6 +471,7 @@ export class Node {
     await this.#api?.close()
     this.probes.close()
     this.drains.close()
+    this.#driveWatch.close()
     await this.mounts.allEnded()
     this.#farVolumes?.close()
     await this.mounts.unshareAll()

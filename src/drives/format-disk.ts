@@ -50,6 +50,12 @@ export async function formatDisk(
   await finish(full, 'mkfs.xfs', ['-q', '-m', XFS_FEATURES, ...identity, now.path])
 }
 
+/** Take what stands on a disk off it, so that it is free again. @throws FsError EBUSY when anything uses it; EIO; ENOENT */
+export async function eraseDisk(path: string, world: DiskWorld = {}): Promise<void> {
+  await refuseUnlessFree(path)
+  await finish(fullWorld(world), 'wipefs', ['--all', path])
+}
+
 function isSameDisk(a: BlockDisk, b: BlockDisk): boolean {
   return a.wwn === b.wwn && a.serial === b.serial && a.sizeBytes === b.sizeBytes
 }

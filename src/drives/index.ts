@@ -20,7 +20,7 @@ export type { Signature } from './disk-reports.ts'
 export type { DiskWorld } from './disk-world.ts'
 export { DRAINING_NAME, Drive, type DriveState } from './drive.ts'
 export { type DriveFiles, systemDriveFiles } from './drive-files.ts'
-export { type FormatOptions, formatDisk } from './format-disk.ts'
+export { eraseDisk, type FormatOptions, formatDisk } from './format-disk.ts'
 export { DRIVE_BYTES_MIN, type Standing, type Us } from './judge-disk.ts'
 export {
   type BlockLabel,

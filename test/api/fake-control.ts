@@ -213,14 +213,23 @@ export async function fakeNode(): Promise<FakeNode> {
         said('drives.list')
         return drives()
       },
-      async add(dir, options) {
-        said('drives.add', [dir, options])
+      async disks() {
+        said('drives.disks')
+        return []
+      },
+      async add(request) {
+        said('drives.add', request)
+        const { dir = '/srv/disk' } = request
         return {
           ...(await drives())[0]!,
           name: 'd2',
           dir,
           notes: [`${dir} is on the same filesystem`],
         }
+      },
+      async locate(name, on) {
+        said('drives.locate', [name, on])
+        return { bay: 'Slot 05' }
       },
       async status(name) {
         said('drives.status', name)
@@ -468,6 +477,8 @@ export async function fakeNode(): Promise<FakeNode> {
         totalBytes: 100 * 1024 ** 3,
         freeBytes: 1024 ** 3,
         drain: null,
+        disk: null,
+        why: '',
         usedBytes: 4096,
       },
     ]

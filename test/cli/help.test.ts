@@ -133,7 +133,7 @@ test('a wrong command line is exit 2, says what is wrong and where to read on, a
     ],
     [
       ['drive', 'add', '/d', '--class', '7'],
-      /^weft drive add: --class "7" is not known\n {2}next: use one of 1, 2, 3; weft drive add/,
+      /^weft drive add: --class "7" is not known\n {2}next: use one of auto, 1, 2, 3; weft drive add/,
     ],
     [
       ['key', 'split', 'v', '--shares', 'five', '--threshold', '3', '--out', 'x'],

@@ -213,9 +213,9 @@ test('drives are listed and added', async () => {
         'm',
       ),
     )
-    assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/extra",{"class":3}]`)
+    assert.is(w.node.calls.at(-1), `drives.add {"dir":"${w.dir}/extra","class":3}`)
     await w.run('drive add more --create')
-    assert.is(w.node.calls.at(-1), `drives.add ["${w.dir}/more",{"create":true}]`)
+    assert.is(w.node.calls.at(-1), `drives.add {"dir":"${w.dir}/more","create":true}`)
   } finally {
     await w.close()
   }

@@ -1,30 +1,40 @@
+import { statSync } from 'node:fs'
 import type { DriveAdded } from '../../api/index.ts'
 import { absolute, type Command } from '../command.ts'
 import { size } from '../render.ts'
 
 export const command: Command = {
   positionals: {
-    dir: { type: 'string', describe: 'An empty directory, best on a disk of its own' },
+    place: { type: 'string', describe: 'A whole disk, or an empty directory' },
   },
   options: {
     class: {
-      choices: ['1', '2', '3'],
-      describe: 'Class of service: 1 low (HDD), 2 medium (SSD), 3 high (NVMe)',
+      choices: ['auto', '1', '2', '3'],
+      describe:
+        'Class of service: 1 low (HDD), 2 medium (SSD), 3 high (NVMe); auto: by what a disk is and does',
     },
     create: { type: 'boolean', describe: 'Make the directory when it is missing' },
+    force: { type: 'boolean', describe: 'Erase what stands on the disk' },
   },
   examples: [
-    ['weft drive add /srv/das0/weft --class 3', 'Chunks are spread over all drives by free space'],
+    [
+      'weft drive add /dev/disk/by-id/wwn-0x5000c500a1b2c3d4',
+      'A whole disk: formatted (XFS), measured, and found again under whatever name',
+    ],
+    ['weft drive add /srv/das0/weft --class 3', 'A directory; chunks are spread by free space'],
   ],
   epilogue:
-    'Mount the disk first: a missing directory is refused, because it would be made on the disk below.',
+    'A disk with anything on it is refused with what that is; --force erases it. Mount the disk of a directory first: a missing one is refused, because it would be made on the disk below.',
   async run(context, args) {
-    const given = args.whole('class', 1, 3)
-    const dir = absolute(context, args.needed('dir'))
+    const given = args.text('class') === 'auto' ? undefined : args.whole('class', 1, 3)
+    const place = absolute(context, args.needed('place'))
+    const isDevice = place.startsWith('/dev/') || isBlockDevice(place)
+    if (isDevice) context.terminal.err('formatting and measuring the disk\n')
     const drive = await context.node.post<DriveAdded>('/v1/drives', {
-      dir,
+      ...(isDevice ? { device: place } : { dir: place }),
       ...(given === undefined ? {} : { class: given }),
       ...(args.flag('create') ? { create: true } : {}),
+      ...(args.flag('force') ? { force: true } : {}),
     })
     context.print(drive, () => {
       const notes = drive.notes.map((note) => `  note: ${note}\n`).join('')
@@ -32,4 +42,8 @@ export const command: Command = {
     })
     return undefined
   },
+}
+
+function isBlockDevice(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() ?? false
 }
