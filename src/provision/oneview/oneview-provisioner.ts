@@ -1,0 +1,250 @@
+import { type Clock, FsError } from '../../base/index.ts'
+import type { FreeDrive, HeldDrive, Provisioner, Step } from '../provisioner.ts'
+import type { Appliance } from './appliance.ts'
+import { mustShowDisks, type Self, sasSlotOf } from './find-self.ts'
+import type { Frame } from './frame.ts'
+import { freeDriveOf, freeSeats, Inventory, type Seat, technologyOf } from './inventory.ts'
+import { isConfigured, LogicalJbods } from './logical-jbods.ts'
+import { changeProfile } from './profile-change.ts'
+import { entryOf, withEntry, withoutEntry } from './profile-edit.ts'
+import { type JbodAttachment, type LogicalJbod, numberOf, type ServerProfile } from './resources.ts'
+
+export interface Parts {
+  readonly appliance: Appliance
+  readonly frame: Frame
+  /** All tags of this cluster begin with it; what is named otherwise is never touched. */
+  readonly tagPrefix: string
+  readonly clock: Clock
+}
+
+/** Who has which JBOD, as profiles and attachments say. */
+interface Holders {
+  readonly self: Self
+  readonly profiles: readonly ServerProfile[]
+  readonly attachments: readonly JbodAttachment[]
+}
+
+/**
+ * Drives of a Synergy frame: each is one logical JBOD, made of that drive alone and named with the tag, which a server
+ * profile then names. The appliance remembers all of it, so every verb begins by looking (facts §9).
+ */
+export class OneViewProvisioner implements Provisioner {
+  readonly kind = 'oneview'
+  readonly #appliance: Appliance
+  readonly #frame: Frame
+  readonly #jbods: LogicalJbods
+  readonly #tagPrefix: string
+  readonly #clock: Clock
+
+  constructor({ appliance, frame, tagPrefix, clock }: Parts) {
+    this.#appliance = appliance
+    this.#frame = frame
+    this.#jbods = new LogicalJbods(appliance, frame, clock)
+    this.#tagPrefix = tagPrefix
+    this.#clock = clock
+  }
+
+  async free(signal: AbortSignal): Promise<FreeDrive[]> {
+    const self = await this.#frame.self(await this.#frame.profiles(signal), signal)
+    const { enclosures } = await this.#frame.reach(self, signal)
+    const inventory = new Inventory(enclosures)
+    const taken = await this.#jbods.takenBays(inventory, signal)
+    const free: Seat[] = []
+    for (const enclosure of enclosures) {
+      const index = await this.#frame.indexDrives(enclosure, signal)
+      free.push(...freeSeats(inventory, index, taken))
+    }
+    return free.map(freeDriveOf)
+  }
+
+  async held(signal: AbortSignal): Promise<HeldDrive[]> {
+    const jbods = await this.#frame.jbods(signal)
+    const ours = jbods.filter(({ name }) => name?.startsWith(this.#tagPrefix))
+    if (ours.length === 0) return []
+    const holders = await this.#holders(signal)
+    const inventory = await this.#frame.inventory(signal)
+    const held: HeldDrive[] = []
+    for (const jbod of ours) {
+      const [seat] = await this.#jbods.seatsOf(jbod, inventory, signal)
+      held.push(heldDriveOf(jbod, seat, holders))
+    }
+    return held
+  }
+
+  async reserve(tag: string, place: string, step: Step): Promise<HeldDrive> {
+    this.#mustBeOurs(tag)
+    const jbod = await this.#jbods.make(tag, place, step)
+    return this.#held(jbod, step.signal)
+  }
+
+  async attach(tag: string, step: Step): Promise<HeldDrive> {
+    this.#mustBeOurs(tag)
+    const { signal } = step
+    const jbod = await this.#jbods.mustFind(tag, signal)
+    const holders = await this.#holders(signal)
+    mustNotBeElsewhere(jbod, holders, 'oneview.attach')
+    const { deviceSlot } = sasSlotOf(holders.self.hardware)
+    const [seat] = await this.#jbods.seatsOf(jbod, await this.#frame.inventory(signal), signal)
+    if (seat === undefined) throw driveless(jbod)
+    const entry = {
+      deviceSlot,
+      name: tag,
+      // A JBOD made of a given bay need not say sizes [?]; its drive does.
+      driveMinSizeGB: numberOf(jbod.minSizeGB) || numberOf(seat.drive.capacity),
+      driveMaxSizeGB: numberOf(jbod.maxSizeGB) || numberOf(seat.drive.capacity),
+      driveTechnology: technologyOf(seat.drive),
+      eraseData: jbod.eraseData ?? true,
+      sasLogicalJBODUri: jbod.uri,
+    }
+    const isAttached = holders.attachments.some((one) => one.sasLogicalJBODUri === jbod.uri)
+    const purpose = { op: 'oneview.attach', what: `attach ${tag} to this server` }
+    await this.#changeOwnProfile(holders.self, purpose, step, (profile) => {
+      mustShowDisks(profile, deviceSlot)
+      if (entryOf(profile, jbod.uri) === undefined) return withEntry(profile, entry)
+      // It was written, and the appliance failed to make it so: the same is asked again.
+      return profile.state === 'UpdateFailed' && !isAttached ? profile : null
+    })
+    return this.#held(await this.#jbods.mustFind(tag, signal), signal)
+  }
+
+  async detach(tag: string, step: Step): Promise<void> {
+    this.#mustBeOurs(tag)
+    const jbod = await this.#jbods.find(tag, step.signal)
+    if (jbod === null) return
+    const holders = await this.#holders(step.signal)
+    mustNotBeElsewhere(jbod, holders, 'oneview.detach')
+    const purpose = { op: 'oneview.detach', what: `take ${tag} away from this server` }
+    await this.#changeOwnProfile(holders.self, purpose, step, (profile) =>
+      entryOf(profile, jbod.uri) === undefined ? null : withoutEntry(profile, jbod.uri),
+    )
+  }
+
+  async release(tag: string, step: Step): Promise<void> {
+    this.#mustBeOurs(tag)
+    const jbod = await this.#jbods.find(tag, step.signal)
+    if (jbod === null) return
+    mustBeNobodys(jbod, await this.#holders(step.signal))
+    // Before it is gone: afterwards nobody knows which drive it was.
+    const inventory = await this.#frame.inventory(step.signal)
+    const [seat] = await this.#jbods.seatsOf(jbod, inventory, step.signal)
+    await this.#jbods.delete(jbod, step)
+    if (seat !== undefined) await this.#jbods.untilFree(seat, step)
+  }
+
+  async close(): Promise<void> {
+    await this.#appliance.close()
+  }
+
+  async #held(jbod: LogicalJbod, signal: AbortSignal): Promise<HeldDrive> {
+    const [seat] = await this.#jbods.seatsOf(jbod, await this.#frame.inventory(signal), signal)
+    return heldDriveOf(jbod, seat, await this.#holders(signal))
+  }
+
+  async #holders(signal: AbortSignal): Promise<Holders> {
+    const profiles = await this.#frame.profiles(signal)
+    return {
+      profiles,
+      self: await this.#frame.self(profiles, signal),
+      attachments: await this.#frame.attachments(signal),
+    }
+  }
+
+  #changeOwnProfile(
+    { profile }: Self,
+    purpose: { op: string; what: string },
+    step: Step,
+    edit: (profile: ServerProfile) => ServerProfile | null,
+  ): Promise<void> {
+    return changeProfile(this.#appliance, profile.uri, purpose, edit, step, this.#clock)
+  }
+
+  /** A bug or a mistyped tag must never reach another owner's JBOD. */
+  #mustBeOurs(tag: string): void {
+    if (tag.startsWith(this.#tagPrefix) && tag !== this.#tagPrefix) return
+    throw new FsError('EINVAL', 'oneview.tag', {
+      tag,
+      message: `oneview: tag ${tag} does not begin with ${this.#tagPrefix}: it is not this cluster's`,
+    })
+  }
+}
+
+type Whose = 'nobody' | 'here' | 'elsewhere'
+
+function whose({ uri }: LogicalJbod, { self, profiles, attachments }: Holders): Whose {
+  const names = profiles.filter((profile) => entryOf(profile, uri) !== undefined)
+  const attached = attachments.filter(({ sasLogicalJBODUri }) => sasLogicalJBODUri === uri)
+  const isHere =
+    names.some((profile) => profile.uri === self.profile.uri) ||
+    attached.some(({ serverProfileUri }) => serverProfileUri === self.profile.uri) ||
+    attached.some(({ serverHardwareUri }) => serverHardwareUri === self.hardware.uri)
+  if (isHere) return 'here'
+  return names.length + attached.length > 0 ? 'elsewhere' : 'nobody'
+}
+
+function mustNotBeElsewhere(jbod: LogicalJbod, holders: Holders, op: string): void {
+  if (whose(jbod, holders) !== 'elsewhere') return
+  throw new FsError('EPERM', op, {
+    jbod: jbod.uri,
+    message: `oneview: ${jbod.name} is attached to another server, which may be using it`,
+    next: 'ask at the node that runs there',
+  })
+}
+
+function mustBeNobodys(jbod: LogicalJbod, holders: Holders): void {
+  if (whose(jbod, holders) === 'nobody') return
+  throw new FsError('EBUSY', 'oneview.release', {
+    jbod: jbod.uri,
+    message: `oneview: ${jbod.name} is still attached to a server`,
+    next: 'detach it first',
+  })
+}
+
+function heldDriveOf(jbod: LogicalJbod, seat: Seat | undefined, holders: Holders): HeldDrive {
+  const holder = whose(jbod, holders)
+  const profile = holders.profiles.find((one) => entryOf(one, jbod.uri) !== undefined)
+  const isSettled = isConfigured(jbod) || jbod.state === 'ConfigError'
+  const isChanging = !isSettled || profile?.inProgress === true
+  const drive = seat === undefined ? nowhere(jbod) : freeDriveOf(seat)
+  return {
+    ...drive,
+    tag: jbod.name ?? '',
+    state: isChanging ? 'changing' : holder === 'nobody' ? 'reserved' : 'attached',
+    isHere: holder === 'here',
+    trouble: troubleOf(jbod, seat, profile),
+  }
+}
+
+/** Of a JBOD whose drive the appliance does not show: being made, or the drive was pulled out. */
+function nowhere({ name, maxSizeGB }: LogicalJbod): FreeDrive {
+  return {
+    place: '',
+    name: `${name}, drive unknown`,
+    class: 1,
+    sizeBytes: numberOf(maxSizeGB) * 1e9,
+    serial: '',
+    wwid: '',
+  }
+}
+
+function troubleOf(jbod: LogicalJbod, seat: Seat | undefined, profile?: ServerProfile): string {
+  const troubles: string[] = []
+  if (jbod.state === 'ConfigError' || (jbod.status && jbod.status !== 'OK')) {
+    troubles.push(
+      `the logical JBOD is ${[jbod.state, jbod.status, jbod.stateReason].filter(Boolean).join(', ')}`,
+    )
+  }
+  if (seat === undefined) troubles.push('the appliance shows no drive in it')
+  if (seat?.drive.status && seat.drive.status !== 'OK')
+    troubles.push(`the drive is ${seat.drive.status}`)
+  const status = profile && entryOf(profile, jbod.uri)?.status
+  if (status && status !== 'OK') troubles.push(`its entry in the server profile is ${status}`)
+  return troubles.join('; ')
+}
+
+function driveless(jbod: LogicalJbod): FsError {
+  return new FsError('EIO', 'oneview.attach', {
+    jbod: jbod.uri,
+    message: `oneview: the appliance shows no drive in logical JBOD ${jbod.name}`,
+    next: 'look whether the drive was pulled out; give it back and take another',
+  })
+}

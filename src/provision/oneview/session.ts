@@ -1,0 +1,119 @@
+import { type Clock, FsError, type Log, messageOf } from '../../base/index.ts'
+import { refusedAnswer } from './appliance-errors.ts'
+import { decode, loginBody } from './resources.ts'
+import { orGiveUp } from './waiting.ts'
+import type { Wire } from './wire.ts'
+
+export interface Login {
+  readonly user: string
+  /** Directory to log in at; the appliance's default when absent. */
+  readonly domain?: string
+  /** Asked at each login and not kept. */
+  readonly password: () => string | Buffer
+}
+
+const LOGOUT_MS = 5000
+
+/**
+ * The one session of this process: the appliance lets an address have few of them, and those that nobody logs out last for a
+ * day (facts §2.3, OP#101).
+ */
+export class Session {
+  readonly #wire: Wire
+  readonly #login: Login
+  readonly #clock: Clock
+  readonly #log: Log
+  readonly #closing = new AbortController()
+  #current: Promise<string> | null = null
+
+  /** @param wire waits for an appliance that is away */
+  constructor(wire: Wire, login: Login, clock: Clock, log: Log) {
+    this.#wire = wire
+    this.#login = login
+    this.#clock = clock
+    this.#log = log
+  }
+
+  /**
+   * The session's id, logging in when there is none. All who ask meanwhile get the same.
+   * @param dead the id that the appliance no longer knows, if one was used: only then, and once for all, is it replaced
+   * @throws FsError EACCES, user or password are wrong; EAGAIN, too many sessions
+   */
+  async id(
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+    dead?: string,
+  ): Promise<string> {
+    if (this.#closing.signal.aborted) throw closedError()
+    const current = this.#current
+    if (current !== null) {
+      const id = await orGiveUp(current, signal)
+      if (id !== dead) return id
+      if (this.#current === current) this.#current = null
+    }
+    if (this.#current === null) {
+      const login = this.#logIn(headers)
+      this.#current = login
+      // A login that failed is not remembered; whoever waits for it below is told.
+      login.catch(() => {
+        if (this.#current === login) this.#current = null
+      })
+    }
+    return orGiveUp(this.#current, signal)
+  }
+
+  /** Log out. An appliance that is away is not waited for: it forgets the session in a day. */
+  async close(wire: Wire, headers: Readonly<Record<string, string>>): Promise<void> {
+    if (this.#closing.signal.aborted) return
+    this.#closing.abort()
+    const id = await this.#current?.catch(() => null)
+    this.#current = null
+    if (typeof id !== 'string') return
+    const late = new AbortController()
+    const cancel = this.#clock.after(LOGOUT_MS, () => late.abort())
+    try {
+      const request = { method: 'DELETE', path: '/rest/login-sessions' } as const
+      const answer = await wire.send({
+        ...request,
+        headers: { ...headers, auth: id },
+        signal: late.signal,
+      })
+      if (answer.status >= 400) throw refusedAnswer(answer, 'oneview.logout', 'log out')
+    } catch (error) {
+      this.#log.info({ op: 'oneview.logout', error: messageOf(error) }, 'not logged out')
+    } finally {
+      cancel()
+    }
+  }
+
+  async #logIn(headers: Readonly<Record<string, string>>): Promise<string> {
+    const { user, domain, password } = this.#login
+    const answer = await this.#wire.send({
+      method: 'POST',
+      path: '/rest/login-sessions',
+      headers,
+      body: {
+        userName: user,
+        password: password().toString(),
+        ...(domain !== undefined && { authLoginDomain: domain }),
+        // A login banner must be said yes to (PS#67); where there is none, this does nothing.
+        loginMsgAck: true,
+      },
+      signal: this.#closing.signal,
+    })
+    if (answer.status >= 400)
+      throw this.#refusal(refusedAnswer(answer, 'oneview.login', `log in as ${user}`))
+    return decode(loginBody, answer.body, 'the answer to the login').sessionID
+  }
+
+  /** The status of a refused login is 400 with all its reasons (facts §8): without a known code it is still the login's. */
+  #refusal(error: FsError): FsError {
+    if (error.code !== 'EINVAL') return error
+    const { message, subject } = error
+    return new FsError('EACCES', 'oneview.login', { ...subject, message })
+  }
+}
+
+function closedError(): FsError {
+  return new FsError('ECANCELED', 'oneview', { message: 'oneview: closed; the node is stopping' })
+}
