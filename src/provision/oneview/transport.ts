@@ -105,7 +105,7 @@ export class Transport implements Wire {
       parts.push(part as Buffer)
     }
     return {
-      status: statusCode,
+      status: mustNotRedirect(request, statusCode),
       header: (name) => headerOf(headers, name),
       body: bytes === 0 ? null : parsed(request, statusCode, headers, Buffer.concat(parts)),
     }
@@ -155,6 +155,17 @@ function baseOf(url: string): URL {
 function headerOf(headers: IncomingHttpHeaders, name: string): string {
   const value = headers[name.toLowerCase()]
   return (Array.isArray(value) ? value[0] : value) ?? ''
+}
+
+/** The REST API sends nobody elsewhere (facts §8); a proxy or the GUI may, and there the session would be shown. */
+function mustNotRedirect({ method, path }: Request, status: number): number {
+  if (status < 300 || status >= 400) return status
+  throw new FsError('EPROTO', 'oneview.send', {
+    done: 'maybe' satisfies Done,
+    status,
+    message: `oneview: ${method} ${path}: the answer ${status} sends us elsewhere, which is not followed`,
+    next: 'give the url of the appliance itself',
+  })
 }
 
 /** Paths outside /rest answer 200 with the HTML of the GUI (facts §2.1); so may a proxy. */

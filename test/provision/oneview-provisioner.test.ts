@@ -1,0 +1,530 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { checkAppliance } from '../../src/provision/oneview/check.ts'
+import { Frame } from '../../src/provision/oneview/frame.ts'
+import { OneViewProvisioner } from '../../src/provision/oneview/oneview-provisioner.ts'
+import { fixture } from './fixture.ts'
+import { lost, pageOf, type Reply, running, Script, scripted, silentStep } from './script.ts'
+import { thrownBy } from './thrown.ts'
+
+const PROFILE = '/rest/server-profiles/b425802b-a6a5-4941-8885-aab68dfa2ee2'
+const JBOD = '/rest/sas-logical-jbods/0a'
+const TASK = '/rest/tasks/A'
+const PREFIX = 'weft-0123456789ab-'
+const TAG = `${PREFIX}c0ffee000000-111111111111`
+const POWER = fixture('taskError.ServerNotOffWithCauseForNoServerChange')
+const dmi = { uuid: 'b425802b-a6a5-4941-8885-aab68dfa2ee2', serial: 'VCGU6DA002' }
+
+/** The frame of the fixtures: one blade with two JBODs of its own, and 40 drives in reach, which the index knows. */
+class World {
+  readonly script = new Script()
+  readonly profile = fixture('ServerProfile')
+  readonly enclosures = fixture('DriveEnclosureList')
+  readonly jbods = fixture('SASLogicalJBODListForStorage')
+  readonly attachments: object[] = []
+  readonly index = new Map<
+    string,
+    { uri: string; status: string; attributes: Record<string, string> }
+  >()
+  readonly provisioner: OneViewProvisioner
+  readonly check: () => ReturnType<typeof checkAppliance>
+
+  constructor() {
+    const { script, clock, appliance } = scripted(this.script)
+    const frame = new Frame(appliance, dmi)
+    this.provisioner = new OneViewProvisioner({ appliance, frame, tagPrefix: PREFIX, clock })
+    this.check = () => checkAppliance(appliance, frame, dmi, clock, running)
+    for (const { drive } of this.enclosures[0].driveBays) this.#addToIndex(drive)
+    script
+      .on('GET', '/rest/server-profiles', () => pageOf([this.profile]))
+      .on('GET', PROFILE, () => ({ body: this.profile }))
+      .on('GET', '/rest/server-hardware', () => pageOf(fixture('ServerHardwareList')))
+      .on('GET', /^\/rest\/server-hardware\/./, () => ({
+        body: { ...fixture('ServerHardware'), state: 'ProfileApplied' },
+      }))
+      .on('GET', '/rest/drive-enclosures', () => pageOf(this.enclosures))
+      .on('GET', '/rest/sas-logical-jbods', () => pageOf(this.jbods))
+      .on('GET', /^\/rest\/sas-logical-jbods\/[^/]+$/, ({ path }) => this.#jbod(path))
+      .on('GET', /^\/rest\/sas-logical-jbods\/[^/]+\/drives$/, ({ path }) => this.#drivesOf(path))
+      .on('GET', '/rest/sas-logical-jbod-attachments', () => pageOf(this.attachments))
+      .on('GET', '/rest/sas-logical-interconnects', pageOf([]))
+      .on('GET', '/rest/index/resources', () => pageOf([...this.index.values()]))
+      .on('GET', /^\/rest\/index\/resources\/rest\/drives\//, ({ path }) => ({
+        body: this.index.get(path.slice('/rest/index/resources'.length)),
+      }))
+      .on('GET', TASK, { body: { name: 'Work', taskState: 'Completed' } })
+  }
+
+  /** Of the first enclosure: bay 1 is at 0. */
+  bay(number: number) {
+    return this.enclosures[0].driveBays[number]
+  }
+
+  indexOf(number: number) {
+    const id = this.bay(number).drive.uri.split('/').at(-1)
+    return this.index.get(`/rest/drives/${id}`) as {
+      status: string
+      attributes: Record<string, string>
+    }
+  }
+
+  /** As if weft had made it, of the drive in this bay. */
+  addJbod(number: number, more: object = {}) {
+    const { logicalDriveBayUris, ...like } = fixture('SASLogicalJBODListForStorage')[0]
+    const sizes = { numPhysicalDrives: 1, minSizeGB: 0, maxSizeGB: 0, eraseData: true }
+    const made = {
+      ...like,
+      ...sizes,
+      uri: JBOD,
+      name: TAG,
+      driveBayUris: [this.bay(number).uri],
+      ...more,
+    }
+    this.jbods.push(made)
+    this.indexOf(number).attributes.available = 'no'
+    return made
+  }
+
+  removeJbod(): void {
+    this.jbods.splice(
+      this.jbods.findIndex(({ uri }: { uri: string }) => uri === JBOD),
+      1,
+    )
+  }
+
+  /** Writes are carried out at once, under a task that has ended. */
+  carryOut(): this {
+    this.script
+      .on('PUT', PROFILE, ({ body }) => {
+        Object.assign(this.profile, body, { eTag: `${this.profile.eTag}+` })
+        return { status: 202, headers: { location: TASK } }
+      })
+      .on('POST', '/rest/sas-logical-jbods', ({ body }) => {
+        const bay = this.enclosures[0].driveBays.findIndex(
+          (one: { uri: string }) => one.uri === body.driveBayUris[0],
+        )
+        this.addJbod(bay, body)
+        return { status: 202, headers: { location: TASK } }
+      })
+      .on('DELETE', JBOD, () => {
+        this.removeJbod()
+        return { status: 202, headers: { location: TASK } }
+      })
+    return this
+  }
+
+  #addToIndex({ uri, driveMedia, deviceInterface, capacity }: Record<string, string>): void {
+    const drive = {
+      ...fixture('Drive'),
+      uri: `/rest/drives/${uri?.split('/').at(-1)}`,
+      attributes: {
+        ...fixture('Drive').attributes,
+        driveEnclosureUri: this.enclosures[0].uri,
+        mediaType: driveMedia,
+        interfaceType: deviceInterface,
+        capacityInGB: capacity,
+      },
+    }
+    this.index.set(drive.uri, drive)
+  }
+
+  #jbod(path: string): Reply {
+    const body = this.jbods.find(({ uri }: { uri: string }) => uri === path)
+    return body
+      ? { body }
+      : { status: 404, body: { errorCode: 'DFRM_SAS_LOGICAL_JBOD_NOT_FOUND', message: 'No.' } }
+  }
+
+  /** The two JBODs of the fixtures have the drives of bays 39 and 40, and of no bay that is known. */
+  #drivesOf(path: string): Reply {
+    const isFirst = path.startsWith(this.jbods[0].uri)
+    return {
+      body: isFirst ? [this.bay(38).drive, { serialNumber: this.bay(39).drive.serialNumber }] : [],
+    }
+  }
+}
+
+test('free drives are in reach, available, in good health and in no JBOD', async () => {
+  const world = new World()
+  world.indexOf(0).attributes.available = 'no'
+  world.indexOf(1).attributes.isPredictiveFailDrive = 'yes'
+  world.indexOf(2).status = 'Warning'
+  world.bay(3).drive.status = 'Critical'
+  world.bay(4).drive = null
+  world.addJbod(5)
+  world.indexOf(5).attributes.available = 'yes'
+  const free = await world.provisioner.free(running)
+  assert.is(free.length, 40 - 6 - 2)
+  const [first] = free
+  const { drive, uri } = world.bay(6)
+  assert.equal(first, {
+    place: uri,
+    name: '0000A66101, bay 1, drive 7',
+    class: drive.driveMedia === 'SSD' ? 2 : 1,
+    sizeBytes: Number(drive.capacity) * 1e9,
+    serial: drive.serialNumber,
+    wwid: drive.wwid.toLowerCase(),
+  })
+  const classes = new Set(free.map((one) => one.class))
+  assert.equal([...classes].sort(), [1, 2])
+})
+
+test('a drive that speaks NVMe is of the highest class', async () => {
+  const world = new World()
+  world.bay(0).drive.deviceInterface = 'NVMe'
+  assert.is((await world.provisioner.free(running))[0]?.class, 3)
+})
+
+test('a drive is set aside by its very bay, is erased when it goes, and is held under its tag', async () => {
+  const world = new World().carryOut()
+  const told: string[] = []
+  const step = { signal: running, progress: (words: string) => told.push(words) }
+  const held = await world.provisioner.reserve(TAG, world.bay(7).uri, step)
+  const { description, ...body } = world.script.of('POST', '/rest/sas-logical-jbods')[0]?.body ?? {}
+  assert.equal(body, { name: TAG, driveBayUris: [world.bay(7).uri], eraseData: true })
+  assert.match(description, /Made by weft/)
+  assert.equal(
+    [held.state, held.isHere, held.trouble, held.place],
+    ['reserved', false, '', world.bay(7).uri],
+  )
+  assert.equal(told, ['task "Work" of the appliance: 0 %'])
+  assert.equal(await world.provisioner.held(running), [held])
+})
+
+test('a drive set aside already is found by its tag, and no second is taken', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  const held = await world.provisioner.reserve(TAG, world.bay(8).uri, silentStep)
+  assert.is(held.place, world.bay(7).uri)
+  assert.is(world.script.of('POST', '/rest/sas-logical-jbods').length, 0)
+})
+
+test('a JBOD is waited for until it is configured', async () => {
+  const world = new World().carryOut()
+  const made = world.addJbod(7, { state: 'Configuring' })
+  world.script.series(
+    'GET',
+    JBOD,
+    { body: { ...made, state: 'Configuring' } },
+    { body: { ...made, state: 'ConfigError', stateReason: 'a cable' } },
+  )
+  const error = await thrownBy(() => world.provisioner.reserve(TAG, world.bay(7).uri, silentStep))
+  assert.is(error.code, 'EIO')
+  assert.match(error.message, /is ConfigError \(a cable\)/)
+  assert.is((await world.provisioner.held(running))[0]?.state, 'changing')
+})
+
+test('whoever loses the race for a drive is told to take another', async () => {
+  const world = new World()
+  const refusal = { errorCode: 'DFRM_SOMETHING', message: 'The bay cannot be used.' }
+  world.script.on('POST', '/rest/sas-logical-jbods', () => {
+    // The winner's JBOD is listed a moment later.
+    if (world.jbods.length === 2)
+      world.addJbod(7, { uri: '/rest/sas-logical-jbods/0b', name: 'theirs' })
+    return { status: 400, body: refusal }
+  })
+  const byAnswer = await thrownBy(() =>
+    world.provisioner.reserve(TAG, world.bay(7).uri, silentStep),
+  )
+  assert.is(byAnswer.code, 'EBUSY')
+  world.script
+    .on('POST', '/rest/sas-logical-jbods', { status: 202, headers: { location: TASK } })
+    .on('GET', TASK, { body: { taskState: 'Error', taskErrors: [refusal] } })
+  const byTask = await thrownBy(() => world.provisioner.reserve(TAG, world.bay(7).uri, silentStep))
+  assert.is(byTask.code, 'EBUSY')
+  const other = await thrownBy(() => world.provisioner.reserve(TAG, world.bay(9).uri, silentStep))
+  assert.match(other.message, /cannot make logical JBOD .*: The bay cannot be used\./)
+})
+
+test('an answer that was lost is followed by a look, and makes no second JBOD', async () => {
+  const world = new World()
+  world.script.on('POST', '/rest/sas-logical-jbods', () => {
+    world.addJbod(7)
+    lost()
+  })
+  const held = await world.provisioner.reserve(TAG, world.bay(7).uri, silentStep)
+  assert.is(held.tag, TAG)
+  assert.is(world.script.of('POST', '/rest/sas-logical-jbods').length, 1)
+})
+
+test('a second request that is refused because the first is being carried out waits for that', async () => {
+  const world = new World()
+  let looks = 0
+  world.script
+    .series('POST', '/rest/sas-logical-jbods', lost, { status: 400, body: { message: 'In use.' } })
+    .on('GET', '/rest/sas-logical-jbods', () => {
+      if (++looks === 4) world.addJbod(7)
+      return pageOf(world.jbods)
+    })
+  assert.is((await world.provisioner.reserve(TAG, world.bay(7).uri, silentStep)).tag, TAG)
+  assert.is(world.script.of('POST', '/rest/sas-logical-jbods').length, 2)
+})
+
+test('a drive is attached by one more entry in the profile, on condition that nobody changed it', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  const before = fixture('ServerProfile')
+  const held = await world.provisioner.attach(TAG, silentStep)
+  assert.equal([held.state, held.isHere], ['attached', true])
+  const [put] = world.script.of('PUT', PROFILE)
+  assert.is(put?.headers['if-match'], before.eTag)
+  const { drive } = world.bay(7)
+  before.localStorage.sasLogicalJBODs.push({
+    id: 3,
+    deviceSlot: 'Mezz 1',
+    name: TAG,
+    driveMinSizeGB: Number(drive.capacity),
+    driveMaxSizeGB: Number(drive.capacity),
+    driveTechnology: 'SasHdd',
+    eraseData: true,
+    sasLogicalJBODUri: JBOD,
+    numPhysicalDrives: 1,
+    persistent: true,
+  })
+  assert.is(JSON.stringify(put?.body), JSON.stringify(before))
+  await world.provisioner.attach(TAG, silentStep)
+  assert.is(world.script.of('PUT', PROFILE).length, 1, 'asked again, nothing is written')
+})
+
+test('a profile that somebody changed meanwhile is read again, and their change is kept', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  world.script.series(
+    'PUT',
+    PROFILE,
+    () => {
+      world.profile.description = 'theirs'
+      world.profile.eTag = 'theirs/43'
+      return { status: 412, body: { message: 'Changed.' } }
+    },
+    { status: 409, body: { message: 'Locked.' } },
+    ({ body }) => {
+      Object.assign(world.profile, body)
+      return { status: 202, headers: { location: TASK } }
+    },
+  )
+  await world.provisioner.attach(TAG, silentStep)
+  const puts = world.script.of('PUT', PROFILE)
+  assert.is(puts.length, 3)
+  assert.is(puts[2]?.headers['if-match'], 'theirs/43')
+  assert.is(puts[2]?.body.description, 'theirs')
+})
+
+test('a profile or a server that is busy is waited for', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  const busy = { body: { ...world.profile, inProgress: true, state: 'Updating' } }
+  world.script.series('GET', PROFILE, busy, busy, () => ({ body: world.profile }))
+  world.script.series(
+    'GET',
+    /^\/rest\/server-hardware\/./,
+    { body: { ...fixture('ServerHardware'), state: 'UpdatingFirmware' } },
+    { body: { ...fixture('ServerHardware'), state: 'ProfileApplied' } },
+  )
+  const told: string[] = []
+  await world.provisioner.attach(TAG, { signal: running, progress: (words) => told.push(words) })
+  assert.match(
+    told.join('\n'),
+    /another operation has the server profile Apache_Primary \(Updating\)/,
+  )
+  assert.match(told.join('\n'), /server .* is busy \(UpdatingFirmware\)/)
+  assert.is(world.script.of('PUT', PROFILE).length, 1)
+})
+
+test('a PUT whose answer was lost is not repeated when it was carried out', async () => {
+  const world = new World()
+  world.addJbod(7)
+  world.script.on('PUT', PROFILE, ({ body }) => {
+    Object.assign(world.profile, body)
+    lost()
+  })
+  await world.provisioner.attach(TAG, silentStep)
+  assert.is(world.script.of('PUT', PROFILE).length, 1)
+})
+
+test('a server that must be off is told as such, and the drive stays set aside', async () => {
+  const world = new World()
+  world.addJbod(7)
+  POWER.message = POWER.message.replace('* Firmware', '* Local storage')
+  world.script
+    .on('PUT', PROFILE, { status: 202, headers: { location: TASK } })
+    .on('GET', TASK, { body: { taskState: 'Error', taskErrors: [POWER] } })
+  const error = await thrownBy(() => world.provisioner.attach(TAG, silentStep))
+  assert.equal([error.code, error.subject.needsPowerOff], ['EPERM', true])
+  assert.match(
+    error.message,
+    /cannot attach weft-.* section Local storage .* only while the server is off/,
+  )
+  assert.is((await world.provisioner.held(running))[0]?.state, 'reserved')
+})
+
+test('an entry that the appliance failed to make so is asked for again', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  await world.provisioner.attach(TAG, silentStep)
+  world.profile.state = 'UpdateFailed'
+  const before = JSON.stringify(world.profile)
+  await world.provisioner.attach(TAG, silentStep)
+  const puts = world.script.of('PUT', PROFILE)
+  assert.is(puts.length, 2)
+  assert.is(JSON.stringify(puts[1]?.body), before)
+  world.attachments.push({
+    uri: '/rest/sas-logical-jbod-attachments/1',
+    sasLogicalJBODUri: JBOD,
+    serverProfileUri: PROFILE,
+  })
+  await world.provisioner.attach(TAG, silentStep)
+  assert.is(world.script.of('PUT', PROFILE).length, 2, 'attached, whatever else failed')
+})
+
+test('a controller in RAID mode gets no raw drive, and nothing is written', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  world.profile.localStorage.controllers = [{ deviceSlot: 'Mezz 1', mode: 'RAID' }]
+  assert.is((await thrownBy(() => world.provisioner.attach(TAG, silentStep))).code, 'EINVAL')
+  assert.is(world.script.of('PUT', PROFILE).length, 0)
+})
+
+test("another server's drive is neither attached, detached nor released", async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  world.attachments.push({
+    uri: '/rest/sas-logical-jbod-attachments/1',
+    sasLogicalJBODUri: JBOD,
+    serverProfileUri: '/rest/server-profiles/other',
+    serverHardwareUri: '/rest/server-hardware/other',
+  })
+  assert.is((await thrownBy(() => world.provisioner.attach(TAG, silentStep))).code, 'EPERM')
+  assert.is((await thrownBy(() => world.provisioner.detach(TAG, silentStep))).code, 'EPERM')
+  assert.is((await thrownBy(() => world.provisioner.release(TAG, silentStep))).code, 'EBUSY')
+  const [held] = await world.provisioner.held(running)
+  assert.equal([held?.state, held?.isHere], ['attached', false])
+})
+
+test('a drive detached leaves the profile as it was before, and detached again changes nothing', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  await world.provisioner.attach(TAG, silentStep)
+  await world.provisioner.detach(TAG, silentStep)
+  const { eTag } = world.profile
+  assert.is(
+    JSON.stringify({ ...world.profile, eTag: '' }),
+    JSON.stringify({ ...fixture('ServerProfile'), eTag: '' }),
+  )
+  await world.provisioner.detach(TAG, silentStep)
+  assert.is(world.profile.eTag, eTag)
+  assert.is((await world.provisioner.held(running))[0]?.state, 'reserved')
+})
+
+test('a drive is released by its eTag, and waited for until it is erased and free', async () => {
+  const world = new World().carryOut()
+  const { eTag } = world.addJbod(7)
+  const { uri } = fixture('Drive')
+  const erasing = { body: { ...fixture('Drive'), uri, attributes: { available: 'no' } } }
+  world.script.series('GET', /^\/rest\/index\/resources\/rest\/drives\//, erasing, erasing, {
+    body: fixture('Drive'),
+  })
+  const told: string[] = []
+  await world.provisioner.release(TAG, { signal: running, progress: (words) => told.push(words) })
+  assert.is(world.script.of('DELETE', JBOD)[0]?.headers['if-match'], eTag)
+  assert.is(told.filter((words) => /erases the drive/.test(words)).length, 2)
+  await world.provisioner.release(TAG, silentStep)
+  assert.is(world.script.of('DELETE', JBOD).length, 1)
+  assert.equal(await world.provisioner.held(running), [])
+})
+
+test('a release goes on through conflicts and lost answers until the JBOD is gone', async () => {
+  const world = new World()
+  world.addJbod(7)
+  world.script.series('DELETE', JBOD, { status: 412 }, { status: 409 }, () => {
+    world.removeJbod()
+    world.indexOf(7).attributes.available = 'yes'
+    return lost()
+  })
+  await world.provisioner.release(TAG, silentStep)
+  assert.is(world.script.of('DELETE', JBOD).length, 3)
+})
+
+test('a drive that broke or was pulled out is not waited for', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  world.indexOf(7).status = 'Critical'
+  await world.provisioner.release(TAG, silentStep)
+  world.addJbod(8)
+  world.script.on('GET', /^\/rest\/index\/resources\/rest\/drives\//, { status: 404 })
+  await world.provisioner.release(TAG, silentStep)
+  assert.is(world.script.of('DELETE', JBOD).length, 2)
+})
+
+test('a tag of another cluster is refused before anything is asked', async () => {
+  const world = new World()
+  for (const verb of ['attach', 'detach', 'release'] as const) {
+    const error = await thrownBy(() => world.provisioner[verb]('SSD_storage', silentStep))
+    assert.is(error.code, 'EINVAL')
+  }
+  assert.is(
+    (await thrownBy(() => world.provisioner.reserve(PREFIX, '/x', silentStep))).code,
+    'EINVAL',
+  )
+  assert.is(world.script.asked.length, 0)
+})
+
+test('two JBODs of one tag are touched by nobody', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  world.addJbod(8, { uri: '/rest/sas-logical-jbods/0b' })
+  assert.is((await thrownBy(() => world.provisioner.release(TAG, silentStep))).code, 'EEXIST')
+})
+
+test('what is wrong with a drive is told in words', async () => {
+  const world = new World()
+  world.addJbod(7, { state: 'ConfigError', status: 'Critical' })
+  world.bay(7).drive.status = 'Warning'
+  const [held] = await world.provisioner.held(running)
+  assert.is(held?.trouble, 'the logical JBOD is ConfigError, Critical; the drive is Warning')
+  world.bay(7).drive = null
+  assert.match(`${(await world.provisioner.held(running))[0]?.trouble}`, /shows no drive in it/)
+})
+
+test('a check tells what this appliance shows, and writes nothing', async () => {
+  const world = new World()
+  world.script.on('GET', '/rest/appliance/nodeinfo/version', { body: fixture('ApplianceNodeInfo') })
+  world.script.on(
+    'GET',
+    '/rest/tasks',
+    pageOf([{ taskState: 'Error', taskErrors: [POWER] }, { taskState: 7 }]),
+  )
+  const findings = await world.check()
+  const seen = (point: RegExp) => findings.find((one) => point.test(one.point))?.seen ?? ''
+  assert.equal(
+    findings.filter(({ ok }) => !ok).map((one) => `${one.point}: ${one.seen}`),
+    [],
+  )
+  assert.match(seen(/kind of appliance/), /family "HPE OneView VM"/)
+  assert.match(seen(/byte order/), /bay 5, known by profile uuid; same byte order/)
+  assert.match(seen(/how logical JBODs name/), /sas-logical-jbodV2 logicalDriveBayUris 2/)
+  assert.match(seen(/sections/), /ServerNotOffWithCause/)
+  assert.equal(
+    world.script.asked.filter(({ method }) => method !== 'GET').map(({ path }) => path),
+    ['/rest/login-sessions'],
+  )
+})
+
+test('a check goes on past a point that cannot be looked at, and not past a wrong password', async () => {
+  const world = new World()
+  world.script.on('GET', '/rest/sas-logical-jbod-attachments', {
+    status: 403,
+    body: { message: 'No.' },
+  })
+  const failed = (await world.check()).filter(({ ok }) => !ok)
+  assert.ok(failed.some(({ point, seen }) => /attachments/.test(point) && /No\./.test(seen)))
+  const locked = new World()
+  locked.script.on('POST', '/rest/login-sessions', {
+    status: 400,
+    body: { errorCode: 'AUTHN_AUTH_FAIL', message: 'No.' },
+  })
+  assert.is((await thrownBy(() => locked.check())).code, 'EACCES')
+  assert.is(locked.script.of('POST').length, 1)
+})
+
+test.run()
