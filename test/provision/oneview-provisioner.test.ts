@@ -363,6 +363,11 @@ test('an entry that the appliance failed to make so is asked for again', async (
   world.addJbod(7)
   await world.provisioner.attach(TAG, silentStep)
   world.profile.state = 'UpdateFailed'
+  const [half] = await world.provisioner.held(running)
+  assert.equal(
+    [half?.state, half?.trouble],
+    ['changing', 'the last update of the server profile failed'],
+  )
   const before = JSON.stringify(world.profile)
   await world.provisioner.attach(TAG, silentStep)
   const puts = world.script.of('PUT', PROFILE)
@@ -414,6 +419,65 @@ test('a drive detached leaves the profile as it was before, and detached again c
   await world.provisioner.detach(TAG, silentStep)
   assert.is(world.profile.eTag, eTag)
   assert.is((await world.provisioner.held(running))[0]?.state, 'reserved')
+})
+
+test('a server that must be off to take a drive away is told as such too', async () => {
+  const world = new World().carryOut()
+  world.addJbod(7)
+  await world.provisioner.attach(TAG, silentStep)
+  world.script.on('PUT', PROFILE, { status: 400, body: POWER })
+  const error = await thrownBy(() => world.provisioner.detach(TAG, silentStep))
+  assert.equal(
+    [error.code, error.op, error.subject.needsPowerOff],
+    ['EPERM', 'oneview.detach', true],
+  )
+  assert.is((await world.provisioner.held(running))[0]?.state, 'attached')
+})
+
+test('a task that is gone says nothing of the JBOD or the profile it was for', async () => {
+  const world = new World()
+  world.addJbod(7)
+  const begun = { status: 202, headers: { location: '/rest/tasks/gone' } }
+  world.script.series('PUT', PROFILE, begun, ({ body }) => {
+    Object.assign(world.profile, body)
+    return begun
+  })
+  await world.provisioner.attach(TAG, silentStep)
+  assert.is(world.script.of('PUT', PROFILE).length, 2)
+  world.profile.localStorage = fixture('ServerProfile').localStorage
+  world.script.series('DELETE', JBOD, begun, () => {
+    world.removeJbod()
+    world.indexOf(7).attributes.available = 'yes'
+    return begun
+  })
+  await world.provisioner.release(TAG, silentStep)
+  assert.is(world.script.of('DELETE', JBOD).length, 2)
+})
+
+test('a drive is asked for again while another operation locks it, and not when the user may not', async () => {
+  const world = new World().carryOut()
+  const carriedOut = () => {
+    world.addJbod(7)
+    return { status: 202, headers: { location: TASK } }
+  }
+  world.script.series(
+    'POST',
+    '/rest/sas-logical-jbods',
+    { status: 409, body: { message: 'Locked.' } },
+    carriedOut,
+  )
+  assert.is((await world.provisioner.reserve(TAG, world.bay(7).uri, silentStep)).tag, TAG)
+  const other = new World()
+  other.script.on('POST', '/rest/sas-logical-jbods', { status: 403, body: { message: 'No.' } })
+  assert.is(
+    (await thrownBy(() => other.provisioner.reserve(TAG, other.bay(7).uri, silentStep))).code,
+    'EPERM',
+  )
+  assert.is(
+    other.script.of('GET', '/rest/sas-logical-jbods').length,
+    1,
+    'nobody looks for a winner',
+  )
 })
 
 test('a drive is released by its eTag, and waited for until it is erased and free', async () => {

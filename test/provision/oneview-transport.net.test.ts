@@ -154,18 +154,28 @@ test('nobody listening, and a port that speaks no TLS, are told apart', async ()
   })
 })
 
-test('a link to another host is not followed, with our session in hand', async () => {
+test('a link is asked of the appliance, whatever host it names', async () => {
   await inWorld(async ({ served, transport }) => {
-    served.answering(new Script().on('GET', '/rest/x', { body: 1 }))
+    const script = new Script().on('GET', '/rest/x', { body: 1 })
+    served.answering(script)
     const wire = transport()
-    for (const path of [
-      'https://elsewhere.example/rest/x',
-      '//elsewhere.example/rest/x',
-      'http://127.0.0.1/rest/x',
-    ]) {
+    for (const host of ['https://elsewhere.example', '//elsewhere.example', served.url, '']) {
+      assert.is((await wire.send({ ...GET, path: `${host}/rest/x` })).body, 1)
+    }
+    assert.is(script.asked.length, 4)
+    for (const path of ['https://elsewhere.example/', '/rest/../x', 'x']) {
       assert.is((await thrownBy(() => wire.send({ ...GET, path }))).code, 'EPROTO')
     }
-    assert.is((await wire.send({ ...GET, path: `${served.url}/rest/x` })).body, 1)
+  })
+})
+
+test('a wire that was closed says so, also to who still waits', async () => {
+  await inWorld(async ({ served, transport }) => {
+    const wire = transport()
+    served.raw(() => void wire.close())
+    for (let i = 0; i < 2; i++) {
+      assert.is((await thrownBy(() => wire.send(GET))).code, 'ECANCELED')
+    }
   })
 })
 

@@ -69,6 +69,9 @@ const NOT_ENTITLED_CODES = new Set([
   'NOT_AUTHORIZED',
   'ASSOCIATION_FORBIDDEN_BY_SCOPE',
 ])
+const NESTED_MAX = 8
+/** Of one text of the appliance; its longest in public have 400 characters. */
+const TEXT_CHARS_MAX = 2000
 const NOT_ENTITLED_TEXT = /not (authorized|entitled) (for|to)/i
 
 /** The FsError of an answer of 400 and above. */
@@ -85,7 +88,7 @@ export function refusedAnswer(answer: Answer, op: string, what: string): FsError
 
 export function refused(refusal: Refusal): FsError {
   const { op, what, status, errors, otherwise } = refusal
-  const all = errors.flatMap(withNested)
+  const all = errors.flatMap((error) => withNested(error))
   const [told] = errors
   const power = all.find(isPowerError)
   if (power !== undefined) return powerError(refusal, power)
@@ -123,6 +126,7 @@ export function isNotEntitled(body: unknown): boolean {
 /** Its texts name things as {"name":"…","uri":"…"} in the midst of a sentence (facts §7): the name stays. */
 export function plain(text: string): string {
   return text
+    .slice(0, TEXT_CHARS_MAX)
     .replaceAll(
       /\{\s*"name"\s*:\s*"((?:[^"\\]|\\.)*)"\s*,\s*"uri"\s*:\s*"(?:[^"\\]|\\.)*"\s*\}/g,
       linkName,
@@ -144,8 +148,10 @@ function whyOf(errors: readonly ErrorBody[]): string {
   return [...new Set(sentences)].join(' ')
 }
 
-function withNested(error: ErrorBody): ErrorBody[] {
-  return [error, ...(error.nestedErrors ?? []).flatMap(withNested)]
+function withNested(error: ErrorBody, depth = 0): ErrorBody[] {
+  if (depth === NESTED_MAX) return [error]
+  const nested = (error.nestedErrors ?? []).map(errorBody).filter((one) => one !== null)
+  return [error, ...nested.flatMap((one) => withNested(one, depth + 1))]
 }
 
 function isPowerError({ errorCode, message, details }: ErrorBody): boolean {
@@ -154,9 +160,8 @@ function isPowerError({ errorCode, message, details }: ErrorBody): boolean {
 
 /** Which sections, the later releases list behind their sentence, one a line with a star before it (facts §6.2). */
 function sectionsOf({ message, details }: ErrorBody): string[] {
-  return [...`${message ?? ''}\n${details ?? ''}`.matchAll(/^\s*\*\s*(.+?)\s*$/gm)].map(
-    ([, section]) => section as string,
-  )
+  const text = `${message ?? ''}\n${details ?? ''}`.slice(0, TEXT_CHARS_MAX)
+  return [...text.matchAll(/^\s*\*\s*(.+?)\s*$/gm)].map(([, section]) => section as string)
 }
 
 /** The name of the section of local storage is a guess [?]: facts §6.2, §13. */

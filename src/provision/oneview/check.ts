@@ -3,7 +3,7 @@ import type { Appliance } from './appliance.ts'
 import { type Dmi, isSameUuid, type Self } from './find-self.ts'
 import type { Frame } from './frame.ts'
 import { Inventory } from './inventory.ts'
-import { page, type ServerProfile, task as taskShape } from './resources.ts'
+import { type IndexDrive, page, type ServerProfile, task as taskShape } from './resources.ts'
 import { pause } from './waiting.ts'
 
 /** One thing that public documents left open, and what this appliance shows. */
@@ -119,9 +119,8 @@ function looks(appliance: Appliance, frame: Frame, dmi: Dmi): Readonly<Record<st
     'drives of the index are those of the enclosures (§4.2)': async (signal) => {
       const enclosures = await frame.enclosures(signal)
       const inventory = new Inventory(enclosures)
-      const index = (
-        await Promise.all(enclosures.map((one) => frame.indexDrives(one, signal)))
-      ).flat()
+      const index: IndexDrive[] = []
+      for (const one of enclosures) index.push(...(await frame.indexDrives(one, signal)))
       const joined = index.filter(({ uri }) => inventory.ofDrive({ uri, serialNumber: undefined }))
       return {
         seen: `${joined.length} of ${index.length} are found, of ${inventory.seats.length} drives`,

@@ -12,7 +12,9 @@ import { Patience } from './waiting.ts'
 const CONFIGURE = { stepMs: 1000, msMax: 10_000, limitMs: 20 * 60_000 }
 /** Sanitising a large disk goes over all of it. */
 const ERASE = { stepMs: 5000, msMax: 60_000, limitMs: 24 * 3600_000 }
-/** How long an operation on the same JBOD, or a lost answer, is waited for. */
+/** How long a JBOD that was asked for may be on its way to the list. */
+const MAKE = { stepMs: 1000, msMax: 10_000, limitMs: 10 * 60_000 }
+/** How long another operation on the same JBOD is waited for. */
 const BUSY = { stepMs: 2000, msMax: 10_000, limitMs: 60 * 60_000 }
 /** How long after somebody else's JBOD took a bay it may not yet be listed [?]. */
 const LISTED = { stepMs: 2000, msMax: 5000, limitMs: 20_000 }
@@ -91,8 +93,9 @@ export class LogicalJbods {
    * @throws FsError EBUSY when another JBOD has the drive
    */
   async make(tag: string, bayUri: string, step: Step): Promise<LogicalJbod> {
-    const patience = new Patience(this.#clock, BUSY)
+    const patience = new Patience(this.#clock, MAKE)
     let asked: 'not yet' | 'maybe' | 'yes' = 'not yet'
+    let last: unknown
     for (;;) {
       const jbod = await this.find(tag, step.signal)
       if (jbod !== null) return this.#untilConfigured(jbod, step)
@@ -100,15 +103,15 @@ export class LogicalJbods {
         if (asked !== 'yes') await this.#post(tag, bayUri, step)
         asked = 'yes'
       } catch (error) {
+        last = error
         if (isUnclear(error)) asked = 'maybe'
         // Refused because the first request, whose answer was lost, is being carried out.
         else if (asked === 'maybe') asked = 'yes'
-        else
-          throw (await this.#isTaken(bayUri, tag, step.signal))
-            ? takenError(tag, bayUri, error)
-            : error
+        else if (!isOfTheDrive(error)) throw error
+        else if (await this.#isTaken(bayUri, tag, step.signal)) throw takenError(tag, bayUri, error)
+        else if (!isLocked(error)) throw error
       }
-      if (!(await patience.again(step.signal))) throw neverListed(tag)
+      if (!(await patience.again(step.signal))) throw neverListed(tag, last)
     }
   }
 
@@ -177,8 +180,11 @@ export class LogicalJbods {
         return await followTask(this.#appliance, answer, purpose, step, this.#clock)
       } catch (error) {
         if (!(error instanceof FsError)) throw error
-        if (error.code === 'ENOENT') return
-        const mayRedo = error.code === 'ESTALE' || error.retry === 'later'
+        const { code, retry, subject } = error
+        const isUnclear = subject.done === 'maybe'
+        // Also one whose task is gone: that is not the JBOD.
+        if (code === 'ENOENT' && !isUnclear) return
+        const mayRedo = code === 'ESTALE' || retry === 'later' || isUnclear
         if (!mayRedo || !(await patience.again(step.signal))) throw error
       }
     }
@@ -229,6 +235,16 @@ function isUnclear(error: unknown): boolean {
   return error instanceof FsError && error.code !== 'ECANCELED' && error.subject.done === 'maybe'
 }
 
+/** A refusal that may be for the drive's sake; others are of the user, the session or the appliance. */
+function isOfTheDrive(error: unknown): boolean {
+  return error instanceof FsError && ['EINVAL', 'EBUSY', 'ENOENT', 'EIO'].includes(error.code)
+}
+
+/** 409: another operation has something that is needed, and ends. */
+function isLocked(error: unknown): boolean {
+  return error instanceof FsError && error.code === 'EBUSY' && error.retry === 'later'
+}
+
 function takenError(tag: string, bayUri: string, cause: unknown): FsError {
   return new FsError('EBUSY', 'oneview.reserve', {
     tag,
@@ -239,9 +255,10 @@ function takenError(tag: string, bayUri: string, cause: unknown): FsError {
   })
 }
 
-function neverListed(tag: string): FsError {
+function neverListed(tag: string, cause: unknown): FsError {
   return new FsError('EAGAIN', 'oneview.reserve', {
     tag,
+    cause,
     retry: 'later',
     message: `oneview: the appliance was asked for logical JBOD ${tag} and does not list it`,
     next: 'look at the activity page of the appliance',

@@ -119,6 +119,7 @@ export class OneViewProvisioner implements Provisioner {
     )
   }
 
+  /** Asked again after a crash, when the JBOD is gone already, it cannot know the drive, and does not wait for its erasing. */
   async release(tag: string, step: Step): Promise<void> {
     this.#mustBeOurs(tag)
     const jbod = await this.#jbods.find(tag, step.signal)
@@ -202,16 +203,36 @@ function mustBeNobodys(jbod: LogicalJbod, holders: Holders): void {
 function heldDriveOf(jbod: LogicalJbod, seat: Seat | undefined, holders: Holders): HeldDrive {
   const holder = whose(jbod, holders)
   const profile = holders.profiles.find((one) => entryOf(one, jbod.uri) !== undefined)
+  const attachment = holders.attachments.find((one) => one.sasLogicalJBODUri === jbod.uri)
   const isSettled = isConfigured(jbod) || jbod.state === 'ConfigError'
-  const isChanging = !isSettled || profile?.inProgress === true
+  // Written into the profile, and not made so: the server need not have it.
+  const isHalf = profile?.state === 'UpdateFailed' && attachment === undefined
+  const isChanging = !isSettled || profile?.inProgress === true || isHalf
   const drive = seat === undefined ? nowhere(jbod) : freeDriveOf(seat)
+  const troubles = [
+    jbodTrouble(jbod),
+    seat === undefined ? 'the appliance shows no drive in it' : '',
+    illTrouble('the drive', seat?.drive.status),
+    illTrouble('its entry in the server profile', profile && entryOf(profile, jbod.uri)?.status),
+    illTrouble('its attachment', attachment?.status),
+    isHalf ? 'the last update of the server profile failed' : '',
+  ]
   return {
     ...drive,
     tag: jbod.name ?? '',
     state: isChanging ? 'changing' : holder === 'nobody' ? 'reserved' : 'attached',
     isHere: holder === 'here',
-    trouble: troubleOf(jbod, seat, profile),
+    trouble: troubles.filter((words) => words !== '').join('; '),
   }
+}
+
+function jbodTrouble({ state, status, stateReason }: LogicalJbod): string {
+  if (state !== 'ConfigError' && (!status || status === 'OK')) return ''
+  return `the logical JBOD is ${[state, status, stateReason].filter(Boolean).join(', ')}`
+}
+
+function illTrouble(what: string, status: string | null | undefined): string {
+  return status && status !== 'OK' ? `${what} is ${status}` : ''
 }
 
 /** Of a JBOD whose drive the appliance does not show: being made, or the drive was pulled out. */
@@ -224,21 +245,6 @@ function nowhere({ name, maxSizeGB }: LogicalJbod): FreeDrive {
     serial: '',
     wwid: '',
   }
-}
-
-function troubleOf(jbod: LogicalJbod, seat: Seat | undefined, profile?: ServerProfile): string {
-  const troubles: string[] = []
-  if (jbod.state === 'ConfigError' || (jbod.status && jbod.status !== 'OK')) {
-    troubles.push(
-      `the logical JBOD is ${[jbod.state, jbod.status, jbod.stateReason].filter(Boolean).join(', ')}`,
-    )
-  }
-  if (seat === undefined) troubles.push('the appliance shows no drive in it')
-  if (seat?.drive.status && seat.drive.status !== 'OK')
-    troubles.push(`the drive is ${seat.drive.status}`)
-  const status = profile && entryOf(profile, jbod.uri)?.status
-  if (status && status !== 'OK') troubles.push(`its entry in the server profile is ${status}`)
-  return troubles.join('; ')
 }
 
 function driveless(jbod: LogicalJbod): FsError {

@@ -72,7 +72,7 @@ export async function changeProfile(
 function mayRedo(error: unknown): boolean {
   if (!(error instanceof FsError)) return false
   const { code, subject, retry } = error
-  return code === 'ESTALE' || (retry === 'later' && (code === 'EBUSY' || subject.done === 'maybe'))
+  return code === 'ESTALE' || (code === 'EBUSY' && retry === 'later') || subject.done === 'maybe'
 }
 
 async function untilQuiet(

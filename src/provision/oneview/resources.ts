@@ -42,22 +42,15 @@ const location = z.looseObject({
   locationEntries: z.array(z.looseObject({ type: text, value: text })).nullish(),
 })
 
-export interface ErrorBody {
-  readonly errorCode?: string | null | undefined
-  readonly message?: string | null | undefined
-  readonly details?: string | null | undefined
-  readonly recommendedActions?: readonly string[] | null | undefined
-  readonly nestedErrors?: readonly ErrorBody[] | null | undefined
-}
-export const errorBodyShape: z.ZodType<ErrorBody> = z.looseObject({
+export const errorBodyShape = z.looseObject({
   errorCode: text,
   message: text,
   details: text,
   recommendedActions: z.array(z.string()).nullish(),
-  get nestedErrors() {
-    return z.array(errorBodyShape).nullish()
-  },
+  /** Error bodies too; looked at one level at a time, so that no depth of them matters. */
+  nestedErrors: z.array(z.unknown()).nullish(),
 })
+export type ErrorBody = z.infer<typeof errorBodyShape>
 
 /** Null when the value is no error body. */
 export function errorBody(value: unknown): ErrorBody | null {

@@ -1,7 +1,7 @@
 import { type Clock, FsError, type Log, messageOf } from '../../base/index.ts'
 import { refusedAnswer } from './appliance-errors.ts'
 import { decode, loginBody } from './resources.ts'
-import { orGiveUp } from './waiting.ts'
+import { closedError, orGiveUp } from './waiting.ts'
 import type { Wire } from './wire.ts'
 
 export interface Login {
@@ -112,8 +112,4 @@ export class Session {
     const { message, subject } = error
     return new FsError('EACCES', 'oneview.login', { ...subject, message })
   }
-}
-
-function closedError(): FsError {
-  return new FsError('ECANCELED', 'oneview', { message: 'oneview: closed; the node is stopping' })
 }

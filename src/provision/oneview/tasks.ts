@@ -96,7 +96,7 @@ async function readTask(
 
 /** That the task could not be read says nothing of what it did. */
 function maybe(error: unknown): unknown {
-  if (!(error instanceof FsError)) return error
+  if (!(error instanceof FsError) || error.code === 'ECANCELED') return error
   const { code, op, subject, message, retry } = error
   return new FsError(code, op, { ...subject, message, retry, done: 'maybe', cause: error })
 }

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { Pool } from 'undici'
 import { type Clock, codeOf, FsError, messageOf } from '../../base/index.ts'
 import { type Trust, trustingConnector } from './tls.ts'
-import { mustGoOn } from './waiting.ts'
+import { closedError, mustGoOn } from './waiting.ts'
 import type { Answer, Done, Request, Wire } from './wire.ts'
 
 export interface TransportOptions {
@@ -15,7 +15,8 @@ export interface TransportOptions {
   readonly answerBytesMax?: number
 }
 
-const LIMIT_MS = 60_000
+/** The longest lists take an appliance with many frames a minute [?]. */
+const LIMIT_MS = 120_000
 /** A frame's largest list, all drive enclosures of 21 frames, is about 8 MiB. */
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024
 /** Enough that a poll need not wait for a long list. */
@@ -32,6 +33,7 @@ export class Transport implements Wire {
   readonly #clock: Clock
   readonly #limitMs: number
   readonly #answerBytesMax: number
+  #isClosed = false
 
   constructor(options: TransportOptions) {
     this.#base = baseOf(options.url)
@@ -53,6 +55,7 @@ export class Transport implements Wire {
    * the REST API's; EACCES, the certificate is not the right one; ECANCELED
    */
   async send(request: Request): Promise<Answer> {
+    if (this.#isClosed) throw closedError()
     mustGoOn(request.signal)
     const path = this.#pathOf(request)
     const ending = new AbortController()
@@ -67,6 +70,7 @@ export class Transport implements Wire {
       return await this.#exchange(request, path, ending.signal)
     } catch (error) {
       if (error instanceof FsError) throw error
+      if (this.#isClosed) throw closedError()
       mustGoOn(request.signal)
       throw late ? this.#lateError(request) : lostError(request, error)
     } finally {
@@ -76,6 +80,7 @@ export class Transport implements Wire {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#pool.destroy()
   }
 
@@ -111,16 +116,17 @@ export class Transport implements Wire {
     }
   }
 
-  /** Links come from the appliance, some with its own name in front (facts §2.1): the session is shown to no other host. */
+  /**
+   * Links come from the appliance, some with a name of its own in front (facts §2.1), which need not be the one it was given
+   * here by. The path is taken and asked of the appliance; the session is shown to no other host.
+   */
   #pathOf({ path, method }: Request): string {
-    const target = URL.canParse(path, this.#base.origin) ? new URL(path, this.#base) : null
-    if (target?.origin === this.#base.origin && target.pathname.startsWith('/')) {
-      return target.pathname + target.search
-    }
+    const target = URL.canParse(path, this.#base.origin) ? new URL(path, this.#base.origin) : null
+    if (target?.pathname.startsWith('/rest/')) return target.pathname + target.search
     throw new FsError('EPROTO', 'oneview.send', {
       done: 'no' satisfies Done,
-      message: `oneview: ${method} ${path}: that is not on ${this.#base.host}, and is not asked`,
-      next: 'give the appliance by the name that it uses itself',
+      message: `oneview: ${method} ${path}: that is no resource of the REST API`,
+      next: 'this release of the appliance may be newer than this weft',
     })
   }
 

@@ -10,6 +10,11 @@ export function mustGoOn(signal: AbortSignal): void {
   }
 }
 
+/** The one error of every request after close. */
+export function closedError(): FsError {
+  return new FsError('ECANCELED', 'oneview', { message: 'oneview: closed; the node is stopping' })
+}
+
 /** Fulfilled after `ms`. @throws FsError ECANCELED as soon as the signal is raised */
 export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
   mustGoOn(signal)
@@ -57,7 +62,7 @@ export interface Pace {
 export class Patience {
   readonly #clock: Clock
   readonly #pace: Pace
-  #begunMs: number
+  readonly #begunMs: number
   #waits = 0
 
   constructor(clock: Clock, pace: Pace) {
@@ -74,11 +79,5 @@ export class Patience {
     this.#waits++
     await pause(this.#clock, Math.min(this.#waits * stepMs, msMax), signal)
     return true
-  }
-
-  /** Something has changed: the limit counts from now, and the waits are short again. */
-  renew(): void {
-    this.#begunMs = this.#clock.monotonicMs()
-    this.#waits = 0
   }
 }
