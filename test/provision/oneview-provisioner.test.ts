@@ -382,10 +382,11 @@ test('an entry that the appliance failed to make so is asked for again', async (
   assert.is(world.script.of('PUT', PROFILE).length, 2, 'attached, whatever else failed')
 })
 
-test('a controller in RAID mode gets no raw drive, and nothing is written', async () => {
+test('a controller in RAID mode is offered and given no drive, and nothing is written', async () => {
   const world = new World().carryOut()
   world.addJbod(7)
   world.profile.localStorage.controllers = [{ deviceSlot: 'Mezz 1', mode: 'RAID' }]
+  assert.is((await thrownBy(() => world.provisioner.free(running))).code, 'EINVAL')
   assert.is((await thrownBy(() => world.provisioner.attach(TAG, silentStep))).code, 'EINVAL')
   assert.is(world.script.of('PUT', PROFILE).length, 0)
 })
@@ -419,6 +420,36 @@ test('a drive detached leaves the profile as it was before, and detached again c
   await world.provisioner.detach(TAG, silentStep)
   assert.is(world.profile.eTag, eTag)
   assert.is((await world.provisioner.held(running))[0]?.state, 'reserved')
+})
+
+test('a drive that the appliance failed to take away is taken away again, until its attachment is gone', async () => {
+  const world = new World()
+  world.addJbod(7)
+  const attachment = {
+    uri: '/rest/sas-logical-jbod-attachments/1',
+    sasLogicalJBODUri: JBOD,
+    serverProfileUri: PROFILE,
+  }
+  world.attachments.push(attachment)
+  world.profile.state = 'UpdateFailed'
+  world.script
+    .on('PUT', PROFILE, () => {
+      world.profile.state = 'Normal'
+      return { status: 202, headers: { location: TASK } }
+    })
+    .series(
+      'GET',
+      '/rest/sas-logical-jbod-attachments',
+      pageOf([attachment]),
+      pageOf([attachment]),
+      pageOf([]),
+    )
+  await world.provisioner.detach(TAG, silentStep)
+  assert.is(world.script.of('PUT', PROFILE).length, 1)
+  assert.is(world.script.of('GET', '/rest/sas-logical-jbod-attachments').length, 3)
+  world.script.on('GET', '/rest/sas-logical-jbod-attachments', pageOf([attachment]))
+  const error = await thrownBy(() => world.provisioner.detach(TAG, silentStep))
+  assert.equal([error.code, error.retry], ['EAGAIN', 'later'])
 })
 
 test('a server that must be off to take a drive away is told as such too', async () => {

@@ -8,6 +8,10 @@ import { isConfigured, LogicalJbods } from './logical-jbods.ts'
 import { changeProfile } from './profile-change.ts'
 import { entryOf, withEntry, withoutEntry } from './profile-edit.ts'
 import { type JbodAttachment, type LogicalJbod, numberOf, type ServerProfile } from './resources.ts'
+import { Patience } from './waiting.ts'
+
+/** The attachment goes in the profile's own task, as far as is known [?]. */
+const LINGER = { stepMs: 1000, msMax: 10_000, limitMs: 5 * 60_000 }
 
 export interface Parts {
   readonly appliance: Appliance
@@ -46,7 +50,9 @@ export class OneViewProvisioner implements Provisioner {
 
   async free(signal: AbortSignal): Promise<FreeDrive[]> {
     const self = await this.#frame.self(await this.#frame.profiles(signal), signal)
-    const { enclosures } = await this.#frame.reach(self, signal)
+    const { slot, enclosures } = await this.#frame.reach(self, signal)
+    // Nothing is offered that could not be attached.
+    mustShowDisks(self.profile, slot.deviceSlot)
     const inventory = new Inventory(enclosures)
     const taken = await this.#jbods.takenBays(inventory, signal)
     const free: Seat[] = []
@@ -96,7 +102,7 @@ export class OneViewProvisioner implements Provisioner {
       eraseData: jbod.eraseData ?? true,
       sasLogicalJBODUri: jbod.uri,
     }
-    const isAttached = holders.attachments.some((one) => one.sasLogicalJBODUri === jbod.uri)
+    const isAttached = attachmentOf(jbod, holders.attachments) !== undefined
     const purpose = { op: 'oneview.attach', what: `attach ${tag} to this server` }
     await this.#changeOwnProfile(holders.self, purpose, step, (profile) => {
       mustShowDisks(profile, deviceSlot)
@@ -113,10 +119,14 @@ export class OneViewProvisioner implements Provisioner {
     if (jbod === null) return
     const holders = await this.#holders(step.signal)
     mustNotBeElsewhere(jbod, holders, 'oneview.detach')
+    const isAttached = attachmentOf(jbod, holders.attachments) !== undefined
     const purpose = { op: 'oneview.detach', what: `take ${tag} away from this server` }
-    await this.#changeOwnProfile(holders.self, purpose, step, (profile) =>
-      entryOf(profile, jbod.uri) === undefined ? null : withoutEntry(profile, jbod.uri),
-    )
+    await this.#changeOwnProfile(holders.self, purpose, step, (profile) => {
+      if (entryOf(profile, jbod.uri) !== undefined) return withoutEntry(profile, jbod.uri)
+      // It was taken out, and the appliance failed to make it so.
+      return profile.state === 'UpdateFailed' && isAttached ? profile : null
+    })
+    await this.#untilUnattached(jbod, step)
   }
 
   /** Asked again after a crash, when the JBOD is gone already, it cannot know the drive, and does not wait for its erasing. */
@@ -134,6 +144,20 @@ export class OneViewProvisioner implements Provisioner {
 
   async close(): Promise<void> {
     await this.#appliance.close()
+  }
+
+  async #untilUnattached(jbod: LogicalJbod, step: Step): Promise<void> {
+    const patience = new Patience(this.#clock, LINGER)
+    while (attachmentOf(jbod, await this.#frame.attachments(step.signal)) !== undefined) {
+      step.progress(`the attachment of ${jbod.name} is still there`)
+      if (await patience.again(step.signal)) continue
+      throw new FsError('EAGAIN', 'oneview.detach', {
+        jbod: jbod.uri,
+        retry: 'later',
+        message: `oneview: ${jbod.name} is out of the server profile, and the appliance still shows it attached`,
+        next: 'look at the logical JBOD and at the SAS interconnects in OneView',
+      })
+    }
   }
 
   async #held(jbod: LogicalJbod, signal: AbortSignal): Promise<HeldDrive> {
@@ -169,17 +193,25 @@ export class OneViewProvisioner implements Provisioner {
   }
 }
 
+function attachmentOf(
+  { uri }: LogicalJbod,
+  attachments: readonly JbodAttachment[],
+): JbodAttachment | undefined {
+  return attachments.find(({ sasLogicalJBODUri }) => sasLogicalJBODUri === uri)
+}
+
 type Whose = 'nobody' | 'here' | 'elsewhere'
 
-function whose({ uri }: LogicalJbod, { self, profiles, attachments }: Holders): Whose {
-  const names = profiles.filter((profile) => entryOf(profile, uri) !== undefined)
-  const attached = attachments.filter(({ sasLogicalJBODUri }) => sasLogicalJBODUri === uri)
+/** A drive is one server's at a time: zoning knows no other way (facts §1). */
+function whose(jbod: LogicalJbod, { self, profiles, attachments }: Holders): Whose {
+  const names = profiles.filter((profile) => entryOf(profile, jbod.uri) !== undefined)
+  const attachment = attachmentOf(jbod, attachments)
   const isHere =
     names.some((profile) => profile.uri === self.profile.uri) ||
-    attached.some(({ serverProfileUri }) => serverProfileUri === self.profile.uri) ||
-    attached.some(({ serverHardwareUri }) => serverHardwareUri === self.hardware.uri)
+    attachment?.serverProfileUri === self.profile.uri ||
+    attachment?.serverHardwareUri === self.hardware.uri
   if (isHere) return 'here'
-  return names.length + attached.length > 0 ? 'elsewhere' : 'nobody'
+  return names.length > 0 || attachment !== undefined ? 'elsewhere' : 'nobody'
 }
 
 function mustNotBeElsewhere(jbod: LogicalJbod, holders: Holders, op: string): void {
@@ -203,7 +235,7 @@ function mustBeNobodys(jbod: LogicalJbod, holders: Holders): void {
 function heldDriveOf(jbod: LogicalJbod, seat: Seat | undefined, holders: Holders): HeldDrive {
   const holder = whose(jbod, holders)
   const profile = holders.profiles.find((one) => entryOf(one, jbod.uri) !== undefined)
-  const attachment = holders.attachments.find((one) => one.sasLogicalJBODUri === jbod.uri)
+  const attachment = attachmentOf(jbod, holders.attachments)
   const isSettled = isConfigured(jbod) || jbod.state === 'ConfigError'
   // Written into the profile, and not made so: the server need not have it.
   const isHalf = profile?.state === 'UpdateFailed' && attachment === undefined

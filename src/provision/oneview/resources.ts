@@ -61,7 +61,6 @@ export function errorBody(value: unknown): ErrorBody | null {
 export const page = z.looseObject({
   members: z.array(z.unknown()).nullable(),
   nextPageUri: text,
-  total: z.number().nullish(),
 })
 
 export const serverHardware = z.looseObject({
@@ -72,8 +71,6 @@ export const serverHardware = z.looseObject({
   virtualUuid: text,
   virtualSerialNumber: text,
   serverProfileUri: text,
-  serverHardwareTypeUri: text,
-  powerState: text,
   state: text,
   portMap: z
     .looseObject({
@@ -82,7 +79,6 @@ export const serverHardware = z.looseObject({
           z.looseObject({
             location: text,
             slotNumber: numeric,
-            deviceName: text,
             physicalPorts: z.array(z.looseObject({ type: text, interconnectUri: text })).nullish(),
           }),
         )
@@ -125,7 +121,6 @@ export const serverProfile = z.looseObject({
   serverHardwareUri: text,
   state: text,
   inProgress: flag,
-  taskUri: text,
   eTag: text,
   localStorage: localStorage.nullish(),
 })
@@ -135,13 +130,11 @@ export const drive = z.looseObject({
   uri: text,
   wwid: text,
   serialNumber: text,
-  model: text,
   deviceInterface: text,
   driveMedia: text,
   /** GB of the maker, as a string (facts §4.3). */
   capacity: numeric,
   eraseSupport: text,
-  state: text,
   status: text,
 })
 export type Drive = z.infer<typeof drive>
@@ -161,7 +154,6 @@ export const driveEnclosure = z.looseObject({
   /** The SAS interconnects, two of them; a list in spite of its name. */
   interconnectUri: uris,
   driveBays: z.array(driveBay).nullish(),
-  status: text,
 })
 export type DriveEnclosure = z.infer<typeof driveEnclosure>
 
@@ -173,9 +165,6 @@ export const indexDrive = z.looseObject({
     available: text,
     isPredictiveFailDrive: text,
     driveEnclosureUri: text,
-    capacityInGB: text,
-    mediaType: text,
-    interfaceType: text,
   }),
 })
 export type IndexDrive = z.infer<typeof indexDrive>
@@ -184,7 +173,6 @@ export const logicalJbod = z.looseObject({
   uri,
   type: text,
   name: text,
-  numPhysicalDrives: numeric,
   minSizeGB: numeric,
   maxSizeGB: numeric,
   eraseData: flag,
@@ -224,9 +212,6 @@ export const task = z.looseObject({
   taskStatus: text,
   percentComplete: z.number().nullish(),
   computedPercentComplete: z.number().nullish(),
-  /** Seconds. */
-  expectedDuration: z.number().nullish(),
-  associatedResource: z.looseObject({ resourceUri: text, resourceName: text }).nullish(),
   taskErrors: z.array(errorBodyShape).nullish(),
 })
 export type Task = z.infer<typeof task>
