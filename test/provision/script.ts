@@ -22,9 +22,16 @@ export interface Reply {
 
 type Handler = (asked: Asked) => Reply
 
+const NOT_FOUND: Reply = {
+  status: 404,
+  body: { errorCode: 'NOT_FOUND', message: 'No such resource.' },
+}
+
 /** Canned answers of an appliance, and what was asked of it. What nothing was said about is not found. */
 export class Script {
   readonly asked: Asked[] = []
+  /** What becomes of each body on its way. */
+  garble: (body: unknown) => unknown = (body) => body
   readonly #rules: { method: string; path: string | RegExp; handler: Handler }[] = []
   #logins = 0
 
@@ -62,12 +69,8 @@ export class Script {
         method === asked.method &&
         (typeof path === 'string' ? path === asked.path : path.test(asked.path)),
     )
-    return (
-      rule?.handler(asked) ?? {
-        status: 404,
-        body: { errorCode: 'NOT_FOUND', message: 'No such resource.' },
-      }
-    )
+    const reply = rule?.handler(asked) ?? NOT_FOUND
+    return { ...reply, body: this.garble(reply.body) }
   }
 
   /** Of a method, and of a path when one is given. */

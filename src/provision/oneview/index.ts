@@ -11,8 +11,8 @@ import { Transport } from './transport.ts'
 
 /**
  * HPE OneView, the appliance of a Synergy frame, as a provisioner. One object a process: its session is shared by all that
- * is asked. Written from public documents alone; what those left open is marked [?] in the code, and `checkOneView` looks
- * at it on a real frame.
+ * is asked. Written from public documents alone, which the fact sheet synergy-oneview.md collects (`facts §n`); what those
+ * left open is marked [?] in the code, and `checkOneView` looks at it on a real frame.
  */
 export interface OneViewOptions extends Login, Trust {
   /** `https://host` or `https://host:port`. */

@@ -220,4 +220,5 @@ export const versionBody = z.looseObject({
   currentVersion: z.number().int(),
   minimumVersion: z.number().int(),
 })
-export const loginBody = z.looseObject({ sessionID: z.string().min(1) })
+/** The id goes into a header. */
+export const loginBody = z.looseObject({ sessionID: z.string().regex(/^[\x21-\x7e]+$/) })

@@ -55,7 +55,6 @@ export class Transport implements Wire {
    * the REST API's; EACCES, the certificate is not the right one; ECANCELED
    */
   async send(request: Request): Promise<Answer> {
-    if (this.#isClosed) throw closedError()
     mustGoOn(request.signal)
     const path = this.#pathOf(request)
     const ending = new AbortController()
