@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { sleep } from '../../src/base/index.ts'
 import { listAll } from '../../src/provision/oneview/collections.ts'
 import { serverProfile } from '../../src/provision/oneview/resources.ts'
 import { followTask } from '../../src/provision/oneview/tasks.ts'
@@ -111,6 +112,39 @@ test('a refused login is told as one, whatever its status, and not repeated', as
   assert.equal([error.code, error.retry], ['EACCES', 'never'])
   assert.not.match(JSON.stringify([error.message, error.subject]), /secret/)
   assert.is(script.of('POST').length, 1)
+})
+
+test('a wrong password is not tried again at once, another one is', async () => {
+  const script = new Script()
+  const body = { errorCode: 'AUTHN_AUTH_FAIL', message: 'Wrong.' }
+  script.on('POST', '/rest/login-sessions', (asked) =>
+    asked.body.password === 'right' ? { body: { sessionID: 's' } } : { status: 400, body },
+  )
+  let password = 'wrong'
+  const { appliance, clock } = scripted(script, { password: () => password })
+  for (let i = 0; i < 3; i++) {
+    assert.is((await thrownBy(() => appliance.logIn(running))).code, 'EACCES')
+  }
+  assert.is(script.of('POST').length, 1)
+  await sleep(clock, 20 * 60_000)
+  await thrownBy(() => appliance.logIn(running))
+  assert.is(script.of('POST').length, 2)
+  password = 'right'
+  await appliance.logIn(running)
+})
+
+test('a version that the appliance no longer speaks is picked anew', async () => {
+  const { script, appliance } = scripted()
+  script.series('GET', '/rest/x', { status: 412 }, { body: {} })
+  script.series(
+    'GET',
+    '/rest/version',
+    ...[1200, 1000].map((currentVersion) => ({ body: { currentVersion, minimumVersion: 1 } })),
+  )
+  const error = await thrownBy(() => appliance.get('/rest/x', purpose, running))
+  assert.equal([error.code, error.retry], ['EPROTONOSUPPORT', 'later'])
+  await appliance.get('/rest/x', purpose, running)
+  assert.is(script.of('GET', '/rest/x')[1]?.headers['x-api-version'], '1000')
 })
 
 test('an appliance that starts is waited for, and not for ever', async () => {

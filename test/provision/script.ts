@@ -1,5 +1,6 @@
 import { FsError, silentLog } from '../../src/base/index.ts'
 import { Appliance } from '../../src/provision/oneview/appliance.ts'
+import type { Login } from '../../src/provision/oneview/session.ts'
 import type { Answer, Request, Wire } from '../../src/provision/oneview/wire.ts'
 import { VirtualClock } from './virtual-clock.ts'
 
@@ -129,7 +130,7 @@ export const login = { user: 'weft', password: () => 'secret' }
 export const running = new AbortController().signal
 export const silentStep = { signal: running, progress: () => {} }
 
-export function scripted(script = new Script(), more: { domain?: string } = {}) {
+export function scripted(script = new Script(), more: Partial<Login> = {}) {
   const clock = new VirtualClock()
   const wire = new ScriptedWire(script)
   const appliance = new Appliance(wire, { ...login, ...more }, clock, silentLog)

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -31,31 +31,17 @@ export class Certificates {
     ])
   }
 
+  /** Signed by `authority`, whose certificate it shows behind its own. */
   signed(name: string): Identity {
     const { key } = this.#make(name, `/CN=${name}`, ['-new'])
-    const [request, out, extensions] = ['csr', 'signed', 'ext'].map((end) => this.#path(name, end))
-    execFileSync('sh', ['-c', 'echo subjectAltName=IP:127.0.0.1 > "$1"', 'sh', `${extensions}`])
-    this.#openssl(
-      'x509',
-      '-req',
-      '-in',
-      this.#path(name, 'pem'),
-      '-out',
-      `${out}`,
-      '-days',
-      '2',
-      '-extfile',
-      `${extensions}`,
-      '-CA',
-      this.#path('authority', 'pem'),
-      '-CAkey',
-      this.#path('authority', 'key'),
-      '-CAserial',
-      `${request}`,
-      '-CAcreateserial',
-    )
-    const cert = readFileSync(`${out}`, 'utf8')
-    return { key, cert: cert + this.authority.cert, pin: this.#pinOf(`${out}`) }
+    const out = this.#path(name, 'signed')
+    const extensions = this.#path(name, 'extensions')
+    writeFileSync(extensions, 'subjectAltName=IP:127.0.0.1')
+    const ca = ['-CA', this.#path('authority', 'pem'), '-CAkey', this.#path('authority', 'key')]
+    const request = ['-req', '-in', this.#path(name, 'pem'), '-extfile', extensions]
+    this.#openssl('x509', ...request, ...ca, '-set_serial', '1', '-days', '2', '-out', out)
+    const cert = readFileSync(out, 'utf8') + this.authority.cert
+    return { key, cert, pin: this.#pinOf(out) }
   }
 
   close(): void {

@@ -23,7 +23,7 @@ const BY_STATUS: Readonly<Record<number, readonly [ErrnoCode, 'never' | 'later',
   401: ['EACCES', 'never', "check the user's password and its roles on the appliance"],
   403: ['EPERM', 'never', 'give the user a role and a scope that allow it'],
   404: ['ENOENT', 'never', 'look whether it is still on the appliance'],
-  405: ['ENOTSUP', 'never', 'this release of the appliance cannot do it: see weft doctor'],
+  405: ['ENOTSUP', 'never', 'this release of the appliance cannot do it: update it'],
   409: ['EBUSY', 'later', 'wait until the other operation has ended'],
   410: ['ENOENT', 'never', 'it was deleted'],
   412: ['ESTALE', 'later', 'somebody changed it meanwhile: read it again'],
@@ -69,10 +69,10 @@ const NOT_ENTITLED_CODES = new Set([
   'NOT_AUTHORIZED',
   'ASSOCIATION_FORBIDDEN_BY_SCOPE',
 ])
+const NOT_ENTITLED_TEXT = /not (authorized|entitled) (for|to)/i
 const NESTED_MAX = 8
 /** Of one text of the appliance; its longest in public have 400 characters. */
 const TEXT_CHARS_MAX = 2000
-const NOT_ENTITLED_TEXT = /not (authorized|entitled) (for|to)/i
 
 /** The FsError of an answer of 400 and above. */
 export function refusedAnswer(answer: Answer, op: string, what: string): FsError {
@@ -145,7 +145,7 @@ function whyOf(errors: readonly ErrorBody[]): string {
   const sentences = errors
     .flatMap(({ message, details }) => [plain(message ?? ''), plain(details ?? '')])
     .filter((sentence) => sentence !== '')
-  return [...new Set(sentences)].join(' ')
+  return [...new Set(sentences)].join(' ').slice(0, TEXT_CHARS_MAX)
 }
 
 function withNested(error: ErrorBody, depth = 0): ErrorBody[] {

@@ -95,7 +95,18 @@ export class Appliance {
       answer = await attempt(await this.#session.id(always, signal, id))
     }
     if (answer.status < 400) return answer
+    if (answer.status === 412 && !('if-match' in request.headers)) throw this.#versionGone(what)
     throw refusedAnswer(answer, op, what)
+  }
+
+  /** 412 without a condition is of the version (facts §2.1): an older backup was restored, say. It is asked for anew. */
+  #versionGone(what: string): FsError {
+    this.#version = null
+    return new FsError('EPROTONOSUPPORT', 'oneview.version', {
+      retry: 'later',
+      message: `oneview: cannot ${what}: the appliance no longer speaks the API version that it spoke before`,
+      next: 'ask again: the version is picked anew',
+    })
   }
 
   async #askVersion(): Promise<number> {

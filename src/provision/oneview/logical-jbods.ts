@@ -81,7 +81,6 @@ export class LogicalJbods {
   async takenBays(inventory: Inventory, signal: AbortSignal): Promise<Set<string>> {
     const taken = new Set<string>()
     for (const jbod of await this.#frame.jbods(signal)) {
-      for (const uri of jbod.driveBayUris ?? []) taken.add(uri)
       for (const { bay } of await this.seatsOf(jbod, inventory, signal)) taken.add(bay.uri)
     }
     return taken

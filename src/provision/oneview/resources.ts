@@ -12,9 +12,12 @@ export function decode<T>(shape: z.ZodType<T>, value: unknown, what: string): T 
   const [issue] = error.issues
   throw new FsError('EPROTO', 'oneview.decode', {
     message: `oneview: ${what}: ${issue?.path.join('.') || 'the body'} is not what we know: ${issue?.message ?? ''}`,
-    next: 'this release of the appliance may be newer than this weft: weft doctor tells both',
+    next: NEWER,
   })
 }
+
+const NEWER =
+  'this release of the appliance may be newer than this weft: update weft, or report it with the release of the appliance'
 
 const text = z.string().nullish()
 const flag = z.boolean().nullish()
@@ -34,7 +37,7 @@ export function eTagOf({ uri, eTag }: { uri: string; eTag?: string | null | unde
   if (eTag) return eTag
   throw new FsError('EPROTO', 'oneview.decode', {
     message: `oneview: ${uri} came without an eTag: it cannot be changed safely`,
-    next: 'this release of the appliance may be newer than this weft: weft doctor tells both',
+    next: NEWER,
   })
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type Clock, FsError, type Log, messageOf } from '../../base/index.ts'
 import { refusedAnswer } from './appliance-errors.ts'
 import { decode, loginBody } from './resources.ts'
@@ -13,6 +14,8 @@ export interface Login {
 }
 
 const LOGOUT_MS = 5000
+/** Directories lock a user out after a few wrong passwords, for some ten minutes. */
+const REFUSED_MS = 15 * 60_000
 
 /**
  * The one session of this process: the appliance lets an address have few of them, and those that nobody logs out last for a
@@ -25,6 +28,9 @@ export class Session {
   readonly #log: Log
   readonly #closing = new AbortController()
   #current: Promise<string> | null = null
+  /** The last login when it was refused for its user or password. */
+  #refused: { readonly digest: string; readonly error: FsError; readonly atMs: number } | null =
+    null
 
   /** @param wire waits for an appliance that is away */
   constructor(wire: Wire, login: Login, clock: Clock, log: Log) {
@@ -87,29 +93,42 @@ export class Session {
   }
 
   async #logIn(headers: Readonly<Record<string, string>>): Promise<string> {
-    const { user, domain, password } = this.#login
+    const { user, domain } = this.#login
+    const password = this.#login.password().toString()
+    const digest = createHash('sha256').update(password).digest('hex')
+    this.#mustNotBeRefused(digest)
     const answer = await this.#wire.send({
       method: 'POST',
       path: '/rest/login-sessions',
       headers,
       body: {
         userName: user,
-        password: password().toString(),
+        password,
         ...(domain !== undefined && { authLoginDomain: domain }),
         // A login banner must be said yes to (PS#67); where there is none, this does nothing.
         loginMsgAck: true,
       },
       signal: this.#closing.signal,
     })
-    if (answer.status >= 400)
-      throw this.#refusal(refusedAnswer(answer, 'oneview.login', `log in as ${user}`))
+    if (answer.status >= 400) {
+      const error = loginError(refusedAnswer(answer, 'oneview.login', `log in as ${user}`))
+      const atMs = this.#clock.monotonicMs()
+      this.#refused = error.code === 'EACCES' ? { digest, error, atMs } : null
+      throw error
+    }
     return decode(loginBody, answer.body, 'the answer to the login').sessionID
   }
 
-  /** The status of a refused login is 400 with all its reasons (facts §8): without a known code it is still the login's. */
-  #refusal(error: FsError): FsError {
-    if (error.code !== 'EINVAL') return error
-    const { message, subject } = error
-    return new FsError('EACCES', 'oneview.login', { ...subject, message })
+  /** The same password is not tried again at once, however many ask: the user would be locked out. */
+  #mustNotBeRefused(digest: string): void {
+    if (this.#refused?.digest !== digest) return
+    if (this.#clock.monotonicMs() - this.#refused.atMs < REFUSED_MS) throw this.#refused.error
   }
+}
+
+/** The status of a refused login is 400 with all its reasons (facts §8): without a known code it is still the login's. */
+function loginError(error: FsError): FsError {
+  if (error.code !== 'EINVAL') return error
+  const { message, subject } = error
+  return new FsError('EACCES', 'oneview.login', { ...subject, message })
 }
