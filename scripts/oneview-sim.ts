@@ -1,0 +1,110 @@
+/**
+ * The simulated HPE Synergy frame of test/oneview/ as a process, for labs and for people: `--help` tells how. What a host would
+ * see of it comes as lines of events.jsonl, and trouble is made by writing knobs.json, while it runs.
+ */
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { followKnobs } from '../test/oneview/knobs-file.ts'
+import type { BladeSpec, DriveSpec } from '../test/oneview/model.ts'
+import { Simulator } from '../test/oneview/simulator.ts'
+import type { ZonedDrive } from '../test/oneview/zoning.ts'
+
+const USAGE = `usage: oneview-sim --dir DIR [--port N] [--frames N] [--version N]
+                   [--blades N | --blade name=host1[,uuid=U][,serialNumber=S][,virtualUuid=U][,virtualSerialNumber=S][,frame=N] …]
+                   [--drives N [--capacity GB] [--media SSD|HDD] [--interface SAS|SATA]]
+  --blades   so many blades, blade1 …; default 1          --blade     one with an identity of its own
+  --drives   so many, all alike; default: 40 in each frame, of the kinds that a D3940 was seen with
+  --version  newest X-API-Version; default 1600           --port      default: one that is free
+DIR gets url, pin (SHA-256 of the certificate), user, password, certificate.pem, and events.jsonl: one line for each disk that
+appears on a host or vanishes, and for each blade switched on or off. DIR/knobs.json is read when it changes, for example
+  { "taskStepMs": 500, "jbodEditPower": "online", "faults": [{ "method": "PUT", "path": "server-profiles", "trouble": { "what": "dropAfter" } }] }
+(test/oneview/knobs-file.ts has them all). It runs until its input ends or SIGTERM.`
+
+const { values } = parseArgs({
+  options: {
+    dir: { type: 'string' },
+    port: { type: 'string', default: '0' },
+    frames: { type: 'string', default: '1' },
+    version: { type: 'string', default: '1600' },
+    blades: { type: 'string', default: '1' },
+    blade: { type: 'string', multiple: true },
+    drives: { type: 'string' },
+    capacity: { type: 'string', default: '1200' },
+    media: { type: 'string', default: 'HDD' },
+    interface: { type: 'string', default: 'SAS' },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help || values.dir === undefined) {
+  console.log(USAGE)
+  process.exit(values.help ? 0 : 2)
+}
+
+function bladeNamed(text: string): BladeSpec {
+  const { name, frame, ...ids } = Object.fromEntries(
+    text.split(',').map((pair) => pair.split('=') as [string, string]),
+  )
+  if (name === undefined) throw new Error(`--blade ${text}: it needs a name`)
+  return { name, ...ids, ...(frame === undefined ? {} : { frame: Number(frame) }) }
+}
+
+function blades(): BladeSpec[] {
+  if (values.blade !== undefined) return values.blade.map(bladeNamed)
+  return Array.from({ length: Number(values.blades) }, (_, i) => ({ name: `blade${i + 1}` }))
+}
+
+function drives(count: string): DriveSpec {
+  const { capacity, media, interface: interfaceType } = values
+  if (media !== 'SSD' && media !== 'HDD') throw new Error('--media is SSD or HDD')
+  if (interfaceType !== 'SAS' && interfaceType !== 'SATA')
+    throw new Error('--interface is SAS or SATA')
+  return { count: Number(count), capacityGB: Number(capacity), media, interfaceType }
+}
+
+const dir = resolve(values.dir)
+const event = (line: object) =>
+  appendFileSync(
+    join(dir, 'events.jsonl'),
+    `${JSON.stringify({ at: new Date().toISOString(), ...line })}\n`,
+  )
+const disk = ({ blade, drive }: ZonedDrive) => ({
+  blade: blade.name,
+  serialNumber: drive.serialNumber,
+  wwid: drive.wwid,
+  capacityGB: drive.capacityGB,
+  bay: drive.bay,
+})
+
+mkdirSync(dir, { recursive: true })
+rmSync(join(dir, 'url'), { force: true })
+const simulator = await Simulator.start({
+  dir,
+  port: Number(values.port),
+  frames: Number(values.frames),
+  currentVersion: Number(values.version),
+  blades: blades(),
+  ...(values.drives === undefined ? {} : { drives: [drives(values.drives)] }),
+  onZoned: (zoned) => event({ event: 'zoned', ...disk(zoned) }),
+  onUnzoned: (zoned) => event({ event: 'unzoned', ...disk(zoned) }),
+  onPower: ({ blade, on }) => event({ event: on ? 'on' : 'off', blade: blade.name }),
+})
+const unfollow = followKnobs(simulator, join(dir, 'knobs.json'), (problem) =>
+  console.error(`knobs.json: ${problem}`),
+)
+writeFileSync(join(dir, 'password'), simulator.password, { mode: 0o600 })
+writeFileSync(join(dir, 'user'), simulator.user)
+writeFileSync(join(dir, 'pin'), simulator.pin)
+// The last, because whoever waits for it may use the others.
+writeFileSync(join(dir, 'url'), simulator.url)
+console.log(simulator.url)
+
+await new Promise<void>((ended) => {
+  process.once('SIGTERM', ended)
+  process.once('SIGINT', ended)
+  process.stdin.once('end', ended).resume()
+})
+unfollow()
+await simulator.close()
+process.exit(0)
