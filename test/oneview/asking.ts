@@ -35,6 +35,8 @@ export interface World {
   readonly work: (method: string, path: string, said?: Said) => Promise<Body>
   /** Polls the task that an answer is about. */
   readonly ended: (answer: Heard) => Promise<Body>
+  /** Once more, when the session was lost. */
+  readonly login: () => Promise<void>
 }
 
 const DEADLINE_MS = 5000
@@ -53,8 +55,11 @@ export async function inFrame(
         ...said,
         headers: { 'X-API-Version': version, auth: session, ...said.headers },
       })
-    const login = await ask('POST', '/rest/login-sessions', { body: credentials(simulator) })
-    session = String(login.body.sessionID)
+    const login = async () => {
+      const { body } = await ask('POST', '/rest/login-sessions', { body: credentials(simulator) })
+      session = String(body.sessionID)
+    }
+    await login()
     const ended: World['ended'] = async (answer) => {
       assert.is(answer.status, 202, answer.text)
       const uri = String(answer.body.uri)
@@ -72,6 +77,7 @@ export async function inFrame(
       list: async (path) => (await ask('GET', path)).body.members as Body[],
       work: async (...asked) => ended(await ask(...asked)),
       ended,
+      login,
     })
   } finally {
     agent.destroy()
