@@ -3,8 +3,6 @@ import type { Blade, BladeSpec, ControllerMode, Profile, SasInterconnects } from
 
 /** A blade with its profile in force: the capture of one, with other identities. */
 
-/** Bays 1 and 2 of the capture's frames hold the D3940. */
-const FIRST_BLADE_BAY = 3
 export const SAS_SLOT = 'Mezz 1'
 
 export function frameNameOf(frame: number): string {
@@ -15,22 +13,15 @@ export function frameUriOf(frame: number): string {
   return `/rest/enclosures/000000${frameNameOf(frame)}`
 }
 
-/** @param order of all blades, from 0 */
-export function newBlade(
-  spec: BladeSpec,
-  order: number,
-  interconnects: readonly SasInterconnects[],
-): Blade {
-  const frame = spec.frame ?? 1
-  const sas = interconnects.find((one) => one.frame === frame)
-  if (sas === undefined) throw new Error(`${spec.name}: there is no frame ${frame}`)
+/** @param sas of its frame, whether it is cabled to it or not */
+export function newBlade(spec: BladeSpec, bay: number, sas: SasInterconnects): Blade {
+  const { frame } = sas
   const uuid = (spec.uuid ?? uuidOf(`blade ${spec.name}`)).toUpperCase()
-  const bay = FIRST_BLADE_BAY + order
   const blade: Blade = {
     name: spec.name,
     uuid,
     uri: `/rest/server-hardware/${uuid}`,
-    serialNumber: spec.serialNumber ?? `2M2011${String(order).padStart(2, '0')}GR`,
+    serialNumber: spec.serialNumber ?? `2M201${frame}${String(bay).padStart(2, '0')}GR`,
     frame,
     bay,
     hardwareName: `${frameNameOf(frame)}, bay ${bay}`,

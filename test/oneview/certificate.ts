@@ -19,13 +19,14 @@ export function certificateIn(dir: string): Certificate {
   return { certPath, keyPath, sha256: fingerprint256.replaceAll(':', '').toLowerCase() }
 }
 
+const SUBJECT_NAMES = 'subjectAltName=IP:127.0.0.1,DNS:localhost'
+
 function make(certPath: string, keyPath: string): void {
-  execFileSync(
-    'openssl',
-    `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=oneview-simulator
-     -addext subjectAltName=IP:127.0.0.1,DNS:localhost -keyout ${keyPath} -out ${certPath}`.split(
-      /\s+/,
-    ),
-    { stdio: 'ignore', timeout: 20_000 },
-  )
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  const names = ['-subj', '/CN=oneview-simulator', '-addext', SUBJECT_NAMES]
+  const files = ['-keyout', keyPath, '-out', certPath]
+  execFileSync('openssl', ['req', '-x509', '-days', '30', ...key, ...names, ...files], {
+    stdio: 'ignore',
+    timeout: 20_000,
+  })
 }

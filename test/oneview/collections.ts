@@ -61,8 +61,9 @@ export function filtered(members: readonly Body[], query: URLSearchParams): Body
   return members.filter((member) => tests.every((holds) => holds(member)))
 }
 
+/** Filters come in double quotes, queries of the index were seen in single ones. */
 export function unquoted(filter: string): string {
-  return filter.trim().replace(/^"(.*)"$/, '$1')
+  return filter.trim().replace(/^(["'])(.*)\1$/, '$2')
 }
 
 function exactly(value: string): RegExp {

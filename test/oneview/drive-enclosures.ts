@@ -1,5 +1,5 @@
 import { frameNameOf, frameUriOf } from './blades.ts'
-import { type Body, fixture } from './fixtures.ts'
+import { type Body, fixture, withETag } from './fixtures.ts'
 import { BAYS_PER_ENCLOSURE, bayUriOf, type Frame } from './frame.ts'
 import type { Drive, DriveEnclosure, Health, SasInterconnects } from './model.ts'
 
@@ -13,16 +13,17 @@ export function enclosureBody(frame: Frame, enclosure: DriveEnclosure): Body {
   const text = JSON.stringify({ ...template, driveBays: [] })
     .replaceAll('0000A66101', frameNameOf(enclosure.frame))
     .replaceAll('SN123100', enclosure.serialNumber)
+    .replaceAll('500143803110029D', `500143803110${enclosure.frame - 1}29D`)
     .replaceAll('/rest/sas-interconnects/2M220100SL', left)
     .replaceAll('/rest/sas-interconnects/2M220101SL', right)
   const drives = frame.drives.filter((drive) => drive.enclosure === enclosure)
-  return {
+  return withETag({
     ...JSON.parse(text),
     driveBays: Array.from({ length: BAYS_PER_ENCLOSURE }, (_, i) => {
       const drive = drives.find((one) => one.bay === i + 1)
       return bayBody(frame, enclosure, i + 1, drive, bay!)
     }),
-  }
+  })
 }
 
 /** A DriveBayV2; an empty one has a `drive` of null. */

@@ -8,9 +8,21 @@ export type Body = Record<string, unknown>
 
 const folder = resolve(import.meta.dirname, '../../../test/fixtures/oneview')
 
+const texts = new Map<string, string>()
+
 /** A copy of its own for every caller, to be changed as wished. */
 export function fixture(name: string): Body {
-  return JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'))
+  let text = texts.get(name)
+  if (text === undefined) {
+    text = readFileSync(join(folder, `${name}.json`), 'utf8')
+    texts.set(name, text)
+  }
+  return JSON.parse(text)
+}
+
+/** What is made anew at every reading has an eTag that changes when it does. */
+export function withETag(body: Body): Body {
+  return { ...body, eTag: uuidOf(JSON.stringify(body)) }
 }
 
 /** The same uuid for the same words, so that a frame looks alike in every run. */

@@ -14,6 +14,10 @@ import type {
 
 export const BAYS_PER_ENCLOSURE = 40
 
+/** Device bays of a frame: the D3940 is in bays 1 and 2. */
+const FIRST_BLADE_BAY = 3
+const LAST_BLADE_BAY = 12
+
 export interface FrameSpec {
   /** Each has one D3940, and a pair of SAS interconnects that makes one logical one. Default 1. */
   readonly frames?: number
@@ -46,9 +50,7 @@ export class Frame {
       return { serialNumber, uri, frame: sas.frame, sas }
     })
     this.drives = fill(this.enclosures, spec.drives ?? numbers.flatMap(capturedKinds))
-    this.blades = (spec.blades ?? [{ name: 'blade1' }]).map((blade, i) =>
-      newBlade(blade, i, this.sas),
-    )
+    this.blades = place(spec.blades ?? [{ name: 'blade1' }], this.sas)
   }
 
   blade(name: string): Blade {
@@ -107,6 +109,19 @@ function newSasInterconnects(frame: number): SasInterconnects {
       `/rest/sas-interconnects/2M${first + 1}SL`,
     ],
   }
+}
+
+/** Each in the next bay of its frame. */
+function place(specs: readonly BladeSpec[], interconnects: readonly SasInterconnects[]): Blade[] {
+  const next = new Map(interconnects.map((sas) => [sas, FIRST_BLADE_BAY]))
+  return specs.map((spec) => {
+    const sas = interconnects.find(({ frame }) => frame === (spec.frame ?? 1))
+    const bay = sas === undefined ? LAST_BLADE_BAY + 1 : next.get(sas)!
+    if (sas === undefined || bay > LAST_BLADE_BAY)
+      throw new Error(`${spec.name}: frame ${spec.frame ?? 1} has no bay for it`)
+    next.set(sas, bay + 1)
+    return newBlade(spec, bay, sas)
+  })
 }
 
 function capturedKinds(frame: number): DriveSpec[] {

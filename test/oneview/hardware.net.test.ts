@@ -144,7 +144,7 @@ test('the index has each drive under the uuid of the enclosure, and can be filte
       found.map(({ uri }) => uri),
       uuids,
     )
-    const user = encodeURIComponent(`'${second.uri}' AND available=yes`.replaceAll("'", ''))
+    const user = encodeURIComponent(`'${second.uri} AND available=yes'`)
     assert.is((await search(`userQuery=${user}`)).length, 40)
     const one = await ask('GET', `/rest/index/resources${uuids[0]}`)
     assert.equal(one.body, found[0])

@@ -79,9 +79,13 @@ export class Jbods {
 
   settle(jbod: Jbod): void {
     if (jbod.state !== 'Configuring') return
-    jbod.state = this.#knobs.jbodSettlesAs
-    jbod.modified = stamp().toISOString()
+    this.become(jbod, this.#knobs.jbodSettlesAs)
     this.#index.changed(jbod.drives)
+  }
+
+  become(jbod: Jbod, state: Jbod['state']): void {
+    jbod.state = state
+    jbod.modified = stamp().toISOString()
   }
 
   patch(jbod: Jbod, changes: JbodChanges): void {
@@ -108,18 +112,14 @@ export class Jbods {
       name: 'Delete',
       category: 'sas-logical-jbods',
       resource: { uri: jbod.uri, name: jbod.name },
-      accepted: () => {
-        jbod.state = 'Deleting'
-      },
+      accepted: () => this.become(jbod, 'Deleting'),
       steps: [
         { says: 'Validating', run: () => this.#checkUnattached(jbod) },
         { says: 'Releasing drives', run: () => this.release(jbod) },
       ],
       done: 'Removed SAS logical JBOD successfully.',
       failed: 'Unable to remove SAS logical JBOD.',
-      undo: () => {
-        jbod.state = before
-      },
+      undo: () => this.become(jbod, before),
     }
   }
 

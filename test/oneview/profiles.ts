@@ -108,7 +108,7 @@ export class Profiles {
             dropped = this.#detach(profile, jbods).filter(
               ({ uri }) => keptEntry(before, uri)?.persistent === false,
             )
-            for (const jbod of dropped) jbod.state = 'Deleting'
+            for (const jbod of dropped) this.#jbods.become(jbod, 'Deleting')
           },
         },
         {

@@ -2,7 +2,7 @@ import { frameUriOf, hardwareTypeUriOf, modesOf } from './blades.ts'
 import type { Dialect } from './dialect.ts'
 import { invalid, locked, refused, TaskFailed } from './errors.ts'
 import { objectOf, onlyFields } from './fields.ts'
-import { type Body, fixture } from './fixtures.ts'
+import { type Body, fixture, withETag } from './fixtures.ts'
 import type { Blade, Power } from './model.ts'
 import type { Work } from './tasks.ts'
 
@@ -31,14 +31,13 @@ export function hardwareBody(blade: Blade, dialect: Dialect): Body {
     Object.assign(port, { interconnectUri: uri, physicalInterconnectUri: uri })
   })
   const busy = blade.profile?.inProgress === true
-  return {
+  return withETag({
     ...template,
     type: dialect.hardwareType,
     uri: blade.uri,
     uuid: blade.uuid,
     serialNumber: blade.serialNumber,
     name: blade.hardwareName,
-    serverName: blade.name,
     position: blade.bay,
     locationUri: frameUriOf(blade.frame),
     serverProfileUri: blade.profile?.uri ?? null,
@@ -47,7 +46,7 @@ export function hardwareBody(blade: Blade, dialect: Dialect): Body {
     powerLock: busy, // [?] nobody says when it is set
     state:
       blade.profile === null ? 'NoProfileApplied' : busy ? 'ApplyingProfile' : 'ProfileApplied',
-  }
+  })
 }
 
 /** GET /rest/server-hardware-types/{uuid} */

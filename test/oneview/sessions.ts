@@ -11,7 +11,7 @@ export interface SessionRules {
   readonly limit: number
 }
 
-const LOGIN_FIELDS = new Set(['userName', 'password', 'authLoginDomain', 'loginMsgAck', 'type'])
+const LOGIN_FIELDS = new Set(['userName', 'password', 'authLoginDomain', 'loginMsgAck'])
 
 /** Logins. A session ends when nobody used it for `idleMs`; there is no way to ask whether one lives but to use it. */
 export class Sessions {

@@ -55,6 +55,7 @@ export class Simulator {
   readonly sessions: Sessions
   readonly #host: string
   readonly #jbods: Jbods
+  readonly #zoning: Zoning
   readonly #server: Server
   readonly #listener: HttpsServer
   readonly #pace = new Pace()
@@ -76,6 +77,7 @@ export class Simulator {
     const zoning = new Zoning(frame, knobs, this.#pace, options)
     const jbods = new Jbods(frame, index, knobs, this.#pace)
     const profiles = new Profiles(frame, jbods, zoning, knobs)
+    this.#zoning = zoning
     const tasks = new Tasks(this.#pace, knobs, () => sessions.endAll())
     const versions = { current, minimum }
     const powered = zoning.powered.bind(zoning)
@@ -133,6 +135,7 @@ export class Simulator {
       this.#listener.close(() => resolve())
       this.#listener.closeAllConnections()
     })
+    await this.#zoning.settled()
     if (this.#ownDir !== null) rmSync(this.#ownDir, { recursive: true, force: true })
   }
 }

@@ -32,7 +32,8 @@ export interface Work {
 
 type State = 'New' | 'Starting' | 'Running' | 'Completed' | 'Error'
 
-class Task {
+/** One piece of work under way, or ended. */
+export class Task {
   readonly uuid = randomUUID().toUpperCase()
   readonly uri = `/rest/tasks/${this.uuid}`
   readonly created = stamp().toISOString()
@@ -100,8 +101,6 @@ class Task {
     }
   }
 }
-
-export type { Task }
 
 /** Every change is a task: it runs to its end whatever becomes of its client, and stays to be read. */
 export class Tasks {

@@ -81,7 +81,12 @@ export class Zoning {
   }
 
   #tell<T>(hook: ((event: T) => void | Promise<void>) | undefined, event: T): void {
-    if (hook === undefined) return
-    this.#told = this.#told.then(() => hook(event))
+    // A hook that fails ends the process: there is nobody who could do without it.
+    if (hook !== undefined) this.#told = this.#told.then(() => hook(event))
+  }
+
+  /** When every hook that was called has done its part. */
+  async settled(): Promise<void> {
+    await this.#told
   }
 }
