@@ -6,9 +6,8 @@ import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { followKnobs } from '../test/oneview/knobs-file.ts'
-import type { BladeSpec, DriveSpec } from '../test/oneview/model.ts'
+import type { BladeSpec, DriveSpec, Sighting } from '../test/oneview/model.ts'
 import { Simulator } from '../test/oneview/simulator.ts'
-import type { ZonedDrive } from '../test/oneview/zoning.ts'
 
 const USAGE = `usage: oneview-sim --dir DIR [--port N] [--frames N] [--version N]
                    [--blades N | --blade name=host1[,uuid=U][,serialNumber=S][,virtualUuid=U][,virtualSerialNumber=S][,frame=N] …]
@@ -69,7 +68,7 @@ const event = (line: object) =>
     join(dir, 'events.jsonl'),
     `${JSON.stringify({ at: new Date().toISOString(), ...line })}\n`,
   )
-const disk = ({ blade, drive }: ZonedDrive) => ({
+const disk = ({ blade, drive }: Sighting) => ({
   blade: blade.name,
   serialNumber: drive.serialNumber,
   wwid: drive.wwid,
@@ -86,8 +85,8 @@ const simulator = await Simulator.start({
   currentVersion: Number(values.version),
   blades: blades(),
   ...(values.drives === undefined ? {} : { drives: [drives(values.drives)] }),
-  onZoned: (zoned) => event({ event: 'zoned', ...disk(zoned) }),
-  onUnzoned: (zoned) => event({ event: 'unzoned', ...disk(zoned) }),
+  onZoned: (seen) => event({ event: 'zoned', ...disk(seen) }),
+  onUnzoned: (seen) => event({ event: 'unzoned', ...disk(seen) }),
   onPower: ({ blade, on }) => event({ event: on ? 'on' : 'off', blade: blade.name }),
 })
 const unfollow = followKnobs(simulator, join(dir, 'knobs.json'), (problem) =>

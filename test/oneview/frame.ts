@@ -10,6 +10,7 @@ import type {
   DriveSpec,
   Jbod,
   SasInterconnects,
+  Sighting,
 } from './model.ts'
 
 export const BAYS_PER_ENCLOSURE = 40
@@ -38,8 +39,7 @@ export class Frame {
   /** By uuid, as the attachments. */
   readonly jbods = new Map<string, Jbod>()
   readonly attachments = new Map<string, Attachment>()
-  /** Drives that hosts can see. */
-  readonly seen = new Map<Drive, Blade>()
+  readonly sightings = new Set<Sighting>()
 
   constructor(spec: FrameSpec) {
     const numbers = Array.from({ length: spec.frames ?? 1 }, (_, i) => i + 1)
@@ -82,14 +82,14 @@ export class Frame {
     return this.drives.map((drive) => {
       const jbods = [...this.jbods.values()].filter(({ drives }) => drives.includes(drive))
       const attachments = [...this.attachments.values()].filter(({ jbod }) => jbods.includes(jbod))
-      const seenBy = this.seen.get(drive)
+      const sightings = [...this.sightings].filter((one) => one.drive === drive)
       return {
         serialNumber: drive.serialNumber,
         frame: drive.enclosure.frame,
         bay: drive.bay,
         jbods: jbods.map(({ name }) => name),
         blades: attachments.map(({ blade }) => blade.name),
-        seenBy: seenBy === undefined ? [] : [seenBy.name],
+        seenBy: sightings.map(({ blade }) => blade.name),
       }
     })
   }

@@ -39,10 +39,7 @@ export class Jbods {
             resource.uri = jbod.uri
           },
         },
-        {
-          says: 'Configuring',
-          run: () => this.#pace.after(this.#knobs.jbodSettleMs, () => this.settle(jbod!)),
-        },
+        { says: 'Configuring', run: () => this.#settleLater(jbod!) },
       ],
       done: 'SAS logical JBOD created successfully.',
       failed: 'Unable to create SAS logical JBOD.',
@@ -77,6 +74,11 @@ export class Jbods {
     return jbod
   }
 
+  #settleLater(jbod: Jbod): void {
+    this.#pace.after(this.#knobs.jbodSettleMs, () => this.settle(jbod))
+  }
+
+  /** One that was settled stays as it is. */
   settle(jbod: Jbod): void {
     if (jbod.state !== 'Configuring') return
     this.become(jbod, this.#knobs.jbodSettlesAs)
@@ -119,7 +121,10 @@ export class Jbods {
       ],
       done: 'Removed SAS logical JBOD successfully.',
       failed: 'Unable to remove SAS logical JBOD.',
-      undo: () => this.become(jbod, before),
+      undo: () => {
+        this.become(jbod, before)
+        this.#settleLater(jbod)
+      },
     }
   }
 

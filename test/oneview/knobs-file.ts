@@ -4,6 +4,8 @@ import { CALM, type KnobValues } from './knobs.ts'
 import type { Health } from './model.ts'
 import type { Simulator } from './simulator.ts'
 
+const POLL_MS = 200
+
 /** What a person may write into knobs.json: what is not in it is calm. All but the values happens once, when the file changes. */
 export interface KnobsFile extends Partial<KnobValues> {
   /** In place of those that are still to come. `path` is a part of the path. */
@@ -51,5 +53,3 @@ export function followKnobs(
   }, POLL_MS)
   return () => clearInterval(timer)
 }
-
-const POLL_MS = 200

@@ -132,6 +132,12 @@ export interface Attachment {
   readonly created: string
 }
 
+/** What a host sees: not always what was zoned to its blade. */
+export interface Sighting {
+  readonly blade: Blade
+  readonly drive: Drive
+}
+
 /** Whom a drive belongs to. Two of a kind, or another blade in `seenBy` than in `blades`, is a broken promise. */
 export interface Claim {
   readonly serialNumber: string

@@ -202,6 +202,21 @@ test('a host sees the drives that are zoned to its blade, after a while, and the
   })
 })
 
+test('a drive that is taken away before it appeared never appears', async () => {
+  const events: string[] = []
+  const see = () => {
+    events.push('seen')
+  }
+  const knobs = { jbodEditPower: 'online', appearanceMs: 300 } as const
+  await inFrame({ drives: DRIVES, knobs, onZoned: see, onUnzoned: see }, async (world) => {
+    const jbod = await newJbod(world, 'mine', [0])
+    await putEntries(world, [entryOf(1, jbod)])
+    await putEntries(world, [])
+    await pause(700)
+    assert.equal(events, [])
+  })
+})
+
 test('a blade without power sees its drives when it is up', async () => {
   const events: string[] = []
   const options = {

@@ -1,18 +1,12 @@
 import type { Frame } from './frame.ts'
 import type { Knobs } from './knobs.ts'
-import type { Blade, Drive } from './model.ts'
+import type { Blade, Drive, Sighting } from './model.ts'
 import type { Pace } from './pace.ts'
-
-export interface ZonedDrive {
-  readonly blade: Blade
-  /** What the host sees: not always what was asked for. */
-  readonly drive: Drive
-}
 
 export interface HostHooks {
   /** A lab lets a disk appear on the host, or vanish. One at a time, in the order of the changes. */
-  readonly onZoned?: (zoned: ZonedDrive) => void | Promise<void>
-  readonly onUnzoned?: (zoned: ZonedDrive) => void | Promise<void>
+  readonly onZoned?: (seen: Sighting) => void | Promise<void>
+  readonly onUnzoned?: (seen: Sighting) => void | Promise<void>
   readonly onPower?: (power: { blade: Blade; on: boolean }) => void | Promise<void>
 }
 
@@ -22,8 +16,8 @@ export class Zoning {
   readonly #knobs: Knobs
   readonly #pace: Pace
   readonly #hooks: HostHooks
-  /** What is zoned, and the drive that the host sees for it: none yet, or another one. */
-  readonly #zones = new Map<Drive, { readonly blade: Blade; shown: Drive | null }>()
+  /** What is zoned, and what the host sees for it: nothing yet, or another drive. */
+  readonly #zones = new Map<Drive, { readonly blade: Blade; seen: Sighting | null }>()
   #told: Promise<void> = Promise.resolve()
 
   constructor(frame: Frame, knobs: Knobs, pace: Pace, hooks: HostHooks) {
@@ -34,7 +28,7 @@ export class Zoning {
   }
 
   zone(blade: Blade, drive: Drive): void {
-    this.#zones.set(drive, { blade, shown: null })
+    this.#zones.set(drive, { blade, seen: null })
     this.#appearLater(drive)
   }
 
@@ -43,9 +37,9 @@ export class Zoning {
     this.#zones.delete(drive)
     if (zone === undefined) return
     this.#pace.after(this.#knobs.appearanceMs, () => {
-      if (zone.shown === null) return
-      this.#frame.seen.delete(zone.shown)
-      this.#tell(this.#hooks.onUnzoned, { blade: zone.blade, drive: zone.shown })
+      if (zone.seen === null) return
+      this.#frame.sightings.delete(zone.seen)
+      this.#tell(this.#hooks.onUnzoned, zone.seen)
     })
   }
 
@@ -58,12 +52,12 @@ export class Zoning {
   #appearLater(drive: Drive): void {
     const zone = this.#zones.get(drive)!
     this.#pace.after(this.#knobs.appearanceMs, () => {
-      if (zone !== this.#zones.get(drive) || zone.shown !== null) return
+      if (zone !== this.#zones.get(drive) || zone.seen !== null) return
       if (zone.blade.power !== 'On' || this.#knobs.appearance === 'never') return
       const shown = this.#knobs.appearance === 'wrong' ? this.#another(drive) : drive
-      zone.shown = shown
-      this.#frame.seen.set(shown, zone.blade)
-      this.#tell(this.#hooks.onZoned, { blade: zone.blade, drive: shown })
+      zone.seen = { blade: zone.blade, drive: shown }
+      this.#frame.sightings.add(zone.seen)
+      this.#tell(this.#hooks.onZoned, zone.seen)
     })
   }
 
@@ -72,9 +66,8 @@ export class Zoning {
     const other = this.#frame.drives.find(
       (one) =>
         one.enclosure === drive.enclosure &&
-        !this.#zones.has(one) &&
-        !this.#frame.seen.has(one) &&
-        this.#frame.isFree(one),
+        this.#frame.isFree(one) &&
+        ![...this.#frame.sightings].some((seen) => seen.drive === one),
     )
     if (other === undefined) throw new Error('no drive is left to appear in place of another')
     return other
