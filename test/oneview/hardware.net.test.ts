@@ -156,7 +156,7 @@ test('the index has each drive under the uuid of the enclosure, and can be filte
   }))
 
 test('a drive that fails or is about to shows in the enclosure, in the index after its lag', () =>
-  inFrame({ knobs: { indexLagMs: 200 } }, async ({ list, simulator }) => {
+  inFrame({ knobs: { indexLagMs: 800 } }, async ({ list, simulator }) => {
     const [a, b] = simulator.frame.drives
     await pause(5)
     simulator.setHealth(a!.serialNumber, 'PredictiveFail')
@@ -175,7 +175,7 @@ test('a drive that fails or is about to shows in the enclosure, in the index aft
       ['OK', 'no'],
       ['OK', 'no'],
     ])
-    await pause(250)
+    await pause(900)
     assert.equal(await index(), [
       ['Warning', 'yes'],
       ['Critical', 'no'],

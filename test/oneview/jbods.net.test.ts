@@ -118,7 +118,7 @@ test('drives of two kinds, of two frames, or that have failed make no JBOD', () 
   ))
 
 test('a JBOD is Configured some time after its task, or in error', () =>
-  inFrame({ drives: MIX, knobs: { jbodSettleMs: 100, jbodEditPower: 'online' } }, async (world) => {
+  inFrame({ drives: MIX, knobs: { jbodSettleMs: 600, jbodEditPower: 'online' } }, async (world) => {
     const { ask, simulator } = world
     const slow = await newJbod(world, 'slow', [0])
     assert.is(slow.state, 'Configuring')
@@ -139,7 +139,7 @@ test('a JBOD is Configured some time after its task, or in error', () =>
 
 test('the index tells of a drive that was given or taken back only after its lag', () =>
   inFrame({ drives: MIX }, async (world) => {
-    world.simulator.knobs.indexLagMs = 300
+    world.simulator.knobs.indexLagMs = 1000
     await pause(5)
     await newJbod(world, 'mine', [0])
     assert.is(await availableOf(world), 'yyyyyy')
@@ -186,7 +186,7 @@ test('a change may be answered at once, and eraseData goes from true to false on
   }))
 
 test('what is being deleted is locked, and its drives are free only when they are sanitised', () =>
-  inFrame({ drives: MIX, knobs: { sanitiseMs: 200 } }, async (world) => {
+  inFrame({ drives: MIX, knobs: { sanitiseMs: 600 } }, async (world) => {
     const { ask, ended, simulator } = world
     const jbod = await newJbod(world, 'mine', [0], { eraseData: true })
     const headers = { 'If-Match': '*' }

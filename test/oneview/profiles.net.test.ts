@@ -39,6 +39,7 @@ test('an entry that names a JBOD attaches it, and an attachment ties it to blade
   inFrame(ONLINE, async (world) => {
     const { list, simulator } = world
     const jbod = await newJbod(world, 'mine', [2])
+    await newJbod(world, 'spare', [0])
     const task = await putEntries(world, [entryOf(1, jbod)])
     assert.is(task.taskState, 'Completed')
     const [entry] = await entriesOf(world, profileUri(world))
@@ -49,7 +50,9 @@ test('an entry that names a JBOD attaches it, and an attachment ties it to blade
     assert.is(attachment.serverHardwareUri, blade.uri)
     assert.is(attachment.serverProfileUri, blade.profile!.uri)
     assert.is(attachment.mezzSlotNumber, 1)
-    assert.equal(simulator.frame.audit()[2], {
+    const [spare, , claim] = simulator.frame.audit()
+    assert.equal([spare!.jbods, spare!.blades, spare!.seenBy], [['spare'], [], []])
+    assert.equal(claim, {
       serialNumber: simulator.frame.drives[2]!.serialNumber,
       frame: 1,
       bay: 3,
@@ -272,7 +275,7 @@ test('the eTag in the header or in the body has to be that of the profile', () =
   }))
 
 test('while a task changes a profile it is locked, and so is the power of its blade', () =>
-  inFrame({ ...ONLINE, knobs: { ...ONLINE.knobs, taskStepMs: 30 } }, async (world) => {
+  inFrame({ ...ONLINE, knobs: { ...ONLINE.knobs, taskStepMs: 100 } }, async (world) => {
     const { ask, ended, simulator } = world
     const uri = profileUri(world)
     const { body } = await ask('GET', uri)

@@ -92,7 +92,7 @@ export class Server {
   #answer(request: IncomingMessage, text: string | null, trouble: Trouble | undefined): Reply {
     const { knobs } = this.#appliance
     const { method = 'GET', headers } = request
-    const url = new URL(request.url ?? '/', 'https://appliance')
+    const url = urlOf(request)
     // [?] Whoever stands before the appliance answers then, so that there may be no JSON.
     if (knobs.failingOver && url.pathname !== STATE_PATH) return html(503)
     if (trouble?.what === 'status')
@@ -169,6 +169,15 @@ export class Server {
       case 'absent':
         return {}
     }
+  }
+}
+
+function urlOf({ url = '/' }: IncomingMessage): URL {
+  try {
+    decodeURI(url)
+    return new URL(`https://appliance${url}`)
+  } catch {
+    throw invalid('The path is not valid.')
   }
 }
 

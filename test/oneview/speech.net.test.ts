@@ -58,6 +58,7 @@ test('what is not there is 404, and the wrong method 405, both as JSON', () =>
     const jbod = await ask('GET', '/rest/sas-logical-jbods/none')
     assert.equal([jbod.status, codeOf(jbod)], [404, 'DFRM_SAS_LOGICAL_JBOD_NOT_FOUND'])
     assert.is((await ask('DELETE', '/rest/drive-enclosures')).status, 405)
+    assert.is((await ask('GET', '/rest/tasks/%E0%A4%A')).status, 400)
   }))
 
 test('a body that is no JSON is refused, and so are other media types and character sets', () =>
@@ -118,12 +119,12 @@ test('one address can have so many sessions and no more; another address has its
   }))
 
 test('a session that nobody uses ends, and one in use does not', () =>
-  inFrame({ sessionIdleMs: 300 }, async ({ ask }) => {
+  inFrame({ sessionIdleMs: 1000 }, async ({ ask }) => {
     for (let i = 0; i < 6; i++) {
-      await pause(100)
+      await pause(250)
       assert.is((await ask('GET', '/rest/server-hardware')).status, 200)
     }
-    await pause(400)
+    await pause(1200)
     assert.is((await ask('GET', '/rest/server-hardware')).status, 401)
   }))
 

@@ -136,7 +136,7 @@ test('during a fail-over all is 503 but the controller state, and tasks and sess
   inFrame({ drives: DRIVES, knobs: { taskStepMs: 20 } }, async ({ ask, simulator, ended }) => {
     const body = { name: 'mine', driveBayUris: [simulator.frame.drives[0]!.bayUri] }
     const created = await ask('POST', JBODS, { body })
-    simulator.knobs.failOver(200)
+    simulator.knobs.failOver(700)
     assert.is((await ask('GET', String(created.body.uri))).status, 503)
     assert.is(
       (await ask('POST', '/rest/login-sessions', { body: credentials(simulator) })).status,
@@ -187,7 +187,7 @@ test('a host sees the drives that are zoned to its blade, after a while, and the
       events.push(`${what} ${blade.name} ${drive.bay}`)
     }
   const options = { onZoned: tell('zoned'), onUnzoned: tell('unzoned') }
-  const knobs = { jbodEditPower: 'online', appearanceMs: 50 } as const
+  const knobs = { jbodEditPower: 'online', appearanceMs: 400 } as const
   await inFrame({ drives: DRIVES, knobs, ...options }, async (world) => {
     const jbod = await newJbod(world, 'mine', [0, 2])
     await putEntries(world, [entryOf(1, jbod)])
@@ -207,12 +207,12 @@ test('a drive that is taken away before it appeared never appears', async () => 
   const see = () => {
     events.push('seen')
   }
-  const knobs = { jbodEditPower: 'online', appearanceMs: 300 } as const
+  const knobs = { jbodEditPower: 'online', appearanceMs: 600 } as const
   await inFrame({ drives: DRIVES, knobs, onZoned: see, onUnzoned: see }, async (world) => {
     const jbod = await newJbod(world, 'mine', [0])
     await putEntries(world, [entryOf(1, jbod)])
     await putEntries(world, [])
-    await pause(700)
+    await pause(1500)
     assert.equal(events, [])
   })
 })
