@@ -1,5 +1,45 @@
 /**
- * provision: drives on demand. A provisioner gives drives and takes them back; intents make each step survive a crash; the
- * policy says when. Called by the daemon.
+ * provision: drives on demand. A `Provisioner` gives drives and takes them back (an HPE Synergy frame, or nobody: `fixed`);
+ * `HostDrives` is what this node does with them, and the daemon's to implement; `Provisioning` is what the daemon holds, and
+ * asks every few seconds.
+ *
+ * It promises: before each step that changes the appliance or a disk, what is about to be done is on stable storage under the
+ * allocation's tag, so that a crash between any two steps, or in the middle of one, leaks nothing and assigns nothing twice.
+ * What is done next follows from what intents, appliance and host say now, never from memory of an earlier life. Invariants: a
+ * drive is detached only when this very life has made sure that nothing needs it; a tag is never used twice, and forgotten
+ * only when nothing is held under it and no answer is outstanding; what bears another node's tag is not touched. The policy
+ * decides without doing, and says why for each act and each refusal.
  */
+export { type AllocationTimes, usualTimes } from './allocate.ts'
+export { FixedDrives } from './fixed.ts'
+export type {
+  DiskIdentity,
+  DiskToGive,
+  HostDisk,
+  HostDrives,
+  NewDrive,
+  NodeRoom,
+  PoolDrive,
+  PoolDriveState,
+  PoolFacts,
+} from './host.ts'
+export type { Allocation } from './intents.ts'
+export type { Decision, PoolNumbers } from './policy.ts'
+export type { LogEntry } from './policy-log.ts'
 export type { FreeDrive, HeldDrive, Provisioner, Step } from './provisioner.ts'
+export {
+  type AllocateRequest,
+  Provisioning,
+  type ProvisioningStatus,
+  type ProvisioningWorld,
+} from './provisioning.ts'
+export type { Finding, ReconcileOptions } from './reconcile.ts'
+export {
+  changeSettings,
+  type PolicySettings,
+  type PolicyWords,
+  settingsWords,
+  usualSettings,
+} from './settings.ts'
+export { isTagOf, makeTag, parseTag, type TagOwner, type TagParts } from './tags.ts'
+export type { UnderWay } from './turn.ts'

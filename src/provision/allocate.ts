@@ -1,0 +1,367 @@
+import {
+  assert,
+  type Clock,
+  codeOf,
+  FsError,
+  type Log,
+  messageOf,
+  type Random,
+  wallMs,
+} from '../base/index.ts'
+import type { ServiceClass } from '../drives/index.ts'
+import type { DiskIdentity, HostDrives, PoolDrive } from './host.ts'
+import { type Allocation, type Intents, NEEDS_POWER_OFF } from './intents.ts'
+import { type NextStep, nextStep } from './next-step.ts'
+import { pickFree } from './pick-free.ts'
+import type { HeldDrive, Provisioner, Step } from './provisioner.ts'
+import { makeTag, type TagOwner } from './tags.ts'
+import { durationWords } from './words.ts'
+
+export interface AllocationWorld {
+  readonly provisioner: Provisioner
+  readonly host: HostDrives
+  readonly intents: Intents
+  readonly owner: TagOwner
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  readonly times: AllocationTimes
+}
+
+export interface AllocationTimes {
+  /** From the attach until the host has to show the disk: rescans and udev take minutes at worst (facts §10). */
+  readonly diskMs: number
+  /** After a reserve whose answer was lost, so long the appliance may still carry it out: tasks survive their client (facts §7). */
+  readonly doubtMs: number
+  /** A drive that was no good, or was lost to another node, is not picked again for so long. */
+  readonly avoidMs: number
+}
+
+export const usualTimes: AllocationTimes = {
+  diskMs: 5 * 60_000,
+  doubtMs: 30 * 60_000,
+  avoidMs: 60 * 60_000,
+}
+
+/** Where an allocation stands when nothing is done for it now. */
+export type Standing =
+  | { readonly is: 'settled'; readonly words: string }
+  /** It is free again, and its tag forgotten. */
+  | { readonly is: 'gone'; readonly words: string }
+  /** It was no good: it goes back from now on. */
+  | { readonly is: 'turned-back'; readonly words: string }
+  | { readonly is: 'needs-power-off' | 'elsewhere' | 'in-doubt'; readonly words: string }
+
+/** More than the longest way has, an undo from its middle included. */
+const STEPS_MAX = 24
+/** Drives that are tried for one that is wanted. */
+const ATTEMPTS_MAX = 5
+
+/** What says that this very disk is no good, of waiting for it and of making it a drive. */
+const DISK_TROUBLE: ReadonlySet<string> = new Set(['EIO', 'ETIMEDOUT', 'EEXIST', 'EUCLEAN'])
+
+/**
+ * Does what nextStep says, one step after another, each after its intent is on disk. One caller at a time.
+ *
+ * That nothing needs a disk is known here, in memory, by tag: a drive is never detached on the word of an earlier life.
+ */
+export class Allocations {
+  readonly #world: AllocationWorld
+  readonly #verified = new Set<string>()
+  readonly #deviceGone = new Set<string>()
+  /** Places that are not picked before a moment of the monotonic clock. */
+  readonly #avoided = new Map<string, number>()
+
+  constructor(world: AllocationWorld) {
+    this.#world = world
+  }
+
+  /**
+   * Take one drive of a class, as large as is wanted if there is one: another is tried when a race is lost or the drive is no
+   * good. Those that are no good have their intents to go back, which somebody has to follow (`settle`).
+   * @throws FsError ENOSPC when no drive is free · EPERM needsPowerOff · EIO when too many were no good; anything else is
+   * trouble on the way, and the intent is gone on with later
+   */
+  async take(
+    wanted: { readonly class: ServiceClass; readonly bytes: number; readonly why: string },
+    step: Step,
+  ): Promise<Allocation> {
+    const failures: string[] = []
+    while (failures.length < ATTEMPTS_MAX) {
+      const tag = await this.#begin(wanted, failures, step)
+      const { is, words } = await this.settle(tag, step)
+      const allocation = this.#world.intents.get(tag)
+      if (is === 'settled' && allocation) return allocation
+      if (is === 'needs-power-off') throw powerRefusal('allocate', tag, words)
+      failures.push(words)
+    }
+    throw new FsError('EIO', 'provision.allocate', {
+      class: wanted.class,
+      message: `allocate: ${ATTEMPTS_MAX} drives were tried and none could be used; the last: ${failures.at(-1)}; see \`weft synergy status\``,
+    })
+  }
+
+  /** Send it back, from wherever it is. Durable when it returns; `settle` does it. */
+  turnOut(tag: string, why: string): Allocation {
+    const { intents, clock } = this.#world
+    this.#verified.delete(tag)
+    const sinceMs = wallMs(clock)
+    return intents.change(tag, { towards: 'out', step: 'drain', sinceMs, why, lastError: '' })
+  }
+
+  /**
+   * Go on with one allocation until nothing is to be done for it now. What goes wrong is in its `lastError` as well.
+   * @throws whatever a step threw; ECANCELED when aborted
+   */
+  async settle(tag: string, step: Step): Promise<Standing> {
+    for (let steps = 0; steps < STEPS_MAX; steps++) {
+      if (step.signal.aborted) throw new FsError('ECANCELED', 'provision', { tag })
+      const standing = await this.#advanceOrNote(tag, step)
+      if (standing) return standing
+    }
+    throw new FsError('EAGAIN', 'provision', {
+      tag,
+      retry: 'later',
+      message: `${tag}: not at rest after ${STEPS_MAX} steps: appliance and host say now this and now that; it is tried again later`,
+    })
+  }
+
+  /** Look at one allocation and do the next step of it. @returns where it stands, null when there is more to do */
+  async advance(tag: string, step: Step): Promise<Standing | null> {
+    const { intents, clock, provisioner, host } = this.#world
+    const held = (await provisioner.held(step.signal)).find((one) => one.tag === tag) ?? null
+    const { drives } = await host.facts(step.signal)
+    const allocation = intents.get(tag)
+    assert(allocation !== null, 'an allocation that is worked on is there')
+    const next = nextStep({
+      allocation,
+      held,
+      drive: drives.find((one) => one.tag === tag) ?? null,
+      verified: this.#verified.has(tag),
+      deviceGone: this.#deviceGone.has(tag),
+      nowMs: wallMs(clock),
+    })
+    return await this.#do(next, allocation, held, step)
+  }
+
+  async #begin(
+    wanted: { readonly class: ServiceClass; readonly bytes: number; readonly why: string },
+    failures: readonly string[],
+    { signal }: Step,
+  ): Promise<string> {
+    const { provisioner, owner, random, intents, clock } = this.#world
+    const taken = new Set(intents.all().map(({ place }) => place))
+    const free = (await provisioner.free(signal)).filter(
+      ({ place }) => !taken.has(place) && !this.#isAvoided(place),
+    )
+    const drive = pickFree(free, wanted.class, wanted.bytes)
+    if (!drive) throw noneFree(wanted.class, failures)
+    const { place, name, serial, wwid, sizeBytes } = drive
+    const tag = makeTag(owner, random)
+    intents.add({
+      ...{ tag, place, name, class: wanted.class, serial, wwid },
+      ...{ sizeBytes, towards: 'in', step: 'reserve', driveId: null },
+      ...{ sinceMs: wallMs(clock), doubtUntilMs: null, why: wanted.why, lastError: '' },
+    })
+    return tag
+  }
+
+  async #advanceOrNote(tag: string, step: Step): Promise<Standing | null> {
+    try {
+      return await this.advance(tag, step)
+    } catch (error) {
+      if (!step.signal.aborted) this.#note(tag, error)
+      throw error
+    }
+  }
+
+  /** The error that is thrown says more than one of writing it down. */
+  #note(tag: string, error: unknown): void {
+    const { intents, log } = this.#world
+    log.warn({ op: 'provision.step', tag, error: messageOf(error) }, 'a step failed')
+    try {
+      if (intents.get(tag)) intents.change(tag, { lastError: messageOf(error) })
+    } catch (cause) {
+      log.warn({ op: 'provision.intents', tag, error: messageOf(cause) }, 'cannot write intents')
+    }
+  }
+
+  async #do(
+    next: NextStep,
+    allocation: Allocation,
+    held: HeldDrive | null,
+    step: Step,
+  ): Promise<Standing | null> {
+    const { provisioner, host, intents } = this.#world
+    const { tag, name } = allocation
+    switch (next.do) {
+      case 'rest':
+        return next
+      case 'turnBack':
+        return this.#turnBack(allocation, next.words)
+      case 'reserve':
+        return await this.#reserve(allocation, step)
+      case 'attach':
+        this.#intend(allocation, 'attach')
+        step.progress(`attach ${name}`)
+        return await this.#unlessPower(allocation, () => provisioner.attach(tag, step))
+      case 'make':
+        return await this.#make(allocation, step)
+      case 'settle':
+        return this.#settled(allocation, next.drive)
+      case 'drain':
+        this.#verified.delete(tag)
+        this.#intend(allocation, 'drain')
+        step.progress(`drain ${name}`)
+        await host.drain(next.drive.id, step)
+        return null
+      case 'verify':
+        this.#intend(allocation, 'verify')
+        step.progress(`make sure that nothing needs ${name}`)
+        await host.verify({ ...identityOf(allocation, held), tag, drive: allocation.driveId }, step)
+        this.#verified.add(tag)
+        return null
+      case 'takeOut':
+        this.#intend(allocation, 'takeOut')
+        step.progress(`take ${name} out of the pool`)
+        await host.takeOut(next.drive.id, step)
+        return null
+      case 'deleteDevice':
+        this.#intend(allocation, 'deleteDevice')
+        await host.deleteDevice(identityOf(allocation, held), step)
+        this.#deviceGone.add(tag)
+        return null
+      case 'detach':
+        assert(this.#verified.has(tag), 'a drive is detached only when nothing needs it')
+        this.#intend(allocation, 'detach')
+        step.progress(`detach ${name}`)
+        return await this.#unlessPower(allocation, () => provisioner.detach(tag, step))
+      case 'release':
+        this.#intend(allocation, 'release')
+        step.progress(`give ${name} back, erased where it can be`)
+        await provisioner.release(tag, step)
+        return null
+      case 'forget':
+        intents.forget(tag)
+        this.#verified.delete(tag)
+        this.#deviceGone.delete(tag)
+        return { is: 'gone', words: `${name} is free again` }
+      default:
+        return next satisfies never
+    }
+  }
+
+  /**
+   * Until the answer is here it is in doubt whether the appliance carries it out, and a refusal settles only the request that
+   * it answers: an earlier one may be what took the drive.
+   */
+  async #reserve(allocation: Allocation, step: Step): Promise<Standing | null> {
+    const { provisioner, intents, clock, times } = this.#world
+    const { tag, place, name, doubtUntilMs } = allocation
+    this.#intend(allocation, 'reserve', { doubtUntilMs: wallMs(clock) + times.doubtMs })
+    step.progress(`reserve ${name}`)
+    try {
+      const held = await provisioner.reserve(tag, place, step)
+      const { serial, wwid, sizeBytes } = held
+      intents.change(tag, { serial, wwid, sizeBytes, doubtUntilMs })
+      return null
+    } catch (error) {
+      if (codeOf(error) !== 'EBUSY') throw error
+      intents.change(tag, { doubtUntilMs })
+      return this.#turnBack(allocation, `${name}: somebody else was quicker`)
+    }
+  }
+
+  async #make(allocation: Allocation, step: Step): Promise<Standing | null> {
+    const { host, times } = this.#world
+    const { name, tag } = allocation
+    try {
+      this.#intend(allocation, 'wait')
+      step.progress(`wait for this host to show ${name}, up to ${durationWords(times.diskMs)}`)
+      const disk = await host.waitForDisk(identityOf(allocation, null), times.diskMs, step)
+      this.#intend(allocation, 'make')
+      step.progress(`make ${name} a drive`)
+      await host.makeDrive(disk, { tag, class: allocation.class }, step)
+    } catch (error) {
+      if (step.signal.aborted || !DISK_TROUBLE.has(codeOf(error))) throw error
+      return this.#turnBack(allocation, `${name}: ${messageOf(error)}`)
+    }
+    return null
+  }
+
+  #settled(allocation: Allocation, drive: PoolDrive): Standing {
+    const { intents, log } = this.#world
+    const { tag, name } = allocation
+    intents.change(tag, { step: 'settled', driveId: drive.id, lastError: '' })
+    this.#deviceGone.delete(tag)
+    log.info({ op: 'provision.settled', tag, drive: drive.id }, 'a drive was taken from the frame')
+    return { is: 'settled', words: `${name} is drive ${drive.id}` }
+  }
+
+  #turnBack(allocation: Allocation, words: string): Standing {
+    const { clock, times } = this.#world
+    this.#avoided.set(allocation.place, clock.monotonicMs() + times.avoidMs)
+    this.turnOut(allocation.tag, words)
+    return { is: 'turned-back', words }
+  }
+
+  async #unlessPower(
+    allocation: Allocation,
+    call: () => Promise<unknown>,
+  ): Promise<Standing | null> {
+    try {
+      await call()
+      return null
+    } catch (error) {
+      if (!isPowerRefusal(error)) throw error
+      const words = powerWords(allocation, messageOf(error))
+      this.#world.intents.change(allocation.tag, { step: NEEDS_POWER_OFF, lastError: words })
+      return { is: 'needs-power-off', words }
+    }
+  }
+
+  /** On disk before the step is begun. */
+  #intend(
+    { tag, step: before }: Allocation,
+    step: Allocation['step'],
+    more: { readonly doubtUntilMs?: number } = {},
+  ): void {
+    this.#world.intents.change(tag, { ...more, step })
+    this.#world.log.info({ op: 'provision.step', tag, step, before }, 'next step')
+  }
+
+  #isAvoided(place: string): boolean {
+    const untilMs = this.#avoided.get(place)
+    return untilMs !== undefined && untilMs > this.#world.clock.monotonicMs()
+  }
+}
+
+export function isPowerRefusal(error: unknown): boolean {
+  return error instanceof FsError && error.code === 'EPERM' && error.subject.needsPowerOff === true
+}
+
+function powerRefusal(verb: string, tag: string, message: string): FsError {
+  return new FsError('EPERM', `provision.${verb}`, { tag, needsPowerOff: true, message })
+}
+
+function powerWords({ tag, name, towards }: Allocation, reason: string): string {
+  const [what, other] =
+    towards === 'in'
+      ? ['put before this server', `give it back unused with \`weft synergy release ${tag}\``]
+      : ['taken from this server', 'leave it where it is: nothing is on it any more']
+  return `${name} is set aside but the appliance says it is ${what} only with the server off (${reason}). Choose: drain this node and let a peer do it with --allow-power-cycle; change the profile yourself at the next shutdown; or ${other}`
+}
+
+/** The appliance may know the drive better than the list it was picked from. */
+function identityOf(allocation: Allocation, held: HeldDrive | null): DiskIdentity {
+  const { serial, wwid, sizeBytes } = held ?? allocation
+  return { serial, wwid, sizeBytes }
+}
+
+function noneFree(cos: ServiceClass, failures: readonly string[]): FsError {
+  const tried = failures.length === 0 ? '' : `; tried before: ${failures.join('; ')}`
+  return new FsError('ENOSPC', 'provision.allocate', {
+    class: cos,
+    message: `allocate: no free drive of class ${cos} is in this node's reach${tried}; \`weft synergy free\` shows those of other classes`,
+  })
+}

@@ -1,0 +1,110 @@
+import type { DriveId, NodeId } from '../base/index.ts'
+import type { ServiceClass } from '../drives/index.ts'
+import type { Step } from './provisioner.ts'
+
+/**
+ * The drives of this node as this room needs them; the daemon implements it. Every verb may be asked again after a crash, at
+ * any time, and then finds what it has done: this room has no memory of its own but the intents. A verb ends early, with
+ * whatever error, when `step.signal` is aborted; what it began is gone on with when it is asked again.
+ */
+export interface HostDrives {
+  /** What is there now. It waits for nothing and asks no peer: it is looked at between any two steps. */
+  facts(signal: AbortSignal): Promise<PoolFacts>
+
+  /**
+   * Wait until the host shows the disk, found by its serial first, and by its wwid where the host knows no serial. Changes
+   * nothing on it.
+   * @throws FsError ETIMEDOUT when it is not there within `deadlineMs` · EEXIST when two disks fit · EUCLEAN when it is a
+   * wrong one: of another size class, in use, with a signature or a label that is not ours
+   */
+  waitForDisk(disk: DiskIdentity, deadlineMs: number, step: Step): Promise<HostDisk>
+
+  /**
+   * Format, label, mount, take into the pool, under this tag. When the disk of this serial is a drive of this tag already,
+   * that is the answer. The tag is kept on the drive, so `facts` shows it from the moment on at which the drive is in the pool.
+   * @throws FsError EIO when the disk is failing · EUCLEAN as waitForDisk
+   */
+  makeDrive(disk: HostDisk, as: NewDrive, step: Step): Promise<DriveId>
+
+  /**
+   * Give the drive nothing new from now on, for good, and move what is on it; returns when `facts` says `drained`. That it
+   * drains survives a restart.
+   * @throws FsError ENOSPC when the rest has no room for it
+   */
+  drain(drive: DriveId, step: Step): Promise<void>
+
+  /**
+   * Make sure, by looking and not by remembering, that nothing needs this disk: every chunk and journal that was on it is
+   * durable elsewhere, as often as its volume asks for, and no volume names it. `drive` is null when it was not made a drive
+   * as far as is known: then by serial, and a label of ours found on it is looked into. Also asked for a drive that was
+   * taken out already.
+   * @throws FsError EBUSY with what is still needed
+   */
+  verify(what: DiskToGive, step: Step): Promise<void>
+
+  /** Unmount it and forget it: it is found no more, not at the next start either. Asked after verify. */
+  takeOut(drive: DriveId, step: Step): Promise<void>
+
+  /** Make the kernel let go of the disk (SCSI device delete, all of its paths). Done when it is not there. */
+  deleteDevice(disk: DiskIdentity, step: Step): Promise<void>
+}
+
+/** By what a disk is known. */
+export interface DiskIdentity {
+  readonly serial: string
+  /** Lower-case hex, without 0x; the host's may differ in its last digit. '' when not known. */
+  readonly wwid: string
+  /** About, as its maker says. */
+  readonly sizeBytes: number
+}
+
+/** A disk that the host shows. */
+export interface HostDisk extends DiskIdentity {
+  /** Where: /dev/disk/by-id/wwn-0x…; only good for now. */
+  readonly path: string
+}
+
+export interface NewDrive {
+  readonly tag: string
+  readonly class: ServiceClass
+}
+
+export interface DiskToGive extends DiskIdentity {
+  readonly tag: string
+  readonly drive: DriveId | null
+}
+
+export interface PoolFacts {
+  /** This node's drives, those of no frame too. */
+  readonly drives: readonly PoolDrive[]
+  /** What the other nodes last said; what is older than the daemon holds for true is left out. */
+  readonly others: readonly NodeRoom[]
+}
+
+/** `draining`: gets nothing new, is being emptied; `drained`: nothing has to go elsewhere any more. */
+export type PoolDriveState = 'ok' | 'draining' | 'drained' | 'failing' | 'gone'
+
+export interface PoolDrive {
+  readonly id: DriveId
+  /** Under which it was taken from a provisioner; null when a person added it. */
+  readonly tag: string | null
+  readonly serial: string
+  readonly class: ServiceClass
+  readonly state: PoolDriveState
+  /** usedBytes and freeBytes together are not more than this. */
+  readonly sizeBytes: number
+  readonly usedBytes: number
+  readonly freeBytes: number
+  /** What would have to be moved before it can go. */
+  readonly moveBytes: number
+}
+
+/** What another node has of one class. */
+export interface NodeRoom {
+  readonly node: NodeId
+  /** Names what fails together with it: 'rack r1', or the node's id where nothing larger was said. */
+  readonly domain: string
+  readonly class: ServiceClass
+  readonly sizeBytes: number
+  readonly usedBytes: number
+}

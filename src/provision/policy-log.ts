@@ -1,0 +1,106 @@
+import { dirname } from 'node:path'
+import { z } from 'zod'
+import type { Disk } from '../disk/index.ts'
+import type { ServiceClass } from '../drives/index.ts'
+
+/** One act of the policy, its end, or a refusal: a JSON line. */
+export interface LogEntry {
+  /** Wall clock, milliseconds since 1970. */
+  readonly atMs: number
+  /** 'began' and 'ended' frame an act; 'refused' and 'would' (dry run) changed nothing. */
+  readonly what: 'began' | 'ended' | 'failed' | 'refused' | 'would' | 'settings'
+  readonly act: 'grow' | 'shrink' | 'set'
+  readonly class: ServiceClass | null
+  /** Moved, or to be moved. */
+  readonly drives: number
+  /** How long it took; null where nothing was done. */
+  readonly ms: number | null
+  readonly why: string
+  readonly numbers: Readonly<Record<string, number>>
+}
+
+const entryShape = z.strictObject({
+  atMs: z.number(),
+  what: z.enum(['began', 'ended', 'failed', 'refused', 'would', 'settings']),
+  act: z.enum(['grow', 'shrink', 'set']),
+  class: z.literal([1, 2, 3]).nullable(),
+  drives: z.number(),
+  ms: z.number().nullable(),
+  why: z.string(),
+  numbers: z.record(z.string(), z.number()),
+})
+
+/** Two files of this size are kept: some thousands of acts. */
+const FILE_BYTES_MAX = 1024 * 1024
+const NEWLINE = Buffer.from('\n')
+
+/**
+ * Why the policy did what it did, for a person, and for the policy itself, which counts its budget and learns how long a frame
+ * takes. Lines are only ever added; a full file becomes `<path>.1`, in the place of the one before. A line that a crash has
+ * torn is left out when reading.
+ */
+export class PolicyLog {
+  readonly #disk: Disk
+  readonly #path: string
+  #entries: LogEntry[]
+
+  constructor(disk: Disk, path: string) {
+    this.#disk = disk
+    this.#path = path
+    this.#entries = [...readEntries(disk, `${path}.1`), ...readEntries(disk, path)]
+  }
+
+  /** The oldest first. */
+  entries(): readonly LogEntry[] {
+    return this.#entries
+  }
+
+  /** On stable storage when it returns. */
+  add(entry: LogEntry): void {
+    const line = Buffer.from(`${JSON.stringify(entry)}\n`)
+    if ((this.#disk.stat(this.#path)?.bytes ?? 0) + line.length > FILE_BYTES_MAX) this.#rotate()
+    append(this.#disk, this.#path, line)
+    this.#entries.push(entry)
+  }
+
+  #rotate(): void {
+    this.#disk.rename(this.#path, `${this.#path}.1`)
+    this.#entries = [...readEntries(this.#disk, `${this.#path}.1`)]
+  }
+}
+
+function append(disk: Disk, path: string, line: Buffer): void {
+  const isNew = !disk.exists(path)
+  const handle = disk.open(path, 'create')
+  try {
+    const end = disk.size(handle)
+    const last = Buffer.alloc(1)
+    const isTorn = end > 0 && disk.read(handle, last, 0, 1, end - 1) === 1 && !last.equals(NEWLINE)
+    const bytes = isTorn ? Buffer.concat([NEWLINE, line]) : line
+    disk.write(handle, bytes, 0, bytes.length, end)
+    disk.fdatasync(handle)
+  } finally {
+    disk.close(handle)
+  }
+  if (isNew) disk.fsyncDirectory(dirname(path))
+}
+
+function readEntries(disk: Disk, path: string): readonly LogEntry[] {
+  if (!disk.exists(path)) return []
+  const entries: LogEntry[] = []
+  for (const line of disk.readFile(path).toString().split('\n')) {
+    const entry = entryOf(line)
+    if (entry) entries.push(entry)
+  }
+  return entries
+}
+
+/** Null for what is no entry: torn by a crash, or of a newer build. */
+function entryOf(line: string): LogEntry | null {
+  try {
+    return entryShape.parse(JSON.parse(line))
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof z.ZodError) return null
+    throw error
+  }
+}

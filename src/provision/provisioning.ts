@@ -1,0 +1,379 @@
+import { join } from 'node:path'
+import {
+  type Clock,
+  type DriveId,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type Random,
+  wallMs,
+} from '../base/index.ts'
+import type { Disk } from '../disk/index.ts'
+import type { ServiceClass } from '../drives/index.ts'
+import {
+  Allocations,
+  type AllocationTimes,
+  type AllocationWorld,
+  type Standing,
+  usualTimes,
+} from './allocate.ts'
+import type { HostDrives } from './host.ts'
+import { type Allocation, Intents, NEEDS_POWER_OFF } from './intents.ts'
+import { smallest } from './pick-free.ts'
+import { type Decision, type Demand, decide, hasRoom, type PolicyView } from './policy.ts'
+import { PolicyBook } from './policy-book.ts'
+import type { LogEntry } from './policy-log.ts'
+import type { FreeDrive, Provisioner, Step } from './provisioner.ts'
+import { type Finding, type ReconcileOptions, reconcile } from './reconcile.ts'
+import type { PolicySettings, PolicyWords } from './settings.ts'
+import type { TagOwner } from './tags.ts'
+import { Turn, type UnderWay } from './turn.ts'
+import { drivesWords, sizeWords } from './words.ts'
+
+export interface ProvisioningWorld {
+  readonly provisioner: Provisioner
+  readonly host: HostDrives
+  readonly disk: Disk
+  /** Of this node, there already; the room's files are `provision-*` in it. */
+  readonly directory: string
+  readonly owner: TagOwner
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Log
+  /** As usual when not given. */
+  readonly times?: AllocationTimes
+}
+
+export interface ProvisioningStatus {
+  readonly kind: Provisioner['kind']
+  readonly underWay: UnderWay | null
+  /** Drives of the frame that this node has, or is taking or giving back. */
+  readonly allocations: readonly Allocation[]
+  readonly settings: PolicySettings
+  /** How long the frame takes to give a drive, as learned or, before that, as assumed. */
+  readonly growMs: number
+  /** Of the last reconcile; null before the first. */
+  readonly reconciled: { readonly atMs: number; readonly findings: readonly Finding[] } | null
+}
+
+export interface AllocateRequest {
+  readonly class: ServiceClass
+  readonly drives: number
+}
+
+/** Between two reconciles that nobody asked for. */
+const RECONCILE_MS = 3 * 60_000
+/** The policy asks the frame what is free at most so often; an act asks anew. */
+const FREE_MS = 60_000
+const DRIVES_AT_ONCE_MAX = 40
+const BY_HAND = 'asked for by hand'
+
+/**
+ * What the daemon holds of this room: the drives that this node has from a provisioner, and the policy that decides about them.
+ * One thing at a time is under way.
+ */
+export class Provisioning {
+  readonly #world: ProvisioningWorld
+  readonly #allocationWorld: AllocationWorld
+  readonly #intents: Intents
+  readonly #allocations: Allocations
+  readonly #book: PolicyBook
+  readonly #turn: Turn
+  #reconciled: ProvisioningStatus['reconciled'] = null
+  #reconcileAtMs = Number.NEGATIVE_INFINITY
+  #free: { readonly atMs: number; readonly drives: readonly FreeDrive[] } | null = null
+
+  /** @throws CorruptError, FsError when one of its files can not be read: drives in use are not touched by that */
+  constructor(world: ProvisioningWorld) {
+    const { disk, directory, clock, times = usualTimes } = world
+    this.#world = world
+    this.#intents = Intents.open(disk, join(directory, 'provision-intents.json'))
+    this.#book = new PolicyBook(disk, directory, clock)
+    this.#allocationWorld = { ...world, times, intents: this.#intents }
+    this.#allocations = new Allocations(this.#allocationWorld)
+    this.#turn = new Turn(clock)
+  }
+
+  /** From memory. */
+  status(): ProvisioningStatus {
+    return {
+      kind: this.#world.provisioner.kind,
+      underWay: this.#turn.underWay,
+      allocations: this.#intents.all(),
+      settings: this.#book.settings,
+      growMs: this.#book.growMs(),
+      reconciled: this.#reconciled,
+    }
+  }
+
+  /** What the frame could give this node now. */
+  async free(cos: ServiceClass | null, signal: AbortSignal): Promise<readonly FreeDrive[]> {
+    const free = await this.#world.provisioner.free(signal)
+    return free.filter((drive) => cos === null || drive.class === cos)
+  }
+
+  /** What allocate would do, in lines for a person. */
+  async planAllocate({ class: cos, drives }: AllocateRequest, signal: AbortSignal) {
+    const picked = smallest(await this.free(cos, signal), cos, drives)
+    const lines = picked.map(({ name, sizeBytes }) => `take ${name}, ${sizeWords(sizeBytes)}`)
+    if (picked.length < drives) {
+      lines.push(
+        `short of ${drivesWords(drives - picked.length)}: no more of class ${cos} are free`,
+      )
+    }
+    lines.push('each: reserve it, attach it to this server, wait for the disk, format it, use it')
+    lines.push('if the appliance wants the server off for that, it stops there and says so')
+    return lines
+  }
+
+  /**
+   * Take so many drives of a class, one after the other, whatever the policy says.
+   * @throws FsError as Allocations.take; those that were taken before stay
+   */
+  async allocate({ class: cos, drives }: AllocateRequest, step: Step): Promise<Allocation[]> {
+    if (!Number.isSafeInteger(drives) || drives < 1 || drives > DRIVES_AT_ONCE_MAX) {
+      throw new FsError('EINVAL', 'provision.allocate', {
+        drives,
+        message: `allocate: ${drives} drives: give a whole number from 1 to ${DRIVES_AT_ONCE_MAX}`,
+      })
+    }
+    const wanted = { class: cos, drives, bytes: 0, why: BY_HAND }
+    return await this.#turn.take('allocate', 'in', step, async (mine) => {
+      return await this.#grow(wanted, mine)
+    })
+  }
+
+  /** What release would do, in lines for a person. @throws FsError ENOENT */
+  async planRelease(driveOrTag: string, signal: AbortSignal): Promise<readonly string[]> {
+    const { tag, name, class: cos } = this.#find(driveOrTag)
+    const { drives } = await this.#world.host.facts(signal)
+    const drive = drives.find((one) => one.tag === tag)
+    const others = drives.filter((one) => one.class === cos && one !== drive && one.state === 'ok')
+    const room = others.reduce((sum, { freeBytes }) => sum + freeBytes, 0)
+    const lines = drive
+      ? [
+          `move ${sizeWords(drive.moveBytes)} from drive ${drive.id} (${name}); the others of class ${cos} have ${sizeWords(room)} free`,
+          'make sure that nothing needs it, and take it out of the pool',
+        ]
+      : [`make sure that nothing needs ${name}, which is not in the pool`]
+    lines.push(
+      'delete its device, detach it from this server, give it back, erased where it can be',
+    )
+    return lines
+  }
+
+  /**
+   * Give one drive back, by its id or its tag. Once begun it is gone on with until it is free, by reconcile if this call ends.
+   * @throws FsError ENOENT · EBUSY with what still needs it · EPERM needsPowerOff
+   */
+  async release(driveOrTag: string, step: Step): Promise<void> {
+    const { tag } = this.#find(driveOrTag)
+    await this.#turn.take('release', 'out', step, async (mine) => {
+      await this.#giveBack(tag, BY_HAND, mine)
+    })
+  }
+
+  /** Compare what was meant with what is, and finish or undo; reconcile.ts. */
+  async reconcile(options: Partial<ReconcileOptions>, step: Step): Promise<readonly Finding[]> {
+    const chosen = { releaseOrphans: false, retryPower: false, ...options }
+    return await this.#turn.take('reconcile', 'out', step, async (mine) => {
+      const findings = await reconcile(this.#allocationWorld, this.#allocations, chosen, mine)
+      this.#reconciled = { atMs: wallMs(this.#world.clock), findings }
+      return findings
+    })
+  }
+
+  /** Durable when it returns. @throws FsError EINVAL */
+  setPolicy(words: PolicyWords): PolicySettings {
+    return this.#book.set(words)
+  }
+
+  /** What the policy would do now, and why. It changes nothing. */
+  async plan(signal: AbortSignal): Promise<readonly Decision[]> {
+    return await this.#decide(null, 0, signal)
+  }
+
+  /** Acts and refusals, the oldest first. */
+  policyLog(): readonly LogEntry[] {
+    return this.#book.entries
+  }
+
+  /**
+   * Asked by the daemon every few seconds, also while an earlier one is not back: reconciles when it is time, looks at the
+   * pools, and does one thing if one is to be done. While something is under way it returns at once, but that taking does not
+   * wait for giving back.
+   * @throws what went wrong; it is in the policy's log or in the findings as well, and the next tick tries again
+   */
+  async tick(step: Step): Promise<void> {
+    const nowMs = this.#world.clock.monotonicMs()
+    if (!this.#turn.isBusy && nowMs >= this.#reconcileAtMs) {
+      this.#reconcileAtMs = nowMs + RECONCILE_MS
+      await this.reconcile({}, step)
+    }
+    if (this.#turn.isBusy && !this.#turn.yields) return
+    const decisions = await this.#decide(null, FREE_MS, step.signal)
+    this.#book.noteWords(decisions)
+    if (this.#book.settings.dryRun) return
+    const grow = decisions.find((one) => one.do === 'grow')
+    const shrink = decisions.find((one) => one.do === 'shrink')
+    if (grow) await this.#act('grow', grow.class, null, step)
+    else if (shrink && !this.#turn.isBusy) await this.#act('shrink', shrink.class, null, step)
+  }
+
+  /**
+   * Somebody waits for so much room of a class: a volume that is made. Grows, whatever the cool-down says, until it is there.
+   * @throws FsError ENOSPC with why there is no room and none can be had; what growing throws
+   */
+  async ensureRoom(bytes: number, cos: ServiceClass, step: Step): Promise<void> {
+    const demand = { class: cos, bytes }
+    for (let drives = 0; drives < DRIVES_AT_ONCE_MAX; drives++) {
+      const decisions = await this.#decide(demand, 0, step.signal)
+      const decision = decisions.find((one) => one.class === cos)
+      if (!decision || hasRoom(decision.numbers)) return
+      if (decision.do !== 'grow' || this.#book.settings.dryRun) throw noRoom(demand, decision)
+      step.progress(decision.why)
+      await this.#act('grow', cos, demand, step)
+    }
+    throw new FsError('ENOSPC', 'provision.room', {
+      ...demand,
+      message: `room for ${sizeWords(bytes)} of class ${cos}: not there after ${drivesWords(DRIVES_AT_ONCE_MAX)} more; others fill them as fast`,
+    })
+  }
+
+  /** Decided again in its turn: what ran before may have made it needless. */
+  async #act(
+    what: 'grow' | 'shrink',
+    cos: ServiceClass,
+    demand: Demand | null,
+    step: Step,
+  ): Promise<void> {
+    const { clock } = this.#world
+    await this.#turn.take(what, what === 'grow' ? 'in' : 'out', step, async (mine) => {
+      const decisions = await this.#decide(demand, 0, mine.signal)
+      const act = decisions.find((one) => one.class === cos)
+      if (act?.do !== 'grow' && act?.do !== 'shrink') return
+      if (act.do !== what) return
+      const beganMs = clock.monotonicMs()
+      this.#book.noteBegin(act)
+      try {
+        if (act.do === 'grow') await this.#grow(act, mine)
+        else await this.#giveBack(act.tag, act.why, mine)
+        this.#book.noteEnd(act, clock.monotonicMs() - beganMs)
+      } catch (error) {
+        this.#book.noteFailure(act, messageOf(error))
+        throw error
+      }
+    })
+  }
+
+  /** What is on its way in already comes first. Drives that turn out to be no good go back at the next tick. */
+  async #grow({ class: cos, drives, bytes, why }: Wanted, step: Step): Promise<Allocation[]> {
+    const taken: Allocation[] = []
+    try {
+      for (const { tag } of this.#comingIn(cos)) {
+        if (taken.length >= drives) break
+        const one = await this.#comeIn(tag, step)
+        if (one) taken.push(one)
+      }
+      while (taken.length < drives) {
+        const there = taken.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+        const wanted = { class: cos, bytes: Math.max(0, bytes - there), why }
+        taken.push(await this.#allocations.take(wanted, step))
+      }
+      return taken
+    } finally {
+      this.#free = null
+      this.#reconcileAtMs = Number.NEGATIVE_INFINITY
+    }
+  }
+
+  #comingIn(cos: ServiceClass): readonly Allocation[] {
+    return this.#intents
+      .all()
+      .filter(({ class: its, towards }) => its === cos && towards === 'in')
+      .filter(({ step }) => step !== 'settled' && step !== NEEDS_POWER_OFF)
+  }
+
+  /** Null when it does not come in now; why is in its intent. */
+  async #comeIn(tag: string, step: Step): Promise<Allocation | null> {
+    try {
+      const { is } = await this.#allocations.settle(tag, step)
+      return is === 'settled' ? this.#intents.get(tag) : null
+    } catch (error) {
+      if (step.signal.aborted || isBug(error)) throw error
+      return null
+    }
+  }
+
+  async #giveBack(tag: string, why: string, step: Step): Promise<void> {
+    const allocation = this.#intents.get(tag)
+    if (!allocation) return
+    if (allocation.towards === 'in') this.#allocations.turnOut(tag, why)
+    const { is, words } = await this.#allocations.settle(tag, step)
+    this.#free = null
+    if (is !== 'gone') throw notFree(tag, is, words)
+  }
+
+  /** @param freeMs what is free may have been asked for so long ago */
+  async #decide(
+    demand: Demand | null,
+    freeMs: number,
+    signal: AbortSignal,
+  ): Promise<readonly Decision[]> {
+    const { host, clock, owner } = this.#world
+    const { drives, others } = await host.facts(signal)
+    this.#book.see(drives)
+    const allocations = this.#intents.all()
+    const needsPower = allocations.find(({ step }) => step === NEEDS_POWER_OFF)
+    const view: PolicyView = {
+      ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand },
+      free: await this.#freeSince(freeMs, signal),
+      rateOf: (cos) => this.#book.rateOf(cos),
+      growMs: this.#book.growMs(),
+      heldDrives: allocations.length,
+      acts: this.#book.acts(),
+      blocked: needsPower?.lastError ?? '',
+    }
+    return decide(view, this.#book.settings)
+  }
+
+  async #freeSince(ms: number, signal: AbortSignal): Promise<readonly FreeDrive[]> {
+    const { provisioner, clock } = this.#world
+    const nowMs = clock.monotonicMs()
+    if (this.#free && nowMs - this.#free.atMs < ms) return this.#free.drives
+    const drives = await provisioner.free(signal)
+    this.#free = { atMs: nowMs, drives }
+    return drives
+  }
+
+  #find(driveOrTag: DriveId | string): Allocation {
+    const all = this.#intents.all()
+    const found = all.find(({ tag, driveId }) => tag === driveOrTag || driveId === driveOrTag)
+    if (found) return found
+    throw new FsError('ENOENT', 'provision.release', {
+      drive: driveOrTag,
+      message: `release ${driveOrTag}: this node has no drive of the frame by that id or tag; \`weft synergy status\` lists them`,
+    })
+  }
+}
+
+interface Wanted extends AllocateRequest {
+  readonly bytes: number
+  readonly why: string
+}
+
+function noRoom({ bytes, class: cos }: Demand, { why }: Decision): FsError {
+  return new FsError('ENOSPC', 'provision.room', {
+    ...{ bytes, class: cos },
+    message: `room for ${sizeWords(bytes)} of class ${cos}: ${why}`,
+  })
+}
+
+function notFree(tag: string, is: Standing['is'], words: string): FsError {
+  const needsPowerOff = is === 'needs-power-off'
+  const code = needsPowerOff ? 'EPERM' : 'EAGAIN'
+  return new FsError(code, 'provision.release', {
+    ...{ tag, needsPowerOff, message: `release ${tag}: ${words}` },
+  })
+}
