@@ -60,8 +60,9 @@ function stepIn({ allocation, held, drive }: AllocationView): NextStep {
 
 function stepOut(view: AllocationView): NextStep {
   const { allocation, held, drive, verified } = view
+  if (!held && !drive) return stepWhenFree(view)
   if (drive && drive.state !== 'drained') return { do: 'drain', drive }
-  // Before it is taken out, and anew in each life: what an earlier one saw may not be so any more.
+  // Not of what is neither held nor here: it may be another node's by now. Before it is taken out, and anew in each life: what an earlier one saw may not be so any more.
   if (!verified) return { do: 'verify' }
   if (drive) return { do: 'takeOut', drive }
   if (!held) return stepWhenFree(view)
