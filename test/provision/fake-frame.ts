@@ -5,7 +5,6 @@ import {
   type HeldDrive,
   isTagOf,
   type Provisioner,
-  parseTag,
   type Step,
 } from '../../src/provision/index.ts'
 
@@ -39,6 +38,8 @@ export class FakeFrame {
   /** Attaching and detaching with the server on. */
   power: 'online' | 'off-required' = 'online'
   eraseMs = 0
+  /** How often it said no, for a test that has to have tried. */
+  readonly refusals = { busy: 0, power: 0 }
   nowMs: () => number = () => 0
   /** Called before a drive leaves its host. */
   onDetach: (drive: FrameDrive) => void = () => {}
@@ -72,6 +73,7 @@ export class FakeFrame {
     const drive = this.drives.find((one) => one.place === place)
     if (!drive) throw new FsError('ENOENT', 'frame.reserve', { place })
     if (drive.tag !== null || this.isErasing(drive)) {
+      this.refusals.busy++
       throw new FsError('EBUSY', 'frame.reserve', { place, by: drive.tag })
     }
     drive.tag = tag
@@ -113,6 +115,7 @@ export class FakeFrame {
 
   #refusePower(op: string): void {
     if (this.power === 'online') return
+    this.refusals.power++
     const message = `${op}: the server is powered on, and Local storage can only be changed when the power is off`
     throw new FsError('EPERM', `frame.${op}`, { needsPowerOff: true, message })
   }
@@ -140,9 +143,7 @@ class FakeProvisioner implements Provisioner {
 
   async held(signal: AbortSignal): Promise<readonly HeldDrive[]> {
     return await this.#wire.pass('held', signal, () =>
-      this.#frame.drives.flatMap((drive) =>
-        drive.tag !== null && parseTag(drive.tag) ? [this.#held(drive)] : [],
-      ),
+      this.#frame.drives.flatMap((drive) => (drive.tag === null ? [] : [this.#held(drive)])),
     )
   }
 

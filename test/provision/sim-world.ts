@@ -8,11 +8,14 @@ import { type DiskFault, FakeChunks, FakeHost } from './fake-host.ts'
 import { type Chaos, CLUSTER, HOME, Life, type Plants } from './sim-life.ts'
 
 const MINUTE_MS = 60_000
-const CHAOS_MINUTES = 150
+const CHAOS_MINUTES = 30
 /** Late requests have run out, and what was in doubt is not any more. */
-const CALM_MS = 60 * MINUTE_MS
+const CALM_MS = 30 * MINUTE_MS
 /** Reconciles, each some minutes after the other, within which everything has to rest. */
 const ROUNDS_MAX = 6
+const ROUND_MS = 20 * MINUTE_MS
+/** Data comes for so long, then it goes for as long. */
+const WAVE_MS = 8 * MINUTE_MS
 const CLASS: ServiceClass = 3
 const DRIVE_BYTES = 80
 const FIXED_BYTES = 160
@@ -25,9 +28,9 @@ export interface Tried {
   crashes: number
   taken: number
   given: number
-  turnedBack: number
   policyActs: number
-  needsPower: number
+  lostRaces: number
+  powerRefusals: number
 }
 
 interface Node {
@@ -42,9 +45,9 @@ export class SimWorld {
     crashes: 0,
     taken: 0,
     given: 0,
-    turnedBack: 0,
     policyActs: 0,
-    needsPower: 0,
+    lostRaces: 0,
+    powerRefusals: 0,
   }
   readonly #dice: Seeded
   readonly #timeline = new Timeline()
@@ -64,7 +67,7 @@ export class SimWorld {
       sizeBytes: DRIVE_BYTES * (1 + below(2)),
     }))
     this.#frame.nowMs = () => this.#timeline.nowMs
-    this.#frame.eraseMs = below(3) === 0 ? below(30) * MINUTE_MS : 0
+    this.#frame.eraseMs = below(3) === 0 ? below(12) * MINUTE_MS : 0
     this.#frame.onDetach = ({ serial, host }) => this.#detached(serial, host)
     this.#chaos = {
       crash: [0, 20, 60][below(3)] ?? 0,
@@ -121,7 +124,7 @@ export class SimWorld {
         ...{ timeline: this.#timeline, dice: this.#dice, frame: this.#frame, host, disk },
         ...{ node: host.node, plants: this.#plants, chaos: () => this.#chaos, onCrash },
       })
-      node.life.provisioning.setPolicy({ enabled: true, coolDown: '5m', budget: '20/day' })
+      node.life.provisioning.setPolicy({ enabled: true, coolDown: '2m', budget: '20/day' })
     } catch (error) {
       if (!hasCrashed) throw error
     }
@@ -164,7 +167,7 @@ export class SimWorld {
 
   /** Data comes in waves, so that the pool grows and shrinks. */
   #load(host: FakeHost): void {
-    const rising = Math.floor(this.#timeline.nowMs / (40 * MINUTE_MS)) % 2 === 0
+    const rising = Math.floor(this.#timeline.nowMs / WAVE_MS) % 2 === 0
     for (let times = this.#dice.below(4); times > 0; times--) {
       const [drive] = rising ? host.roomy().slice(-1 - this.#dice.below(2)) : []
       if (drive) this.#chunks.write(drive.serial)
@@ -218,7 +221,7 @@ export class SimWorld {
         if (!life) this.#broken.push('a daemon did not come up again')
         else this.#watch(life.provisioning.reconcile({ retryPower: true }, life.step()))
       }
-      await this.#wait(40 * MINUTE_MS)
+      await this.#wait(ROUND_MS)
     }
   }
 
@@ -236,11 +239,9 @@ export class SimWorld {
         if (what === 'ended' && act === 'grow') tried.taken++
         if (what === 'ended' && act === 'shrink') tried.given++
       }
-      for (const { step, towards, why } of life?.provisioning.status().allocations ?? []) {
-        if (step === 'needs-power-off') tried.needsPower++
-        if (towards === 'out' && why.includes('S0') === false) tried.turnedBack++
-      }
     }
+    this.tried.lostRaces = this.#frame.refusals.busy
+    this.tried.powerRefusals = this.#frame.refusals.power
   }
 
   /** Nothing leaked, nothing assigned twice, nothing lost, everything at rest. */
