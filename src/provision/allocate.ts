@@ -109,6 +109,15 @@ export class Allocations {
     return intents.change(tag, { towards: 'out', step: 'drain', sinceMs, why, lastError: '' })
   }
 
+  /** A person says go on: what the appliance would only do with the server off is asked for once more. */
+  askPowerAgain(tag: string): void {
+    const { intents } = this.#world
+    const allocation = intents.get(tag)
+    if (allocation?.step !== NEEDS_POWER_OFF) return
+    const step = allocation.towards === 'in' ? 'attach' : 'detach'
+    intents.change(tag, { step, lastError: '' })
+  }
+
   /**
    * Go on with one allocation until nothing is to be done for it now. What goes wrong is in its `lastError` as well.
    * @throws whatever a step threw; ECANCELED when aborted

@@ -29,9 +29,9 @@ export class PolicyBook {
   constructor(disk: Disk, directory: string, clock: Clock) {
     this.#disk = disk
     this.#clock = clock
-    this.#settingsPath = join(directory, 'provision-policy.json')
+    this.#settingsPath = join(directory, 'policy.json')
     this.#settings = readSettings(disk, this.#settingsPath)
-    this.#log = new PolicyLog(disk, join(directory, 'provision-policy.log'))
+    this.#log = new PolicyLog(disk, join(directory, 'policy.log'))
   }
 
   get settings(): PolicySettings {

@@ -35,7 +35,7 @@ export interface ProvisioningWorld {
   readonly provisioner: Provisioner
   readonly host: HostDrives
   readonly disk: Disk
-  /** Of this node, there already; the room's files are `provision-*` in it. */
+  /** Of this room alone, there already: intents.json, policy.json, policy.log (docs/format.md §7). */
   readonly directory: string
   readonly owner: TagOwner
   readonly clock: Clock
@@ -88,7 +88,7 @@ export class Provisioning {
   constructor(world: ProvisioningWorld) {
     const { disk, directory, clock, times = usualTimes } = world
     this.#world = world
-    this.#intents = Intents.open(disk, join(directory, 'provision-intents.json'))
+    this.#intents = Intents.open(disk, join(directory, 'intents.json'))
     this.#book = new PolicyBook(disk, directory, clock)
     this.#allocationWorld = { ...world, times, intents: this.#intents }
     this.#allocations = new Allocations(this.#allocationWorld)
@@ -310,12 +310,16 @@ export class Provisioning {
     const allocation = this.#intents.get(tag)
     if (!allocation) return
     if (allocation.towards === 'in') this.#allocations.turnOut(tag, why)
+    else this.#allocations.askPowerAgain(tag)
     const { is, words } = await this.#allocations.settle(tag, step)
     this.#free = null
     if (is !== 'gone') throw notFree(tag, is, words)
   }
 
-  /** @param freeMs what is free may have been asked for so long ago */
+  /**
+   * The frame is asked only when a drive of it is wanted: at rest the policy costs it nothing.
+   * @param freeMs what is free may have been asked for so long ago
+   */
   async #decide(
     demand: Demand | null,
     freeMs: number,
@@ -327,15 +331,19 @@ export class Provisioning {
     const allocations = this.#intents.all()
     const needsPower = allocations.find(({ step }) => step === NEEDS_POWER_OFF)
     const view: PolicyView = {
-      ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand },
-      free: await this.#freeSince(freeMs, signal),
+      ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand, free: [] },
       rateOf: (cos) => this.#book.rateOf(cos),
       growMs: this.#book.growMs(),
       heldDrives: allocations.length,
       acts: this.#book.acts(),
       blocked: needsPower?.lastError ?? '',
     }
-    return decide(view, this.#book.settings)
+    const decisions = decide(view, this.#book.settings)
+    if (!decisions.some((one) => one.do === 'refused' && one.because === 'none-free')) {
+      return decisions
+    }
+    const free = await this.#freeSince(freeMs, signal)
+    return decide({ ...view, free }, this.#book.settings)
   }
 
   async #freeSince(ms: number, signal: AbortSignal): Promise<readonly FreeDrive[]> {

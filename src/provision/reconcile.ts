@@ -1,7 +1,7 @@
 import { type DriveId, messageOf, wallMs } from '../base/index.ts'
 import type { Allocations, AllocationWorld, Standing } from './allocate.ts'
 import type { PoolDrive } from './host.ts'
-import { type Allocation, NEEDS_POWER_OFF } from './intents.ts'
+import type { Allocation } from './intents.ts'
 import type { HeldDrive, Step } from './provisioner.ts'
 import { isTagOf } from './tags.ts'
 
@@ -53,9 +53,10 @@ export async function reconcile(
 ): Promise<readonly Finding[]> {
   const { intents } = world
   const findings: Finding[] = []
-  if (options.retryPower) askPowerAgain(world)
   for (const { tag, step: at } of intents.all()) {
-    if (at !== 'settled') findings.push(await settleOne(allocations, tag, step))
+    if (at === 'settled') continue
+    if (options.retryPower) allocations.askPowerAgain(tag)
+    findings.push(await settleOne(allocations, tag, step))
   }
   const { held, drives } = await look(world, step)
   findings.push(...unknownHere(world, held, drives))
@@ -68,13 +69,6 @@ export async function reconcile(
   }
   findings.push(...settledOnes(intents.all(), held, drives))
   return findings
-}
-
-function askPowerAgain({ intents }: AllocationWorld): void {
-  for (const { tag, step, towards } of intents.all()) {
-    if (step !== NEEDS_POWER_OFF) continue
-    intents.change(tag, { step: towards === 'in' ? 'attach' : 'detach', lastError: '' })
-  }
 }
 
 async function settleOne(allocations: Allocations, tag: string, step: Step): Promise<Finding> {

@@ -15,7 +15,7 @@ test('a drive goes in step by step, each after its intent is on disk', async () 
   const seen: string[] = []
   world.onCall = (op) => {
     if (looks.has(op)) return
-    const file = JSON.parse(world.disk.readFile('/home/provision-intents.json').toString())
+    const file = JSON.parse(world.disk.readFile('/home/intents.json').toString())
     seen.push(`${op}: ${file.allocations[0]?.step}`)
   }
   const [one] = await allocate(world)
@@ -141,9 +141,20 @@ test('a drive that needs the power off to go rests idle, out of the pool, until 
   assert.is(code, 'EPERM')
   assert.match(message, /nothing is on it any more/)
   assert.is(world.host.bySerial('S000'), null)
+  const [rests] = await world.restart().reconcile({}, world.step())
+  assert.is(rests?.is, 'needs-power-off')
   world.frame.power = 'online'
-  await world.restart().reconcile({ retryPower: true }, world.step())
+  await world.provisioning.release(one?.tag ?? '', world.step())
   assert.is(world.frame.drives[0]?.tag, null)
+})
+
+test('a person who says go on has the power question asked again', async () => {
+  const world = new CoreWorld()
+  world.frame.power = 'off-required'
+  await thrown(allocate(world))
+  world.frame.power = 'online'
+  const [finding] = await world.provisioning.reconcile({ retryPower: true }, world.step())
+  assert.is(finding?.is, 'finished')
 })
 
 test('a drive is not detached while a chunk of it is nowhere else, and is when it is', async () => {

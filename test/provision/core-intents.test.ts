@@ -6,7 +6,7 @@ import { isTagOf, makeTag, parseTag } from '../../src/provision/index.ts'
 import { type Allocation, Intents } from '../../src/provision/intents.ts'
 import { seeded } from '../support/seeded.ts'
 
-const PATH = '/provision-intents.json'
+const PATH = '/intents.json'
 const owner = { cluster: 'c1'.repeat(16), node: 'ab'.repeat(16) as NodeId }
 const tag = makeTag(owner, seeded(1))
 
@@ -79,7 +79,7 @@ test('a damaged file is refused, with what to do', () => {
   for (const text of wrong) {
     const error = damaged(text)
     assert.instance(error, CorruptError, text)
-    assert.match(error.message, /provision-intents\.json.*move it away.*reconcile/)
+    assert.match(error.message, /intents\.json.*move it away.*reconcile/)
   }
   const newer = damaged(JSON.stringify({ version: 2 }))
   assert.instance(newer, FsError)

@@ -38,6 +38,19 @@ test('a pool over its mark grows at a tick, and shrinks when it is empty again',
   assert.is(began?.numbers.usedBytes, 80)
 })
 
+test('at rest the policy asks the frame for nothing', async () => {
+  const world = worldWithPolicy()
+  world.write(world.fixedSerial, percent(50))
+  await world.provisioning.tick(world.step())
+  const seen: string[] = []
+  world.onCall = (op) => seen.push(op)
+  for (let times = 0; times < 3; times++) {
+    world.clock.ms += 5000
+    await world.provisioning.tick(world.step())
+  }
+  assert.equal(seen, ['facts', 'facts', 'facts'])
+})
+
 test('settings, budget and learned duration survive a restart', async () => {
   const world = worldWithPolicy()
   assert.is(world.provisioning.status().growMs, 20 * MINUTE_MS)

@@ -8,7 +8,7 @@ const allocate = (world: CoreWorld, drives = 1) =>
 const kinds = async (world: CoreWorld, options = {}) =>
   (await world.provisioning.reconcile(options, world.step())).map(({ is }) => is)
 
-const INTENTS = '/home/provision-intents.json'
+const INTENTS = '/home/intents.json'
 
 test('where all is well nothing is found, and nothing is asked for', async () => {
   const world = new CoreWorld()

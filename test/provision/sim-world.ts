@@ -17,6 +17,8 @@ const ROUND_MS = 20 * MINUTE_MS
 /** Data comes for so long, then it goes for as long. */
 const WAVE_MS = 8 * MINUTE_MS
 const CLASS: ServiceClass = 3
+/** Drives a day that the policy may move. */
+const BUDGET = 8
 const DRIVE_BYTES = 80
 const FIXED_BYTES = 160
 
@@ -124,7 +126,7 @@ export class SimWorld {
         ...{ timeline: this.#timeline, dice: this.#dice, frame: this.#frame, host, disk },
         ...{ node: host.node, plants: this.#plants, chaos: () => this.#chaos, onCrash },
       })
-      node.life.provisioning.setPolicy({ enabled: true, coolDown: '2m', budget: '20/day' })
+      node.life.provisioning.setPolicy({ enabled: true, coolDown: '2m', budget: `${BUDGET}/day` })
     } catch (error) {
       if (!hasCrashed) throw error
     }
@@ -250,6 +252,9 @@ export class SimWorld {
     for (const node of this.#nodes) {
       const { host, life } = node
       broken.push(...host.violations)
+      const acts = (life?.provisioning.policyLog() ?? []).filter(({ what }) => what === 'began')
+      const moved = acts.reduce((sum, { drives }) => sum + drives, 0)
+      if (moved > BUDGET) broken.push(`the policy moved ${moved} drives in a day`)
       const status = life?.provisioning.status()
       if (status?.underWay) broken.push(`still under way: ${JSON.stringify(status.underWay)}`)
       for (const { is, words } of status?.reconciled?.findings ?? []) {
