@@ -43,9 +43,18 @@ export const usualTimes: AllocationTimes = {
   avoidMs: 60 * 60_000,
 }
 
+export interface WantedDrive {
+  readonly class: ServiceClass
+  /** 0 for any. */
+  readonly bytes: number
+  readonly why: string
+}
+
 /** Where an allocation stands when nothing is done for it now. */
 export type Standing =
   | { readonly is: 'settled'; readonly words: string }
+  /** Before this host, and free to be made a drive at any time. */
+  | { readonly is: 'ready'; readonly words: string }
   /** It is free again, and its tag forgotten. */
   | { readonly is: 'gone'; readonly words: string }
   /** It was no good: it goes back from now on. */
@@ -77,28 +86,45 @@ export class Allocations {
   }
 
   /**
-   * Take one drive of a class, as large as is wanted if there is one: another is tried when a race is lost or the drive is no
-   * good. Those that are no good have their intents to go back, which somebody has to follow (`settle`).
+   * Take one drive of a class, as large as is wanted if there is one, of those that stand ready before those of the frame:
+   * another is tried when a race is lost or the drive is no good. Those that are no good have their intents to go back, which somebody has to follow (`settle`).
    * @throws FsError ENOSPC when no drive is free · EPERM needsPowerOff · EIO when too many were no good; anything else is
    * trouble on the way, and the intent is gone on with later
    */
-  async take(
-    wanted: { readonly class: ServiceClass; readonly bytes: number; readonly why: string },
-    step: Step,
-  ): Promise<Allocation> {
+  async take(wanted: WantedDrive, step: Step): Promise<Allocation> {
     const failures: string[] = []
     while (failures.length < ATTEMPTS_MAX) {
-      const tag = await this.#begin(wanted, failures, step)
+      const tag = this.#claim(wanted) ?? (await this.#begin(wanted, 'in', failures, step))
       const { is, words } = await this.settle(tag, step)
       const allocation = this.#world.intents.get(tag)
       if (is === 'settled' && allocation) return allocation
       if (is === 'needs-power-off') throw powerRefusal('allocate', tag, words)
       failures.push(words)
     }
-    throw new FsError('EIO', 'provision.allocate', {
-      class: wanted.class,
-      message: `allocate: ${ATTEMPTS_MAX} drives were tried and none could be used; the last: ${failures.at(-1)}; see \`weft synergy status\``,
-    })
+    throw noneGood(wanted.class, failures)
+  }
+
+  /**
+   * Set one drive aside and put it before this host, untouched.
+   * @returns where it stands: `ready`, or `needs-power-off`, from which it gets ready when the appliance shows it attached
+   * @throws as take
+   */
+  async prepare(wanted: WantedDrive, step: Step): Promise<Allocation> {
+    const failures: string[] = []
+    while (failures.length < ATTEMPTS_MAX) {
+      const tag = await this.#begin(wanted, 'ready', failures, step)
+      const { is, words } = await this.settle(tag, step)
+      const allocation = this.#world.intents.get(tag)
+      if (allocation && (is === 'ready' || is === 'needs-power-off')) return allocation
+      failures.push(words)
+    }
+    throw noneGood(wanted.class, failures)
+  }
+
+  /** Those that stand ready. */
+  ready(): readonly Allocation[] {
+    const all = this.#world.intents.all()
+    return all.filter(({ step, towards }) => step === 'ready' && towards === 'ready')
   }
 
   /** Send it back, from wherever it is. Durable when it returns; `settle` does it. */
@@ -114,7 +140,7 @@ export class Allocations {
     const { intents } = this.#world
     const allocation = intents.get(tag)
     if (allocation?.step !== NEEDS_POWER_OFF) return
-    const step = allocation.towards === 'in' ? 'attach' : 'detach'
+    const step = allocation.towards === 'out' ? 'detach' : 'attach'
     intents.change(tag, { step, lastError: '' })
   }
 
@@ -153,8 +179,18 @@ export class Allocations {
     return await this.#do(next, allocation, held, step)
   }
 
+  /** One that stands ready, to be made a drive; null when none does. */
+  #claim({ class: cos, bytes, why }: WantedDrive): string | null {
+    const { intents, clock } = this.#world
+    const ready = pickFree(this.ready(), cos, bytes)
+    if (!ready) return null
+    intents.change(ready.tag, { towards: 'in', why, sinceMs: wallMs(clock) })
+    return ready.tag
+  }
+
   async #begin(
-    wanted: { readonly class: ServiceClass; readonly bytes: number; readonly why: string },
+    wanted: WantedDrive,
+    towards: 'in' | 'ready',
     failures: readonly string[],
     { signal }: Step,
   ): Promise<string> {
@@ -169,7 +205,7 @@ export class Allocations {
     const tag = makeTag(owner, random)
     intents.add({
       ...{ tag, place, name, class: wanted.class, serial, wwid },
-      ...{ sizeBytes, towards: 'in', step: 'reserve', driveId: null },
+      ...{ sizeBytes, towards, step: 'reserve', driveId: null },
       ...{ sinceMs: wallMs(clock), doubtUntilMs: null, why: wanted.why, lastError: '' },
     })
     return tag
@@ -216,6 +252,9 @@ export class Allocations {
         return await this.#unlessPower(allocation, () => provisioner.attach(tag, step))
       case 'make':
         return await this.#make(allocation, step)
+      case 'ready':
+        if (allocation.step !== 'ready') intents.change(tag, { step: 'ready', lastError: '' })
+        return { is: 'ready', words: `${name} stands ready before this host` }
       case 'settle':
         return this.#settled(allocation, next.drive)
       case 'drain':
@@ -355,9 +394,9 @@ function powerRefusal(verb: string, tag: string, message: string): FsError {
 
 function powerWords({ tag, name, towards }: Allocation, reason: string): string {
   const [what, other] =
-    towards === 'in'
-      ? ['put before this server', `give it back unused with \`weft synergy release ${tag}\``]
-      : ['taken from this server', 'leave it where it is: nothing is on it any more']
+    towards === 'out'
+      ? ['taken from this server', 'leave it where it is: nothing is on it any more']
+      : ['put before this server', `give it back unused with \`weft synergy release ${tag}\``]
   return `${name} is set aside but the appliance says it is ${what} only with the server off (${reason}). Choose: drain this node and let a peer do it with --allow-power-cycle; change the profile yourself at the next shutdown; or ${other}`
 }
 
@@ -365,6 +404,13 @@ function powerWords({ tag, name, towards }: Allocation, reason: string): string 
 function identityOf(allocation: Allocation, held: HeldDrive | null): DiskIdentity {
   const { serial, wwid, sizeBytes } = held ?? allocation
   return { serial, wwid, sizeBytes }
+}
+
+function noneGood(cos: ServiceClass, failures: readonly string[]): FsError {
+  return new FsError('EIO', 'provision.allocate', {
+    class: cos,
+    message: `allocate: ${ATTEMPTS_MAX} drives were tried and none could be used; the last: ${failures.at(-1)}; see \`weft synergy status\``,
+  })
 }
 
 function noneFree(cos: ServiceClass, failures: readonly string[]): FsError {

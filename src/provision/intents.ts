@@ -11,7 +11,7 @@ const FILE_BYTES_MAX = 4 * 1024 * 1024
 const ERROR_CHARS_MAX = 1000
 
 /** What is about to be done, or was begun. In this order on the way in … */
-export const STEPS_IN = ['reserve', 'attach', 'wait', 'make', 'settled'] as const
+export const STEPS_IN = ['reserve', 'attach', 'ready', 'wait', 'make', 'settled'] as const
 /** … and on the way out. */
 export const STEPS_OUT = [
   'drain',
@@ -34,7 +34,7 @@ const shape = z.strictObject({
   serial: text,
   wwid: text,
   sizeBytes: z.int().min(0),
-  towards: z.enum(['in', 'out']),
+  towards: z.enum(['in', 'ready', 'out']),
   step: z.enum([...STEPS_IN, ...STEPS_OUT, NEEDS_POWER_OFF]),
   driveId: z
     .string()
@@ -58,7 +58,11 @@ export interface Allocation {
   readonly serial: string
   readonly wwid: string
   readonly sizeBytes: number
-  readonly towards: 'in' | 'out'
+  /**
+   * `in`: to be a drive here; `ready`: to be before this host and wait there, untouched, until one is wanted, for where the
+   * appliance attaches only with the server off; `out`: to be free again.
+   */
+  readonly towards: 'in' | 'ready' | 'out'
   readonly step: (typeof STEPS_IN)[number] | (typeof STEPS_OUT)[number] | typeof NEEDS_POWER_OFF
   /** Null until it was made a drive. */
   readonly driveId: DriveId | null

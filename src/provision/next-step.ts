@@ -23,6 +23,7 @@ export type NextStep =
         | 'reserve'
         | 'attach'
         | 'make'
+        | 'ready'
         | 'verify'
         | 'deleteDevice'
         | 'detach'
@@ -45,7 +46,7 @@ export type NextStep =
  * something at the appliance need no rule of their own.
  */
 export function nextStep(view: AllocationView): NextStep {
-  return view.allocation.towards === 'in' ? stepIn(view) : stepOut(view)
+  return view.allocation.towards === 'out' ? stepOut(view) : stepIn(view)
 }
 
 function stepIn({ allocation, held, drive }: AllocationView): NextStep {
@@ -55,7 +56,8 @@ function stepIn({ allocation, held, drive }: AllocationView): NextStep {
   if (held.trouble !== '')
     return { do: 'turnBack', words: `the drive is not well: ${held.trouble}` }
   if (held.state !== 'attached') return powerRest(allocation) ?? { do: 'attach' }
-  return held.isHere ? { do: 'make' } : elsewhere(held)
+  if (!held.isHere) return elsewhere(held)
+  return { do: allocation.towards === 'in' ? 'make' : 'ready' }
 }
 
 function stepOut(view: AllocationView): NextStep {

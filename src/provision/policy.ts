@@ -15,6 +15,8 @@ export interface PolicyView {
   readonly others: readonly NodeRoom[]
   /** What the frame could give now. */
   readonly free: readonly FreeDrive[]
+  /** What stands ready before this host, to be used without the frame. */
+  readonly ready: readonly Pick<FreeDrive, 'place' | 'class' | 'sizeBytes'>[]
   /** How fast a class fills, bytes a millisecond. */
   rateOf(cos: ServiceClass): number
   /** How long the frame takes to give a drive, as learned. */
@@ -157,16 +159,19 @@ function shortOf(numbers: PoolNumbers, { growAtPercent }: PolicySettings) {
 function grow(reason: Reason, bytes: number, view: PolicyView, settings: PolicySettings): Decision {
   const no = (because: Because, words: string) => refusal('grow', reason, because, words)
   if (!settings.enabled) return no('off', POLICY_OFF)
-  if (view.blocked !== '') return no('blocked', view.blocked)
+  const ready = view.ready.filter((one) => one.class === reason.class)
+  const isReady = ready.length > 0
+  if (!isReady && view.blocked !== '') return no('blocked', view.blocked)
   const holds = settings.maxDrives - view.heldDrives
-  if (holds <= 0) {
+  if (!isReady && holds <= 0) {
     return no('max-drives', `this node has ${drivesWords(view.heldDrives)} of the frame already`)
   }
   const budget = budgetLeft(view, settings)
   if (budget.left <= 0) return no('budget', budget.words)
   const waitMs = coolDownLeftMs(view, settings)
   if (waitMs > 0 && !isUrgent(reason, waitMs, view)) return no('cool-down', coolingWords(waitMs))
-  const picked = pickSeveral(view.free, reason.class, bytes, Math.min(holds, budget.left))
+  const max = isReady ? budget.left : Math.min(holds, budget.left)
+  const picked = pickSeveral(isReady ? ready : view.free, reason.class, bytes, max)
   if (picked.length === 0) {
     return no(
       'none-free',
@@ -174,7 +179,8 @@ function grow(reason: Reason, bytes: number, view: PolicyView, settings: PolicyS
     )
   }
   const size = sizeWords(sum(picked.map(({ sizeBytes }) => sizeBytes)))
-  const why = `${reason.why}: take ${drivesWords(picked.length)}, ${size}, for ${sizeWords(bytes)} that are short`
+  const which = `${drivesWords(picked.length)}${isReady ? ' of those that stand ready' : ''}`
+  const why = `${reason.why}: take ${which}, ${size}, for ${sizeWords(bytes)} that are short`
   return { ...reason, do: 'grow', drives: picked.length, bytes, why }
 }
 

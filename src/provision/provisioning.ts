@@ -132,15 +132,27 @@ export class Provisioning {
    * @throws FsError as Allocations.take; those that were taken before stay
    */
   async allocate({ class: cos, drives }: AllocateRequest, step: Step): Promise<Allocation[]> {
-    if (!Number.isSafeInteger(drives) || drives < 1 || drives > DRIVES_AT_ONCE_MAX) {
-      throw new FsError('EINVAL', 'provision.allocate', {
-        drives,
-        message: `allocate: ${drives} drives: give a whole number from 1 to ${DRIVES_AT_ONCE_MAX}`,
-      })
-    }
+    checkCount(drives)
     const wanted = { class: cos, drives, bytes: 0, why: BY_HAND }
     return await this.#turn.take('allocate', 'in', step, async (mine) => {
       return await this.#grow(wanted, mine)
+    })
+  }
+
+  /**
+   * Set so many drives aside and put them before this host, untouched, for the policy and for allocate to take from: where the
+   * appliance attaches only with the server off, that is done for all of them at one shutdown.
+   * @returns each where it stands: step `ready`, or `needs-power-off` until the appliance shows it attached
+   */
+  async prepare(request: AllocateRequest, step: Step): Promise<readonly Allocation[]> {
+    const wanted = { class: request.class, bytes: 0, why: 'to stand ready' }
+    checkCount(request.drives)
+    return await this.#turn.take('prepare', 'in', step, async (mine) => {
+      const prepared: Allocation[] = []
+      while (prepared.length < request.drives) {
+        prepared.push(await this.#allocations.prepare(wanted, mine))
+      }
+      return prepared
     })
   }
 
@@ -309,7 +321,7 @@ export class Provisioning {
   async #giveBack(tag: string, why: string, step: Step): Promise<void> {
     const allocation = this.#intents.get(tag)
     if (!allocation) return
-    if (allocation.towards === 'in') this.#allocations.turnOut(tag, why)
+    if (allocation.towards !== 'out') this.#allocations.turnOut(tag, why)
     else this.#allocations.askPowerAgain(tag)
     const { is, words } = await this.#allocations.settle(tag, step)
     this.#free = null
@@ -332,6 +344,7 @@ export class Provisioning {
     const needsPower = allocations.find(({ step }) => step === NEEDS_POWER_OFF)
     const view: PolicyView = {
       ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand, free: [] },
+      ready: this.#allocations.ready(),
       rateOf: (cos) => this.#book.rateOf(cos),
       growMs: this.#book.growMs(),
       heldDrives: allocations.length,
@@ -364,6 +377,14 @@ export class Provisioning {
       message: `release ${driveOrTag}: this node has no drive of the frame by that id or tag; \`weft synergy status\` lists them`,
     })
   }
+}
+
+function checkCount(drives: number): void {
+  if (Number.isSafeInteger(drives) && drives >= 1 && drives <= DRIVES_AT_ONCE_MAX) return
+  throw new FsError('EINVAL', 'provision.allocate', {
+    drives,
+    message: `allocate: ${drives} drives: give a whole number from 1 to ${DRIVES_AT_ONCE_MAX}`,
+  })
 }
 
 interface Wanted extends AllocateRequest {

@@ -8,7 +8,7 @@ import { isTagOf } from './tags.ts'
 /**
  * What a person should know of one drive:
  *
- * - `finished`: it was on its way, and is now in use, or free again
+ * - `finished`: it was on its way, and is now in use, ready, or free again
  * - `found`: in use and held, but its record was lost; it has one again
  * - `orphan`: held under this node's tag, without a record, and no drive here
  * - `missing`: held for this node, but it is not in the pool
@@ -56,7 +56,8 @@ export async function reconcile(
   for (const { tag, step: at } of intents.all()) {
     if (at === 'settled') continue
     if (options.retryPower) allocations.askPowerAgain(tag)
-    findings.push(await settleOne(allocations, tag, step))
+    const finding = await settleOne(allocations, tag, step)
+    if (at !== 'ready' || finding.is !== 'finished') findings.push(finding)
   }
   const { held, drives } = await look(world, step)
   findings.push(...unknownHere(world, held, drives))
@@ -84,7 +85,8 @@ async function settleOne(allocations: Allocations, tag: string, step: Step): Pro
 }
 
 function findingOf({ is }: Standing): Finding['is'] {
-  return is === 'settled' || is === 'gone' || is === 'turned-back' ? 'finished' : is
+  const isFinished = is === 'settled' || is === 'ready' || is === 'gone' || is === 'turned-back'
+  return isFinished ? 'finished' : is
 }
 
 async function look({ provisioner, host }: AllocationWorld, { signal }: Step) {

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CorruptError, FsError, type NodeId } from '../../src/base/index.ts'
@@ -53,6 +55,20 @@ test('a change that can not be written has not happened', () => {
   )
   assert.is(intents.get(tag)?.step, 'reserve')
   assert.is(Intents.open(disk, PATH).get(tag)?.step, 'reserve')
+})
+
+test('a file of version 1 is read for ever', () => {
+  const disk = new SimulatedDisk()
+  const bytes = readFileSync(
+    resolve(import.meta.dirname, '../../../test/fixtures/provision/intents-v1.json'),
+  )
+  disk.replaceFile(PATH, bytes)
+  const [settled, leaving] = Intents.open(disk, PATH).all()
+  assert.is(settled?.driveId, '0123456789abcdef0123456789abcdef')
+  assert.equal(
+    [leaving?.towards, leaving?.step, leaving?.doubtUntilMs],
+    ['out', 'release', 1795000000000],
+  )
 })
 
 test('a damaged file is refused, with what to do', () => {

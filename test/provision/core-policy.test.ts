@@ -32,6 +32,7 @@ const other = (n: number, domain: string, usedBytes: number): NodeRoom => ({
 })
 const view = (more: Partial<PolicyView> = {}): PolicyView => ({
   ...{ nowMs: NOW_MS, node: NODE, drives: [drive(1)], others: [], free: [free(1), free(2)] },
+  ready: [],
   ...{
     rateOf: () => 0,
     growMs: 10 * MINUTE_MS,
@@ -144,6 +145,19 @@ test('budget and max-drives bound one act too', () => {
   assert.is(grown({}), 4)
   assert.is(grown({ budgetPerDay: 2 }), 2)
   assert.is(grown({ maxDrives: 4 }), 3)
+})
+
+test('what stands ready is taken first, also while the frame gives nothing', () => {
+  const full = { drives: [drive(1, { usedBytes: 900 })], ready: [free(9, 500)] }
+  for (const more of [{}, { blocked: 'the power' }, { heldDrives: 40 }, { free: [] }]) {
+    const one = decision({ ...full, ...more })
+    assert.ok(one.do === 'grow' && one.drives === 1)
+    assert.match(one.why, /take 1 drive of those that stand ready/)
+  }
+  assert.is(
+    refusal(decision({ ...full, ready: [{ ...free(9), class: 1 }], free: [] })),
+    'grow none-free',
+  )
 })
 
 test('a class without drives grows when somebody waits for it', () => {

@@ -121,6 +121,42 @@ test('after the power refusal the policy sets no more drives aside', async () =>
   assert.match(world.provisioning.policyLog().at(-1)?.why ?? '', /only with the server off/)
 })
 
+test('drives that stand ready are claimed without the appliance, the power on or off', async () => {
+  const world = worldWithPolicy()
+  world.frame.power = 'off-required'
+  const asked = await world.provisioning.prepare({ class: 3, drives: 2 }, world.step())
+  assert.equal(
+    asked.map(({ step }) => step),
+    ['needs-power-off', 'needs-power-off'],
+  )
+  // A peer has done it at a shutdown, and the daemon comes up again.
+  for (const { tag } of asked) {
+    const drive = world.frame.byTag(tag)
+    if (drive) drive.host = NODE
+  }
+  await world.restart().reconcile({}, world.step())
+  assert.equal(
+    world.provisioning.status().allocations.map(({ step }) => step),
+    ['ready', 'ready'],
+  )
+  assert.equal(await world.provisioning.reconcile({}, world.step()), [], 'and they are no news')
+  world.write(world.fixedSerial, percent(80))
+  await world.provisioning.tick(world.step())
+  assert.is(world.host.drives.size, 2)
+  const [one] = await world.provisioning.allocate({ class: 3, drives: 1 }, world.step())
+  assert.is(one?.serial, 'S001')
+  assert.is(world.frame.drives.filter(({ tag }) => tag !== null).length, 2)
+})
+
+test('a drive that stands ready is given back as any other', async () => {
+  const world = worldWithPolicy()
+  const [one] = await world.provisioning.prepare({ class: 3, drives: 1 }, world.step())
+  assert.is(one?.step, 'ready')
+  assert.is(world.host.drives.size, 1)
+  await world.provisioning.release(one?.tag ?? '', world.step())
+  assert.is(world.frame.drives[0]?.tag, null)
+})
+
 test('what takes drives does not wait for what gives back, and that is gone on with later', async () => {
   const world = worldWithPolicy()
   const [one] = await world.provisioning.allocate({ class: 3, drives: 1 }, world.step())

@@ -13,7 +13,7 @@ const seeds = process.env.WEFT_SEED
   ? [Number(process.env.WEFT_SEED)]
   : Array.from({ length: SEEDS }, (_, index) => index + 1)
 /** Seeds within which a planted bug has to be found. */
-const PLANT_SEEDS = 200
+const PLANT_SEEDS = 500
 
 async function run(seed: number, planted: Plants = {}): Promise<Tried> {
   const world = new SimWorld(seed, planted)

@@ -162,6 +162,8 @@ export class SimWorld {
       if (one) this.#watch(provisioning.release(one.tag, life.step()))
     } else if (choice === 2) {
       this.#watch(provisioning.ensureRoom(this.#dice.below(200), CLASS, life.step()))
+    } else if (choice === 4) {
+      this.#watch(provisioning.prepare({ class: CLASS, drives: 1 }, life.step()))
     } else if (choice === 3) {
       this.#watch(provisioning.reconcile({ retryPower: true }, life.step()))
     }
@@ -261,15 +263,18 @@ export class SimWorld {
         if (is !== 'trouble') broken.push(`not at rest: ${is}: ${words}`)
       }
       const settled = new Set<string>()
+      const ready = new Set<string>()
       for (const one of status?.allocations ?? []) {
-        if (one.step !== 'settled') broken.push(`not at rest: ${JSON.stringify(one)}`)
-        else settled.add(one.tag)
+        if (one.step === 'ready') ready.add(one.serial)
+        else if (one.step !== 'settled') broken.push(`not at rest: ${JSON.stringify(one)}`)
+        settled.add(one.tag)
       }
       const held = this.#frame.drives.filter((drive) => isHeldBy(drive, CLUSTER, host.node))
       for (const { tag, serial, host: before } of held) {
         if (!settled.delete(tag ?? '')) broken.push(`leaked: ${serial} is held, nobody knows why`)
         if (before !== host.node) broken.push(`${serial} is in use, but not before its host`)
-        if (host.bySerial(serial)?.tag !== tag) broken.push(`${serial} is held, but is no drive`)
+        const isDrive = host.bySerial(serial)?.tag === tag
+        if (isDrive === ready.has(serial)) broken.push(`${serial} is held, but is no drive`)
       }
       for (const tag of settled) broken.push(`${tag} is in use, but not held`)
     }
