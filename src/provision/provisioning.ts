@@ -114,16 +114,24 @@ export class Provisioning {
   }
 
   /** What allocate would do, in lines for a person. */
-  async planAllocate({ class: cos, drives }: AllocateRequest, signal: AbortSignal) {
-    const picked = smallest(await this.free(cos, signal), cos, drives)
-    const lines = picked.map(({ name, sizeBytes }) => `take ${name}, ${sizeWords(sizeBytes)}`)
-    if (picked.length < drives) {
-      lines.push(
-        `short of ${drivesWords(drives - picked.length)}: no more of class ${cos} are free`,
-      )
+  async planAllocate(
+    { class: cos, drives }: AllocateRequest,
+    signal: AbortSignal,
+  ): Promise<readonly string[]> {
+    const ready = smallest(this.#allocations.ready(), cos, drives)
+    const free = smallest(await this.free(cos, signal), cos, drives - ready.length)
+    const lines = [
+      ...ready.map(({ name, sizeBytes }) => `use ${name}, ${sizeWords(sizeBytes)}, which is ready`),
+      ...free.map(({ name, sizeBytes }) => `take ${name}, ${sizeWords(sizeBytes)}`),
+    ]
+    const missing = drives - lines.length
+    if (missing > 0) {
+      lines.push(`short of ${drivesWords(missing)}: no more of class ${cos} are free`)
     }
-    lines.push('each: reserve it, attach it to this server, wait for the disk, format it, use it')
-    lines.push('if the appliance wants the server off for that, it stops there and says so')
+    if (free.length > 0) {
+      lines.push('each: reserve it, attach it to this server, wait for the disk, format it, use it')
+      lines.push('if the appliance wants the server off for that, it stops there and says so')
+    }
     return lines
   }
 

@@ -152,6 +152,10 @@ test('a drive that stands ready is given back as any other', async () => {
   const world = worldWithPolicy()
   const [one] = await world.provisioning.prepare({ class: 3, drives: 1 }, world.step())
   assert.is(one?.step, 'ready')
+  const wanted = { class: 3, drives: 1 } as const
+  assert.equal(await world.provisioning.planAllocate(wanted, world.step().signal), [
+    'use Frame1, bay 3, drive 1, 100 bytes, which is ready',
+  ])
   assert.is(world.host.drives.size, 1)
   await world.provisioning.release(one?.tag ?? '', world.step())
   assert.is(world.frame.drives[0]?.tag, null)
