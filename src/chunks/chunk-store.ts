@@ -558,12 +558,20 @@ export class ChunkStore {
 
   #find(id: ChunkId, named: Drive | undefined): Drive | null {
     // What cannot be looked at is no reason to look elsewhere: the caller's own try says what is wrong.
-    if (named !== undefined && (this.#drives.size === 1 || this.#isOn(named, id))) return named
+    if (named !== undefined && (this.#drives.size === 1 || this.#isSoundOn(named, id))) return named
     // Twice: it may be moved from a drive not yet looked at to one that was.
     for (let look = 0; look < 2; look++) {
-      for (const drive of this.#drives.values()) if (this.#isOn(drive, id)) return drive
+      for (const drive of this.#drives.values()) if (this.#isSoundOn(drive, id)) return drive
+    }
+    // Only a drive that fails has it, if any.
+    for (const drive of this.#drives.values()) {
+      if (drive.state !== 'ok' && this.#isOn(drive, id)) return drive
     }
     return null
+  }
+
+  #isSoundOn(drive: Drive, id: ChunkId): boolean {
+    return drive.state === 'ok' && this.#isOn(drive, id)
   }
 
   #isElsewhere(id: ChunkId, drive: Drive): boolean {

@@ -9,7 +9,7 @@ export interface Placing {
   readonly id: ChunkId
   readonly storedBytes: number
   readonly wish: Omit<PickOptions, 'except'>
-  /** Drives that turned out full. */
+  /** Drives that turned out full, or failed. */
   readonly refusedBy: Drive[]
 }
 
@@ -21,15 +21,15 @@ export function reserveDrive(drives: Iterable<Drive>, placing: Placing): Drive {
   return drive
 }
 
-/** A drive that turns out full is left for another; every other failure is the caller's. */
+/** A drive that turns out full, or fails, is left for another; what is not the drive's is the caller's. */
 export function passOver(placing: Placing, drive: Drive, error: unknown): void {
   const code = codeOf(error)
-  if (code === 'ENOSPC') {
-    placing.refusedBy.push(drive)
-    return
-  }
   if (code === 'EEXIST') throw error
-  throw driveFailed(drive, placing.id, 'chunk.put', error)
+  if (code !== 'ENOSPC') {
+    const failed = driveFailed(drive, placing.id, 'chunk.put', error)
+    if (drive.state === 'ok') throw failed
+  }
+  placing.refusedBy.push(drive)
 }
 
 /** Make the directories of a drive's chunks. @throws FsError ENODEV when it is not mounted, and others */

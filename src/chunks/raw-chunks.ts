@@ -190,7 +190,7 @@ export class RawChunks {
   async #moveOff(id: ChunkId, from: Drive): Promise<number> {
     const path = chunkPath(from, id)
     if (await this.#isWholeBeside(id, from)) {
-      this.#files.removeSync(path)
+      this.#removeFrom(from, path)
       return 0
     }
     const image = this.#takeImage()
@@ -199,11 +199,21 @@ export class RawChunks {
       if (fileBytes === null) return 0
       const target = await this.#write(id, image, fileBytes, this.#classIn(image, id), [from])
       // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
-      if (!this.#files.removeSync(path)) this.#files.removeSync(chunkPath(target, id))
+      if (!this.#removeFrom(from, path)) this.#files.removeSync(chunkPath(target, id))
       from.forgetSpace()
       return fileBytes
     } finally {
       this.#giveBack(image)
+    }
+  }
+
+  /** @returns false when it was not there. One that fails keeps what is on it: nobody looks there first any more. */
+  #removeFrom(drive: Drive, path: string): boolean {
+    try {
+      return this.#files.removeSync(path)
+    } catch (error) {
+      if (drive.state === 'ok') throw error
+      return true
     }
   }
 
@@ -413,15 +423,19 @@ export class RawChunks {
     for (const drive of this.#drives()) if (this.#settled.has(drive)) yield drive
   }
 
+  /** On a drive that fails only if no other has it. */
   #find(id: ChunkId): Drive | null {
+    let found: Drive | null = null
     for (const drive of this.#usable()) {
       try {
-        if (this.#files.exists(chunkPath(drive, id))) return drive
+        if (!this.#files.exists(chunkPath(drive, id))) continue
+        if (drive.state === 'ok') return drive
+        found ??= drive
       } catch (error) {
         this.#silent(drive, error)
       }
     }
-    return null
+    return found
   }
 
   /** @param use is lent the first `bytesMax` of the file, and told its size. @throws FsError as ChunkFiles.open */

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import {
+  type ChunkId,
   type Clock,
   codeOf,
   FsError,
@@ -24,7 +25,7 @@ export interface DrainWorld {
   readonly chunks: RawChunks
   readonly registry: Pick<VolumeRegistry, 'list' | 'copyMoved'>
   /** Grows with whatever is written to volumes of this node: while it does, callers come first. */
-  written(): number
+  readonly written: () => number
   readonly clock: Clock
   readonly log: Log
 }
@@ -57,6 +58,8 @@ export class DriveDrains {
   readonly #states = new Map<Drive, DrainState>()
   /** Of the journals that did not go. */
   readonly #kept: readonly string[]
+  /** Of drives that fail, and do not let go of what is elsewhere now. */
+  readonly #gone = new Map<Drive, Set<ChunkId>>()
   readonly #abort = new AbortController()
   #written = 0
 
@@ -68,7 +71,8 @@ export class DriveDrains {
 
   /** Until `close`. One that begins to fail is emptied as well, as far as it answers. */
   async run(): Promise<void> {
-    const { drives, clock } = this.#world
+    const { drives, clock, written } = this.#world
+    this.#written = written()
     const begun = new Set<Drive>()
     const running: Promise<void>[] = []
     while (!this.#abort.signal.aborted) {
@@ -144,13 +148,14 @@ export class DriveDrains {
     }
     try {
       let left = 0
-      for (const _ of chunks.on(drive)) left++
+      for (const id of chunks.on(drive)) if (!this.#goneFrom(drive).has(id)) left++
       this.#set(drive, { chunksLeft: left })
       const ids = chunks.on(drive)
       let isFull = false
       const mover = async () => {
         for (const id of ids) {
           if (signal.aborted || isFull) return
+          if (this.#goneFrom(drive).has(id)) continue
           try {
             const bytes = await chunks.moveOff(id, drive)
             const { chunksMoved, bytesMoved } = this.state(drive) ?? {
@@ -158,6 +163,7 @@ export class DriveDrains {
               bytesMoved: 0,
             }
             left--
+            if (drive.state !== 'ok') this.#goneFrom(drive).add(id)
             this.#set(drive, {
               chunksMoved: chunksMoved + 1,
               bytesMoved: bytesMoved + bytes,
@@ -206,7 +212,7 @@ export class DriveDrains {
 
   #leftOn(drive: Drive): string {
     let count = 0
-    for (const _ of this.#world.chunks.on(drive)) count++
+    for (const id of this.#world.chunks.on(drive)) if (!this.#goneFrom(drive).has(id)) count++
     const journals = journalsOn(drive, systemDisk).length
     const aside = quarantinedOn(drive, systemDisk).length
     const parts = [
@@ -215,6 +221,12 @@ export class DriveDrains {
       ...(aside > 0 ? [`${aside} files in quarantine`] : []),
     ]
     return parts.join(', ')
+  }
+
+  #goneFrom(drive: Drive): Set<ChunkId> {
+    const gone = this.#gone.get(drive) ?? new Set()
+    this.#gone.set(drive, gone)
+    return gone
   }
 
   #isBusy(): boolean {

@@ -24,13 +24,16 @@ const AGAIN_MS = 60_000
 export class DriveWatch {
   readonly #world: DriveWatchWorld
   /** Names of the disks of this host, when a missing one was looked for last. */
-  #seen = ''
-  #lookedMs = Number.NEGATIVE_INFINITY
+  #seen: string
+  #lookedMs: number
   #cancel: (() => void) | null = null
   #isClosed = false
 
   constructor(world: DriveWatchWorld) {
     this.#world = world
+    // What was there at the start was looked at then.
+    this.#seen = disksOf(world.owner.disks)
+    this.#lookedMs = world.clock.monotonicMs()
   }
 
   async run(): Promise<void> {
@@ -57,11 +60,8 @@ export class DriveWatch {
     const names = disksOf(owner.disks)
     const now = clock.monotonicMs()
     if (names === this.#seen && now - this.#lookedMs < AGAIN_MS) return
-    // At the first look it is as the start found it.
-    const isFirst = this.#seen === '' && pulled.length === 0
     this.#seen = names
     this.#lookedMs = now
-    if (isFirst) return
     for (const id of away) {
       if (!(await this.#isBack(id))) continue
       log.info({ op: 'drive.back', drive: id }, 'a disk is there again')

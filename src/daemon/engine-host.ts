@@ -4,6 +4,7 @@ import type { Reason } from '../fuse/index.ts'
 import type {
   EngineAnswer,
   EngineCalls,
+  EngineDrive,
   EngineProgress,
   EngineReason,
   EngineVerb,
@@ -14,6 +15,8 @@ export interface Watch {
   signal: AbortSignal
   progress(done: number, total: number | null, message: string): void
 }
+
+type Heard = EngineAnswer | EngineProgress | EngineReason | EngineDrive
 
 interface Waiting {
   verb: EngineVerb
@@ -31,12 +34,21 @@ export class EngineHost {
   /**
    * @param onDeath the thread ended by a bug: the daemon must stop, the keeper starts it anew
    * @param onReason an fsync was answered with an error
+   * @param onDrive a drive began to fail under a volume
    */
-  constructor(onDeath: (error: unknown) => void, onReason: (reason: Reason) => void) {
+  constructor(
+    onDeath: (error: unknown) => void,
+    onReason: (reason: Reason) => void,
+    onDrive: (failing: EngineDrive['failing']) => void,
+  ) {
     this.#worker.on('error', onDeath)
-    this.#worker.on('message', (heard: EngineAnswer | EngineProgress | EngineReason) => {
+    this.#worker.on('message', (heard: Heard) => {
       if ('reason' in heard) {
         onReason(heard.reason)
+        return
+      }
+      if ('failing' in heard) {
+        onDrive(heard.failing)
         return
       }
       const waiting = this.#waiting.get(heard.id)

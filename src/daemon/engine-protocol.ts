@@ -1,5 +1,13 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { ChunkId, Epoch, KeyEpoch, RecordSeq, VolumeId, VolumeNumber } from '../base/index.ts'
+import type {
+  ChunkId,
+  DriveId,
+  Epoch,
+  KeyEpoch,
+  RecordSeq,
+  VolumeId,
+  VolumeNumber,
+} from '../base/index.ts'
 import type { Reason } from '../fuse/index.ts'
 import type {
   ClosedCheck,
@@ -39,6 +47,8 @@ export interface EngineCalls {
   /** A mount's worker will wake engines and ask for syncs on this port. */
   port: { args: { port: MessagePort }; result: null }
   keys: { args: { number: VolumeNumber; keys: VolumeOpening['keys'] }; result: null }
+  /** The main thread has noticed it, or another volume: nothing new goes there. */
+  driveFails: { args: EngineDrive['failing']; result: null }
   settle: { args: { number: VolumeNumber }; result: null }
   /** As Engine.probe, of room store. @property chunk its id, never used before */
   probe: { args: { number: VolumeNumber; chunk: ChunkId }; result: null }
@@ -84,6 +94,11 @@ export interface EngineProgress {
 /** An fsync was answered with an error. */
 export interface EngineReason {
   reason: Reason
+}
+
+/** A drive began to fail under a volume. */
+export interface EngineDrive {
+  failing: { drive: DriveId; code: string; message: string }
 }
 
 export interface EngineAnswer {

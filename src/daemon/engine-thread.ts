@@ -3,6 +3,7 @@ import {
   AssertionError,
   assert,
   codeOf,
+  type ErrnoCode,
   FsError,
   messageOf,
   openLog,
@@ -30,6 +31,7 @@ import {
 import type {
   EngineAnswer,
   EngineCalls,
+  EngineDrive,
   EngineProgress,
   EngineReason,
   EngineRequest,
@@ -65,6 +67,10 @@ async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['
     log.info({ op: 'recover', volume: opening.id, epoch, ...found }, 'volume opened')
   }
   if (replicas) volume.replicas = new PortReplicas(replicas)
+  volume.onDriveFail = ({ id }, error) => {
+    const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
+    parent.postMessage({ failing: { drive: id, ...words } } satisfies EngineDrive)
+  }
   const engine = new Engine(volume, world)
   engines.set(opening.number, engine)
   engine.wake()
@@ -192,6 +198,14 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'keys':
       engineOf(request.args.number).volume.keys.replace(request.args.keys)
       return null
+    case 'driveFails': {
+      const { drive: failing, code, message } = request.args
+      const error = new FsError(code as ErrnoCode, 'drive', { drive: failing, message })
+      for (const { volume } of engines.values()) {
+        for (const drive of volume.drives) if (drive.id === failing) drive.fail(error)
+      }
+      return null
+    }
     case 'settle':
       await engineOf(request.args.number).settle()
       return null

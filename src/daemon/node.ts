@@ -6,6 +6,7 @@ import {
   type ChunkId,
   type Clock,
   codeOf,
+  type ErrnoCode,
   FsError,
   isBug,
   isoTime,
@@ -182,7 +183,14 @@ export class Node {
       kept: this.reasons,
       clock,
     })
-    this.engine = new EngineHost(options.onDeath, (reason) => this.reasons.note(reason))
+    this.engine = new EngineHost(
+      options.onDeath,
+      (reason) => this.reasons.note(reason),
+      ({ drive, code, message }) => {
+        const error = new FsError(code as ErrnoCode, 'drive', { drive, message })
+        this.drives.find(({ id }) => id === drive)?.fail(error)
+      },
+    )
     this.jobs = new Jobs(() => isoTime(clock))
     this.driveUse = new DriveUse(clock)
     this.registry = new VolumeRegistry(coordinator, systemRandom, clock)
@@ -350,7 +358,9 @@ export class Node {
       keys: labelKeys(identity),
       disks: process.env.WEFT_BY_ID ? { byIdDir: process.env.WEFT_BY_ID } : {},
     }
-    const opened = await openDrives(driveOwner, log)
+    // Of one that fails before there is a node, its state tells.
+    let driveFails = (_drive: Drive, _error: unknown) => {}
+    const opened = await openDrives(driveOwner, log, (drive, error) => driveFails(drive, error))
     const node = new Node(options, {
       identity,
       driveOwner,
@@ -361,6 +371,7 @@ export class Node {
       clock,
       checkViews: NATIVE_DEATHS.includes(state.endedBy ?? ''),
     })
+    driveFails = (drive, error) => node.#driveFails(drive, error)
     if (staging.warning) {
       node.startProblems.push({
         severity: 'warning',
@@ -430,6 +441,15 @@ export class Node {
     node.#driveWatch.run().catch(background(log, 'drive.watch'))
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
+  }
+
+  /** The engine's thread has its own picture of each drive. */
+  #driveFails({ id, dir, state }: Drive, error: unknown): void {
+    const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
+    this.log.error({ op: 'drive', drive: id, dir, state, error: words.message }, 'a drive fails')
+    this.engine
+      .call('driveFails', { drive: id, ...words })
+      .catch(background(this.log, 'drive.fails'))
   }
 
   /** Records of this node's volumes, and of the copies that it holds of others'. */

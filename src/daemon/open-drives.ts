@@ -4,6 +4,7 @@ import { systemDisk } from '../disk/index.ts'
 import {
   type DiskWorld,
   type Drive,
+  type DriveWorld,
   eraseDisk,
   initDrive,
   type LabelKeys,
@@ -50,7 +51,11 @@ export function usOf({ home, node, cluster, keys }: DriveOwner): Us {
  * under whatever name they have today, and mounted. One that is not there is waited for by nobody.
  * @throws FsError of openDrive when a directory is not there or not ours, or when nothing is left; CorruptError
  */
-export async function openDrives(owner: DriveOwner, log: Log): Promise<OpenedDrives> {
+export async function openDrives(
+  owner: DriveOwner,
+  log: Log,
+  onFail: NonNullable<DriveWorld['onFail']>,
+): Promise<OpenedDrives> {
   const { home, node } = owner
   if (readDriveList(home) === null) {
     const dir = join(home, 'drives', 'default')
@@ -64,11 +69,11 @@ export async function openDrives(owner: DriveOwner, log: Log): Promise<OpenedDri
   for (const listed of readDriveList(home)?.drives ?? []) {
     const { dir, disk } = listed
     if (disk === null) {
-      drives.push(openDrive(dir, { nodeId: node }))
+      drives.push(openDrive(dir, { nodeId: node }, { onFail }))
       continue
     }
     try {
-      drives.push(await openDisk(listed, disk.drive, owner))
+      drives.push(await openDisk(listed, disk.drive, owner, { onFail }))
     } catch (error) {
       if (isBug(error)) throw error
       const why = messageOf(error)
@@ -86,20 +91,25 @@ export async function openDrives(owner: DriveOwner, log: Log): Promise<OpenedDri
 }
 
 /** Mounted at its directory, under today's name, with a label that is ours. */
-async function openDisk(listed: ListedDrive, id: DriveId, owner: DriveOwner): Promise<Drive> {
+async function openDisk(
+  listed: ListedDrive,
+  id: DriveId,
+  owner: DriveOwner,
+  world: DriveWorld,
+): Promise<Drive> {
   const { node, cluster, keys, disks } = owner
   const expected = { id, nodeId: node, cluster, keys }
   let drive: Drive
   try {
-    drive = openDrive(listed.dir, expected)
+    drive = openDrive(listed.dir, expected, world)
   } catch (error) {
     if (isBug(error)) throw error
     // Not mounted, or what is mounted there is of a disk that went away: nobody of before has it open any more.
     await unmountDisk(listed.dir, disks)
     await mountDrive(id, listed.dir, usOf(owner), disks)
-    drive = openDrive(listed.dir, expected)
+    drive = openDrive(listed.dir, expected, world)
   }
-  return cluster === null ? drive : relabel(drive, cluster, keys, systemDisk)
+  return cluster === null ? drive : relabel(drive, cluster, keys, systemDisk, world)
 }
 
 /** What weft made on drives that were taken out goes, and their disks come off. Nothing of them is open any more. */

@@ -1,4 +1,6 @@
 import type { Problem } from '../api/index.ts'
+import { messageOf } from '../base/index.ts'
+import type { Drive } from '../drives/index.ts'
 import { clusterProblems } from './cluster-control.ts'
 import type { Node } from './node.ts'
 import { remedyOf } from './reasons.ts'
@@ -111,6 +113,15 @@ function withNames({ cluster }: Node, words: string): string {
   return members.reduce((text, { node, name }) => text.replaceAll(node, name), words)
 }
 
+const PUT_BACK =
+  'put it back: it is taken into use by itself, with all that is on it. What has a copy on another node is made anew there meanwhile'
+
+function driveRemedy({ kind, state, id }: Drive): string {
+  if (kind === 'block' && state === 'gone') return PUT_BACK
+  if (state === 'gone') return 'mount or reconnect it, then weft down; weft up'
+  return `it gets nothing new, and what it gives is moved to the others: weft drive status ${id}; then replace it`
+}
+
 /** All that is wrong, of this node and of what it owns. */
 export function problems(node: Node): Problem[] {
   const found: Problem[] = [...node.startProblems]
@@ -119,8 +130,8 @@ export function problems(node: Node): Problem[] {
       found.push({
         severity: 'error',
         what: `drive ${drive.dir} is ${drive.state}`,
-        why: String(drive.failure ?? 'it does not answer'),
-        next: 'mend or replace it, then weft down; weft up',
+        why: drive.failure ? messageOf(drive.failure) : 'it does not answer',
+        next: driveRemedy(drive),
       })
     } else if (drive.freeBytes() <= drive.headroomBytes()) {
       found.push({
@@ -130,6 +141,14 @@ export function problems(node: Node): Problem[] {
         next: 'delete files, or weft drive add DIR',
       })
     }
+  }
+  for (const { id, listed, why } of node.missingDrives) {
+    found.push({
+      severity: 'error',
+      what: `drive ${listed.disk?.serial || id} is gone`,
+      why,
+      next: PUT_BACK,
+    })
   }
   for (const { target, why, next } of node.mounts.dead()) {
     found.push({

@@ -95,7 +95,7 @@ function refuseUnlessAllowed(disk: BlockDisk, us: Us, force: boolean): boolean {
   return true
 }
 
-const FORCE = 'if nothing on it is needed, format it with force'
+const FORCE = 'if nothing on it is needed: weft drive add DISK --force, which erases it'
 
 function refusal(code: FsError['code'], path: string, why: string, next?: string): FsError {
   return new FsError(code, 'drive.format', {

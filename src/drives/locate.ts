@@ -23,6 +23,7 @@ export function locateDisk(
     new FsError(code, 'drive.locate', {
       path: disk.path,
       cause,
+      next: 'find the disk by what is on its sticker',
       message: `${disk.path}: ${why}. Look for ${lookFor(disk, bay)}`,
     })
   if (namesIn(join(sysDir, 'block', disk.name)).length === 0) {

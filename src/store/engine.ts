@@ -16,6 +16,7 @@ import {
   type RecordSeq,
   sleep,
 } from '../base/index.ts'
+import type { Drive } from '../drives/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import {
   type Change,
@@ -465,8 +466,10 @@ export class Engine {
   /** Where a chunk is now: drives are emptied, and taken out. */
   #driveOf(id: ChunkId, put: DriveId): DriveId {
     const { drives, chunks } = this.volume
-    if (drives.some((one) => one.id === put && !one.draining)) return put
-    return drives.find((one) => chunks.has(id, one.id))?.id ?? put
+    const isSound = ({ draining, state }: Drive) => state === 'ok' && !draining
+    if (drives.some((one) => one.id === put && isSound(one))) return put
+    const order = [...drives].sort((a, b) => Number(isSound(b)) - Number(isSound(a)))
+    return order.find((one) => chunks.has(id, one.id))?.id ?? put
   }
 
   measureSpace(): void {

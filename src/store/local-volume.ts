@@ -100,6 +100,8 @@ export class LocalVolume {
   readonly chunks: ChunkStore
   /** Set in the engine's thread alone, where chunks are made. */
   replicas: Replicas | null = null
+  /** Told when one of its drives begins to fail. */
+  onDriveFail: ((drive: Drive, error: unknown) => void) | null = null
   /** Chunks that the copies of a set have and no record names yet, with the number of the set. */
   readonly #confirmed = new Map<ChunkId, number>()
   readonly #boot: Buffer
@@ -114,7 +116,11 @@ export class LocalVolume {
     this.shared = new SharedVolume(opening.shared)
     this.keys = new KeyHolder(opening.keys)
     this.drives = opening.driveDirectories.map((directory) =>
-      openDrive(directory, {}, { files: disk }),
+      openDrive(
+        directory,
+        {},
+        { files: disk, onFail: (drive, error) => this.onDriveFail?.(drive, error) },
+      ),
     )
     this.view = new View(opening.viewDirectory, this.keys)
     this.sealer = {

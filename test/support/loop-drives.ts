@@ -60,21 +60,31 @@ export class LoopDrives {
     for (const link of links) rmSync(join(this.byIdDir, link))
   }
 
+  /** The image of a disk that a mount still holds, as one more device: what was pulled is put back under another name. */
+  again(name: string): string {
+    const device = this.sh('losetup', '--find', '--show', join(this.dir, `${name}.img`)).trim()
+    const before = this.#attached.get(name)
+    if (before !== undefined) this.#attached.set(`${name} before`, before)
+    this.#attached.set(name, device)
+    return device
+  }
+
   sh(program: string, ...args: readonly string[]): string {
     return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
   }
 
   close(): void {
-    for (const at of this.#mounted) this.#try('umount', at)
-    for (const device of this.#attached.values()) this.#try('losetup', '--detach', device)
+    for (const at of this.#mounted) this.try('umount', at)
+    for (const device of this.#attached.values()) this.try('losetup', '--detach', device)
     rmSync(this.dir, { recursive: true, force: true })
   }
 
-  #try(program: string, ...args: readonly string[]): void {
+  /** As `sh`; '' when it fails, because the test got no further, or has done it itself. */
+  try(program: string, ...args: readonly string[]): string {
     try {
-      this.sh(program, ...args)
+      return this.sh(program, ...args)
     } catch {
-      // The test got no further, or has done it itself.
+      return ''
     }
   }
 }

@@ -1,0 +1,157 @@
+// deadline: 180 s
+import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { DiskInfo, DriveInfo, VolumeDetail } from '../../src/api/index.ts'
+import { LoopDrives } from '../support/loop-drives.ts'
+import { NodeWorld, until } from '../support/node-world.ts'
+import { seeded } from '../support/seeded.ts'
+
+const A = ['wwn-0x5000c500a1b2c3d4', 'scsi-SWEFT_DISK_SERA']
+const B = ['wwn-0x5000c500a1b2c3d5', 'scsi-SWEFT_DISK_SERB']
+
+/** A node whose disks are loop devices; whatever it has mounted of them comes off at the end. */
+async function withDisks(work: (world: NodeWorld, loops: LoopDrives) => Promise<void>) {
+  const loops = new LoopDrives()
+  const world = new NodeWorld({ env: { WEFT_BY_ID: loops.byIdDir } })
+  const mounted: string[] = []
+  try {
+    await world.up()
+    await world.weft('mount', world.mnt)
+    await work(world, loops)
+  } finally {
+    const listed = JSON.parse(readFileSync(join(world.home, 'drives.json'), 'utf8'))
+    for (const { dir, disk } of listed.drives) if (disk !== null) mounted.push(dir)
+    await world.weft('down').catch(() => {})
+    for (const dir of mounted) loops.try('umount', dir)
+    loops.close()
+    await world.close()
+  }
+}
+
+const link = (loops: LoopDrives, [name]: readonly string[]) => join(loops.byIdDir, name ?? '')
+
+async function drives(world: NodeWorld): Promise<DriveInfo[]> {
+  return (await world.json<{ drives: DriveInfo[] }>('drive', 'list')).drives
+}
+
+async function named(world: NodeWorld, name: string): Promise<DriveInfo | undefined> {
+  return (await drives(world)).find((drive) => drive.name === name)
+}
+
+test('a disk with something on it is shown and refused, taken with force, and free again once it is removed', () =>
+  withDisks(async (world, loops) => {
+    const path = loops.plug('a', A)
+    loops.sh('mkfs.ext4', '-q', '-L', 'letters', path)
+    const list = async () =>
+      (await world.json<{ disks: DiskInfo[] }>('drive', 'list', '--all')).disks
+    const before = (await list()).find(({ serial }) => serial === 'SERA')
+    assert.is(before?.standing, 'unusable')
+    assert.match(before?.why ?? '', /ext4 "letters"/)
+    const refused = await world.tryWeft('drive', 'add', link(loops, A))
+    assert.match(refused.stderr, /ext4 "letters"[\s\S]*--force/)
+    assert.match(loops.sh('wipefs', path), /ext4/)
+    const added = await world.weft('drive', 'add', link(loops, A), '--force', '--class', '3')
+    assert.match(added, /drive SERA is added[\s\S]*measured: .* ms for a durable 4 KiB/)
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    assert.is((await named(world, 'SERA'))?.class, 3)
+    assert.match((await world.tryWeft('drive', 'add', link(loops, A))).stderr, /already/)
+    const volume = await world.volume('v', '--cos', '3', '--size', '100M')
+    writeFileSync(join(volume, 'f'), seeded(1).bytes(5_000_000), { flush: true })
+    await until('it went to its class', async () => {
+      return ((await named(world, 'SERA'))?.usedBytes ?? 0) > 5_000_000
+    })
+    await world.weft('drive', 'drain', 'SERA')
+    await world.weft('drive', 'remove', 'SERA')
+    assert.is((await list()).find(({ serial }) => serial === 'SERA')?.standing, 'free')
+    assert.ok(readFileSync(join(volume, 'f')).equals(seeded(1).bytes(5_000_000)))
+  }))
+
+test('a disk that is pulled under a database of bytes and put back under another name has all of them', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    const volume = await world.volume('v', '--cos', '3', '--size', '100M')
+    for (let n = 0; n < 5; n++) {
+      writeFileSync(join(volume, `${n}`), seeded(n + 1).bytes(2_000_000), { flush: true })
+    }
+    const { dir = '' } = (await named(world, 'SERA')) ?? {}
+    for (const name of A) rmSync(join(loops.byIdDir, name))
+    loops.sh('xfs_io', '-x', '-c', 'shutdown', dir)
+    await until('it is gone', async () => (await named(world, 'SERA'))?.state === 'gone')
+    const status = await world.tryWeft('status')
+    assert.match(status.stdout, /drive .* is gone[\s\S]*put it back/)
+    assert.throws(() => writeFileSync(join(volume, 'new'), 'x', { flush: true }))
+    const again = loops.again('a')
+    for (const name of A) symlinkSync(again, join(loops.byIdDir, name))
+    await until('it is back', async () => (await named(world, 'SERA'))?.state === 'ok', 30_000)
+    for (let n = 0; n < 5; n++) {
+      assert.ok(readFileSync(join(volume, `${n}`)).equals(seeded(n + 1).bytes(2_000_000)))
+    }
+    writeFileSync(join(volume, 'new'), 'x', { flush: true })
+    await world.weft('fsck')
+  }))
+
+test('a disk that is away at the start is waited for by nobody, and taken in when it comes', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    const volume = await world.volume('v', '--cos', '3', '--size', '100M')
+    const other = await world.volume('w', '--cos', '2', '--size', '100M')
+    writeFileSync(join(volume, 'f'), 'kept', { flush: true })
+    const { dir = '' } = (await named(world, 'SERA')) ?? {}
+    await world.weft('down')
+    loops.sh('umount', dir)
+    loops.unplug('a', A)
+    await world.up()
+    await world.weft('mount', world.mnt)
+    assert.is((await named(world, 'SERA'))?.state, 'gone')
+    assert.match((await world.tryWeft('status')).stdout, /SERA is gone/)
+    writeFileSync(join(other, 'g'), 'used', { flush: true })
+    assert.throws(() => readFileSync(join(volume, 'f')))
+    loops.plug('b', B)
+    loops.plug('a', A)
+    await until('it is there', async () => (await named(world, 'SERA'))?.state === 'ok', 30_000)
+    await until('its volume is open', async () => {
+      return (await world.json<VolumeDetail>('volume', 'inspect', 'v')).state === 'ready'
+    })
+    assert.is(readFileSync(join(volume, 'f'), 'utf8'), 'kept')
+  }))
+
+test('a drive that becomes read-only gets nothing new, and what is on it goes to the others', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    loops.plug('b', B)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await world.weft('drive', 'add', link(loops, B), '--class', '3')
+    await until('both are used', async () => (await named(world, 'SERB'))?.state === 'ok')
+    const volume = await world.volume('v', '--cos', '3', '--size', '200M')
+    for (let n = 0; n < 12; n++) {
+      writeFileSync(join(volume, `${n}`), seeded(n + 1).bytes(2_000_000), { flush: true })
+    }
+    const { drives: holding } = await world.json<VolumeDetail>('volume', 'inspect', 'v')
+    assert.is(holding.length, 2)
+    // Not the one with the journal: a volume whose journal cannot be written stops.
+    const pair = (await drives(world)).filter(({ disk }) => disk !== null)
+    const failing = pair.find(({ dir }) => loops.try('ls', join(dir, 'volumes')) === '')
+    assert.ok(failing)
+    loops.sh('mount', '-o', 'remount,ro', failing.dir)
+    await until(
+      'it is failing',
+      async () => (await named(world, failing.name))?.state === 'failing',
+    )
+    assert.match((await world.tryWeft('status')).stdout, /is failing[\s\S]*read-only/)
+    await until('all of it is elsewhere', async () => {
+      const { drives: left } = await world.json<VolumeDetail>('volume', 'inspect', 'v')
+      return !left.includes(failing.id)
+    })
+    for (let n = 0; n < 12; n++) {
+      assert.ok(readFileSync(join(volume, `${n}`)).equals(seeded(n + 1).bytes(2_000_000)))
+      writeFileSync(join(volume, `new${n}`), seeded(n).bytes(300_000), { flush: true })
+    }
+  }))
+
+test.run()
