@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { type Clock, codeOf, type DriveId, isBug, type Log, messageOf } from '../base/index.ts'
 import { checkDrives, type DiskWorld, type Drive, findDisk } from '../drives/index.ts'
 import { type DriveOwner, type MissingDrive, usOf } from './open-drives.ts'
@@ -87,14 +87,28 @@ export class DriveWatch {
   }
 }
 
-/** Cheap, and changes whenever a disk comes or goes. */
+/**
+ * Changes whenever a disk comes, goes, or is another one under its old name. Source: Linux, ABI/testing/sysfs-block: diskseq
+ */
 function disksOf({ sysDir = '/sys', byIdDir = '/dev/disk/by-id' }: DiskWorld): string {
-  return [`${sysDir}/block`, byIdDir].map(namesIn).join('/')
+  const disks = namesIn(`${sysDir}/block`).map((name) => {
+    return `${name} ${textIn(`${sysDir}/block/${name}/diskseq`)}`
+  })
+  return [...disks, ...namesIn(byIdDir)].join('/')
 }
 
-function namesIn(directory: string): string {
+function namesIn(directory: string): string[] {
   try {
-    return readdirSync(directory).sort().join(' ')
+    return readdirSync(directory).sort()
+  } catch {
+    return []
+  }
+}
+
+/** '' of what is not there, or of a kernel before 5.15, which has none. */
+function textIn(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim()
   } catch {
     return ''
   }
