@@ -83,6 +83,11 @@ export interface Opening {
   lost(words: string): void
 }
 
+/** A drive that a copy may go to, and how large it is. */
+export interface MemberDrive extends Candidate {
+  readonly totalBytes: number
+}
+
 /** @property stored as the last change by this owner left the record */
 interface Owned {
   readonly owner: Owner
@@ -106,6 +111,7 @@ const driveList = z
       id: hex,
       class: z.union([z.literal(1), z.literal(2), z.literal(3)]),
       freeBytes: z.number().min(0),
+      totalBytes: z.number().min(0),
     }),
   )
   .max(1024)
@@ -183,10 +189,10 @@ export class ReplicatedVolumes {
   }
 
   /** Every drive that a copy may go to, of every member that answers, for placement; who does not is told in words. */
-  async candidates(): Promise<{ found: Candidate[]; silent: string[] }> {
+  async candidates(): Promise<{ found: MemberDrive[]; silent: string[] }> {
     const { cluster, node } = this.#world
     const draining = await this.#world.draining()
-    const found: Candidate[] = []
+    const found: MemberDrive[] = []
     const silent: string[] = []
     const taking = cluster.membership.members().filter((member) => !draining.has(member.node))
     const asked = taking.map(async (member) => {
@@ -202,6 +208,7 @@ export class ReplicatedVolumes {
             drive: drive.id as DriveId,
             class: drive.class,
             freeBytes: drive.freeBytes,
+            totalBytes: drive.totalBytes,
             domain: member.domain,
           })
         }
@@ -472,6 +479,7 @@ export class ReplicatedVolumes {
         id: drive.id,
         class: drive.cos,
         freeBytes: Math.max(0, drive.freeBytes()),
+        totalBytes: drive.totalBytes(),
       }))
   }
 

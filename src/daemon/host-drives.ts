@@ -1,0 +1,328 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { background, codeOf, type DriveId, FsError, sleep } from '../base/index.ts'
+import { systemDisk } from '../disk/index.ts'
+import {
+  type BlockDisk,
+  blockDisks,
+  DRAINING_NAME,
+  type Drive,
+  mountDrive,
+  unmountDisk,
+} from '../drives/index.ts'
+import type {
+  DiskIdentity,
+  DiskToGive,
+  HostDisk,
+  HostDrives,
+  NewDrive,
+  NodeRoom,
+  PoolDrive,
+  PoolFacts,
+  Step,
+} from '../provision/index.ts'
+import { addDisk } from './add-drive.ts'
+import { type ListedDrive, readDriveList, unlistDrive } from './drive-list.ts'
+import { isHalfMade, matching, mustBeUsable } from './match-disk.ts'
+import type { Node } from './node.ts'
+import { usOf } from './open-drives.ts'
+import type { MemberDrive } from './replicated-volumes.ts'
+
+const LOOK_MS = 500
+/** The bus is asked to look for new disks so often while one is waited for. */
+const RESCAN_MS = 10_000
+/** A drain that something has been in the way of for so long is given up for now. */
+const STUCK_MS = 30_000
+/** The other nodes are asked for their room so often. */
+const ASK_MS = 30_000
+
+export function hostDrives(node: Node): HostDrives {
+  return new NodeHostDrives(node)
+}
+
+/**
+ * What room provision does with this node's drives. A drive that comes or goes, or begins to be emptied, is known to every
+ * thread from the next life of the daemon on: such a verb ends with this life, and finds what it has done when it is asked
+ * again in the next one.
+ */
+class NodeHostDrives implements HostDrives {
+  readonly #node: Node
+  /** What the other nodes have, as they said last. */
+  #others: readonly NodeRoom[] = []
+  #askedMs = Number.NEGATIVE_INFINITY
+
+  constructor(node: Node) {
+    this.#node = node
+  }
+
+  async facts(): Promise<PoolFacts> {
+    const { drives, missingDrives } = this.#node
+    const here = drives.map((drive) => this.#poolDrive(drive))
+    const away = missingDrives.map(({ id, listed }): PoolDrive => {
+      const { tag = null, serial = '' } = listed.disk ?? {}
+      const nothing = { sizeBytes: 0, usedBytes: 0, freeBytes: 0, moveBytes: 0 }
+      return { id, tag, serial, class: 1, state: 'gone', ...nothing }
+    })
+    this.#askOthers()
+    return { drives: [...(await Promise.all(here)), ...away], others: this.#others }
+  }
+
+  async waitForDisk(disk: DiskIdentity, deadlineMs: number, step: Step): Promise<HostDisk> {
+    const { clock } = this.#node
+    const untilMs = clock.monotonicMs() + deadlineMs
+    let rescanMs = Number.NEGATIVE_INFINITY
+    for (;;) {
+      const found = await this.#diskOf(disk, step)
+      if (found) {
+        mustBeUsable(found, disk)
+        const { serial, wwn, sizeBytes, path, links } = found
+        return { serial, wwid: wwn, sizeBytes, path: links[0] ?? path }
+      }
+      const now = clock.monotonicMs()
+      if (now > untilMs) {
+        throw new FsError('ETIMEDOUT', 'provision.disk', {
+          message: `the disk with serial ${disk.serial} has not come to this host within ${Math.round(deadlineMs / 1000)} s`,
+          next: 'weft drive list --all; dmesg | tail shows what the controller met',
+        })
+      }
+      if (now - rescanMs > RESCAN_MS) {
+        rescanMs = now
+        rescan()
+      }
+      step.progress(`waiting for the disk with serial ${disk.serial}`)
+      await this.#pause(LOOK_MS, step)
+    }
+  }
+
+  async makeDrive(disk: HostDisk, { tag, class: cos }: NewDrive, step: Step): Promise<DriveId> {
+    const { drives, missingDrives, driveOwner } = this.#node
+    const listed = this.#listed().find((one) => one.disk?.tag === tag)
+    if (!listed?.disk) {
+      const found = await this.#diskOf(disk, step)
+      if (!found) {
+        throw new FsError('EIO', 'provision.disk', {
+          message: `the disk with serial ${disk.serial} went away`,
+        })
+      }
+      mustBeUsable(found, disk)
+      const { signal, progress } = step
+      const force = isHalfMade(found)
+      await addDisk(driveOwner, found.path, { class: cos, force, tag, signal, progress })
+      return await this.#restart(step)
+    }
+    const { drive } = listed.disk
+    if (drives.some(({ id }) => id === drive)) return drive
+    const missing = missingDrives.find(({ id }) => id === drive)
+    if (!missing) return await this.#restart(step)
+    throw new FsError('EIO', 'provision.drive', { drive, message: missing.why })
+  }
+
+  async drain(id: DriveId, step: Step): Promise<void> {
+    const { drains, clock } = this.#node
+    const drive = this.#inPool(id)
+    if (!drive) return
+    if (!drive.draining && drive.state === 'ok') {
+      systemDisk.replaceFile(join(drive.dir, DRAINING_NAME), Buffer.alloc(0))
+      await this.#restart(step)
+    }
+    let stuckMs = clock.monotonicMs()
+    for (;;) {
+      const state = drains.state(drive)
+      if (state?.isEmpty) return
+      const { chunksLeft = null, why = '' } = state ?? {}
+      step.progress(`${chunksLeft ?? 'some'} chunks left on it${why === '' ? '' : `: ${why}`}`)
+      if (why === '') stuckMs = clock.monotonicMs()
+      else if (clock.monotonicMs() - stuckMs > STUCK_MS) {
+        throw new FsError('ENOSPC', 'provision.drain', {
+          drive: id,
+          retry: 'later',
+          message: `drive ${drive.dir} is not empty yet: ${why}`,
+          next: `weft drive status ${id}`,
+        })
+      }
+      await this.#pause(LOOK_MS, step)
+    }
+  }
+
+  async verify(what: DiskToGive, step: Step): Promise<void> {
+    const { drains, registry } = this.#node
+    const listed = this.#listed().find((one) => one.disk?.tag === what.tag)
+    const id = what.drive ?? listed?.disk?.drive ?? null
+    if (id !== null) {
+      const drive = this.#inPool(id)
+      if (drive) drains.mustBeEmpty(drive)
+      else if (listed) throw needed(what, 'it is listed as a drive of this node, and is not here')
+      const { volumes } = await registry.list()
+      const naming = volumes.filter(({ record }) => record.copies.some((one) => one.drive === id))
+      const names = naming.map(({ record }) => record.name)
+      if (names.length > 0) throw needed(what, `volumes ${names.join(', ')} have a copy on it`)
+      if (drive) return
+    }
+    await this.#mustHoldNothing(what, step)
+  }
+
+  async takeOut(id: DriveId, step: Step): Promise<void> {
+    const { home } = this.#node
+    const listed = this.#listed().find((one) => one.disk?.drive === id)
+    if (listed) {
+      unlistDrive(home, listed.dir)
+      await this.#restart(step)
+    }
+    const leaving = readDriveList(home)?.leaving ?? []
+    if (!leaving.some((one) => one.disk?.drive === id)) return
+    throw new FsError('EBUSY', 'provision.takeOut', {
+      drive: id,
+      retry: 'later',
+      message: `drive ${id} is still mounted: the log says who uses it`,
+    })
+  }
+
+  /** Source: facts §9; linux Documentation/ABI/testing/sysfs-block-device. A disk of no SCSI host has no such file. */
+  async deleteDevice(disk: DiskIdentity, step: Step): Promise<void> {
+    for (const { name } of matching(disk, await this.#disks(step))) {
+      const path = `/sys/block/${name}/device/delete`
+      if (existsSync(path)) writeFileSync(path, '1')
+    }
+  }
+
+  /** Nobody waits for them: the next look has what they say. One that does not answer is left out. */
+  #askOthers(): void {
+    const { cluster, clock, identity, log } = this.#node
+    const now = clock.monotonicMs()
+    if (cluster === null || now - this.#askedMs < ASK_MS) return
+    this.#askedMs = now
+    this.#node
+      .replicated()
+      .candidates()
+      .then(({ found }) => {
+        this.#others = roomOf(found.filter(({ node }) => node !== identity.id))
+      })
+      .catch(background(log, 'provision.others'))
+  }
+
+  async #poolDrive(drive: Drive): Promise<PoolDrive> {
+    const { drains, driveUse } = this.#node
+    const listed = this.#listed().find(({ dir }) => dir === drive.dir)
+    const { tag = null, serial = '' } = listed?.disk ?? {}
+    const drain = drains.state(drive)
+    const emptied = drain?.isEmpty ? 'drained' : 'draining'
+    const sizeBytes = drive.totalBytes()
+    const freeBytes = Math.max(0, drive.freeBytes() - drive.headroomBytes())
+    return {
+      id: drive.id,
+      tag,
+      serial,
+      class: drive.cos,
+      state: drive.draining || drain?.isEmpty ? emptied : drive.state,
+      sizeBytes,
+      usedBytes: Math.max(0, sizeBytes - drive.freeBytes()),
+      freeBytes: drive.draining || drive.state !== 'ok' ? 0 : freeBytes,
+      moveBytes: await driveUse.bytes(drive),
+    }
+  }
+
+  /** A disk that is no drive of this node as far as is known: a label of ours on it is looked into. */
+  async #mustHoldNothing(what: DiskToGive, step: Step): Promise<void> {
+    const { driveOwner } = this.#node
+    const { home, disks } = driveOwner
+    const found = await this.#diskOf(what, step)
+    if (!found) return
+    const { standing } = found
+    if (standing.kind === 'foreign-drive') throw needed(what, standing.why)
+    if (standing.kind === 'unusable' && !standing.isForceable) throw needed(what, standing.why)
+    if (standing.kind !== 'drive') return
+    const dir = join(home, 'drives', `${standing.drive}.look`)
+    await mountDrive(standing.drive, dir, usOf(driveOwner), disks)
+    try {
+      for (const name of ['chunks', 'volumes', 'quarantine']) {
+        const path = join(dir, name)
+        if (existsSync(path) && hasFiles(path)) throw needed(what, `${name} of weft are on it`)
+      }
+    } finally {
+      await unmountDisk(dir, disks)
+      systemDisk.rmdir(dir)
+    }
+  }
+
+  async #diskOf(disk: DiskIdentity, step: Step): Promise<BlockDisk | null> {
+    const found = matching(disk, await this.#disks(step))
+    if (found.length <= 1) return found[0] ?? null
+    throw new FsError('EEXIST', 'provision.disk', {
+      message: `${found.map(({ path }) => path).join(' and ')} both have serial ${disk.serial}`,
+      next: 'with two paths to one disk use multipath, which is not supported yet; or leave one path',
+    })
+  }
+
+  #disks({ signal }: Step): Promise<BlockDisk[]> {
+    const { driveOwner } = this.#node
+    return blockDisks(usOf(driveOwner), { ...driveOwner.disks, signal })
+  }
+
+  #listed(): readonly ListedDrive[] {
+    return readDriveList(this.#node.home)?.drives ?? []
+  }
+
+  #inPool(id: DriveId): Drive | undefined {
+    return this.#node.drives.find((drive) => drive.id === id)
+  }
+
+  /** Ends with this life of the daemon. */
+  async #restart({ signal, progress }: Step): Promise<never> {
+    progress('the daemon restarts under its mounts')
+    await this.#node.restart(null)
+    return await new Promise((_, reject) => {
+      const ended = () => reject(new FsError('ECANCELED', 'provision', { retry: 'later' }))
+      if (signal.aborted) ended()
+      signal.addEventListener('abort', ended, { once: true })
+    })
+  }
+
+  async #pause(ms: number, { signal }: Step): Promise<void> {
+    await sleep(this.#node.clock, ms)
+    if (signal.aborted) throw new FsError('ECANCELED', 'provision', { retry: 'later' })
+  }
+}
+
+/** Each node's drives of a class together; what fails together bears one name. */
+function roomOf(drives: readonly MemberDrive[]): NodeRoom[] {
+  const rooms = new Map<string, NodeRoom>()
+  for (const { node, nodeName, class: cos, domain, totalBytes, freeBytes } of drives) {
+    const key = `${node} ${cos}`
+    const before = rooms.get(key) ?? { sizeBytes: 0, usedBytes: 0 }
+    rooms.set(key, {
+      node,
+      domain: domain.rack === null ? `node ${nodeName}` : `rack ${domain.rack}`,
+      class: cos,
+      sizeBytes: before.sizeBytes + totalBytes,
+      usedBytes: before.usedBytes + Math.max(0, totalBytes - freeBytes),
+    })
+  }
+  return [...rooms.values()]
+}
+
+function needed({ serial }: DiskToGive, why: string): FsError {
+  return new FsError('EBUSY', 'provision.verify', {
+    retry: 'later',
+    message: `the disk with serial ${serial} is still needed: ${why}`,
+    next: 'weft drive list; weft drive drain ID',
+  })
+}
+
+function hasFiles(directory: string): boolean {
+  return readdirSync(directory, { recursive: true, withFileTypes: true }).some((entry) =>
+    entry.isFile(),
+  )
+}
+
+/** Have every SCSI host look for disks (facts §10). One that refuses finds its disks by itself, or not at all. */
+function rescan(): void {
+  const hosts = '/sys/class/scsi_host'
+  if (!existsSync(hosts)) return
+  for (const host of readdirSync(hosts)) {
+    try {
+      writeFileSync(join(hosts, host, 'scan'), '- - -')
+    } catch (error) {
+      if (codeOf(error) === '') throw error
+    }
+  }
+}
