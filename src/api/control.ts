@@ -132,6 +132,8 @@ export interface VolumeDetail extends VolumeInfo {
   readonly copies: readonly VolumeCopy[]
   /** What its owner does about its copies; null when it has one, or its owner does not answer. */
   readonly repair: VolumeRepair | null
+  /** Of this node's copy, on its way to drives of its class; null when it is there. */
+  readonly classMove: ClassMove | null
   /** Name of the node that a person wants to own it; null when it is there. */
   readonly movingTo: string | null
   /** Nodes that could own it now: up, with a copy and a key. Empty in no cluster. */
@@ -287,6 +289,21 @@ export interface DiskInfo {
   readonly standing: 'free' | 'drive' | 'foreign' | 'unusable'
   /** Which drive it is, or why it cannot be one. */
   readonly why: string
+}
+
+export interface ClassMove {
+  readonly chunksMoved: number
+  readonly bytesMoved: number
+  /** Found no room in the class. */
+  readonly chunksLeft: number
+  readonly why: string
+}
+
+export interface VolumeClassRequest {
+  /** Null: any. */
+  readonly class: 1 | 2 | 3 | null
+  /** What finds no room goes to a lower class, and up later. */
+  readonly orLower?: boolean | undefined
 }
 
 /** How far a drive that is being emptied is. */
@@ -581,6 +598,7 @@ export interface VolumeControl {
   inspect(volume: string): Promise<VolumeDetail>
   /** @param size as typed: 100G */
   resize(volume: string, size: string): Promise<VolumeDetail>
+  setClass(volume: string, request: VolumeClassRequest): Promise<VolumeDetail>
   delete(volume: string, options: { readonly force: boolean }): Promise<void>
 }
 

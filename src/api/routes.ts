@@ -170,6 +170,14 @@ export const ROUTES: readonly Route[] = [
     run: (control, { params, body }) => control.volumes.resize(params.volume, body.size),
   }),
 
+  route('POST', '/v1/volumes/:volume/class', 'volume cos', {
+    summary: 'Have a volume on another class of drive; it moves while it is used',
+    params: schema.volumeParams,
+    body: schema.volumeClassBody,
+    answer: schema.volumeDetail,
+    run: (control, { params, body }) => control.volumes.setClass(params.volume, body),
+  }),
+
   route('GET', '/v1/drives', 'drive list', {
     summary: 'The drives of this node',
     answer: z.object({ drives: z.array(schema.driveInfo) }),

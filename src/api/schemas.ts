@@ -96,6 +96,10 @@ export const volumeCreateBody = z.strictObject({
   recipients: z.array(shortText).max(64).optional(),
 })
 export const volumeResizeBody = z.strictObject({ size: shortText })
+export const volumeClassBody = z.strictObject({
+  class: z.union([z.literal(1), z.literal(2), z.literal(3), z.null()]),
+  orLower: z.boolean().optional(),
+})
 export const whyQuery = z.strictObject({
   volume: volumeRef.optional().describe('absent: the root of the namespace'),
   inode: z
@@ -267,6 +271,10 @@ export const volumeDetail = volumeInfo.extend({
       secondsLeft: z.number().nullable(),
     })
     .nullable(),
+  classMove: z
+    .object({ chunksMoved: whole, bytesMoved: whole, chunksLeft: whole, why: z.string() })
+    .nullable()
+    .describe('of this node, on its way to drives of its class'),
   movingTo: z.string().nullable().describe('node that shall own it'),
   ownersNow: z.array(z.string()).describe('nodes that are up and have a copy and a key of it'),
   problems: z.array(problem),

@@ -164,19 +164,35 @@ export class RawChunks {
     }
   }
 
+  /** The volume that a chunk file says it is of; null for one that does not say, or is gone. */
+  async volumeOf(id: ChunkId, drive: Drive): Promise<VolumeId | null> {
+    try {
+      return await this.#withFile(
+        drive,
+        id,
+        BLOCK_BYTES,
+        (block) => decodeHeader(block, block.length, id).volume,
+      )
+    } catch (error) {
+      if (error instanceof CorruptError || codeOf(error) === 'ENOENT') return null
+      throw error
+    }
+  }
+
   /**
    * Move a chunk file to another drive, as it is, from one that is being emptied: nothing new is put there. Whoever looks for
    * the chunk meanwhile finds it, and who has it open reads on. A whole one that another drive has already is enough.
+   * @param except drives that it must not go to
    * @returns bytes moved; 0 when it is gone, or was elsewhere already
    * @throws FsError ENOSPC when no other drive has room; EIO when it cannot be read, or written: it stays where it was
    */
-  async moveOff(id: ChunkId, from: Drive): Promise<number> {
+  async moveOff(id: ChunkId, from: Drive, except: readonly Drive[] = []): Promise<number> {
     for (;;) {
       const earlier = this.#putting.get(id)
       if (!earlier) break
       await earlier.catch(() => {})
     }
-    const moving = this.#moveOff(id, from)
+    const moving = this.#moveOff(id, from, except)
     // Whoever waits for this looks anew, whatever came of it.
     const settled = () => {}
     this.#putting.set(id, moving.then(settled, settled))
@@ -187,7 +203,7 @@ export class RawChunks {
     }
   }
 
-  async #moveOff(id: ChunkId, from: Drive): Promise<number> {
+  async #moveOff(id: ChunkId, from: Drive, except: readonly Drive[]): Promise<number> {
     const path = chunkPath(from, id)
     if (await this.#isWholeBeside(id, from)) {
       this.#removeFrom(from, path)
@@ -197,7 +213,8 @@ export class RawChunks {
     try {
       const fileBytes = await this.#readInto(image, from, id)
       if (fileBytes === null) return 0
-      const target = await this.#write(id, image, fileBytes, this.#classIn(image, id), [from])
+      const cos = this.#classIn(image, id)
+      const target = await this.#write(id, image, fileBytes, cos, [from, ...except])
       // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
       if (!this.#removeFrom(from, path)) this.#files.removeSync(chunkPath(target, id))
       from.forgetSpace()

@@ -13,7 +13,7 @@ export interface CommandRow {
 
 /** Words that have commands below them. */
 export const GROUPS: Readonly<Record<string, string>> = {
-  volume: 'Volumes: create, list, inspect, resize, repl, move, delete',
+  volume: 'Volumes: create, list, inspect, resize, cos, repl, move, delete',
   drive: 'Drives of this node: list, add, drain, remove',
   cluster: 'The cluster: create, invite, join, status, coordinator, repair',
   node: 'Nodes of the cluster: list, drain, remove',
@@ -57,6 +57,12 @@ export const COMMANDS: readonly CommandRow[] = [
     '<volume>',
     'Show one volume in full',
     () => import('./commands/volume-inspect.ts'),
+  ),
+  row(
+    'volume cos',
+    '<volume> <class>',
+    'Move a volume to another class of drive',
+    () => import('./commands/volume-cos.ts'),
   ),
   row(
     'volume resize',

@@ -9,6 +9,7 @@ import type {
 import { FsError } from '../base/index.ts'
 import type { SlotSummary } from '../volumes/index.ts'
 import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../volumes/index.ts'
+import { setVolumeClass } from './class-verb.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
 import { driveControl, driveInfos } from './drive-verbs.ts'
 import type { Node } from './node.ts'
@@ -71,11 +72,17 @@ export function nodeControl(node: Node): NodeControl {
       create: async ({ passphrase, recipients, ...request }) => {
         const owner = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
         const volume = await volumes.create(request, owner, { passphrase, recipients })
+        node.classMoves.made(volume.stored.record)
         return await volumeDetail(node, volume)
       },
       inspect: async (name) => {
         await node.lookAtVolumes()
         return await volumeDetail(node, volumes.find(name))
+      },
+      setClass: async (name, request) => {
+        const volume = volumes.find(name)
+        await setVolumeClass(node, volume, request)
+        return await volumeDetail(node, volume)
       },
       resize: async (name, size) =>
         await volumeDetail(node, await volumes.resize(name, parseSize(size))),
@@ -213,6 +220,7 @@ async function volumeDetail(node: Node, volume: NodeVolume): Promise<VolumeDetai
     keySlots: record.keys.slots.length,
     copies: copyList(node, record, standing),
     repair: repairOf(standing),
+    classMove: node.classMoves.state(record),
     movingTo: record.movingTo && (node.cluster?.nameOf(record.movingTo) ?? record.movingTo),
     ownersNow: node.cluster ? ownersNow(node.cluster, record) : [],
     problems: volumeProblems(node, volume),

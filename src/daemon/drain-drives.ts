@@ -114,6 +114,11 @@ export class DriveDrains {
     })
   }
 
+  /** As `pace` of what is moved for other reasons: all of it together has one rate. */
+  async pace(bytes: number): Promise<void> {
+    await this.#bucket.take(bytes, () => this.#isBusy())
+  }
+
   close(): void {
     this.#abort.abort()
   }
@@ -169,7 +174,7 @@ export class DriveDrains {
               bytesMoved: bytesMoved + bytes,
               chunksLeft: left,
             })
-            await this.#bucket.take(bytes, () => this.#isBusy())
+            await this.pace(bytes)
           } catch (error) {
             if (stays(error)) isFull = true
           }

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path'
 import { assert, FsError, type Log, messageOf, type VolumeId } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
-import { type Drive, pickDrive } from '../drives/index.ts'
+import { type Drive, pickDrive, type ServiceClass } from '../drives/index.ts'
 
 /** `DRIVE/volumes/<volume>/`: a journal with its checkpoint, and the promise of a copy. */
 export const VOLUMES_NAME = 'volumes'
@@ -11,6 +11,8 @@ const ARRIVING = '.arriving'
 /** On the drive before, once it is given up. */
 const LEFT = '.left'
 const COPY_BYTES = 1024 * 1024
+/** Beside a journal that is wanted on a drive of another class: its digit. */
+const CLASS_NAME = 'class'
 
 export interface MovedJournals {
   readonly moved: readonly { readonly volume: VolumeId; readonly from: Drive; readonly to: Drive }[]
@@ -34,10 +36,12 @@ export function moveJournals(drives: readonly Drive[], disk: Disk, log: Log): Mo
     for (const id of namesOn(drive, disk, LEFT)) clear(id, drive, usable, disk)
   const moved: { volume: VolumeId; from: Drive; to: Drive }[] = []
   const kept: string[] = []
-  for (const from of usable.filter((drive) => drive.draining)) {
+  for (const from of usable) {
     for (const volume of namesOn(from, disk, '')) {
+      const cos = from.draining ? null : classWanted(volume, from, usable, disk)
+      if (!from.draining && cos === null) continue
       try {
-        const to = move(volume, from, usable, disk)
+        const to = move(volume, from, cos, usable, disk)
         moved.push({ volume, from, to })
         log.info({ op: 'journal.move', volume, from: from.id, to: to.id }, 'journal moved')
       } catch (error) {
@@ -55,9 +59,46 @@ export function journalsOn(drive: Drive, disk: Disk): VolumeId[] {
   return ['', ARRIVING, LEFT].flatMap((state) => namesOn(drive, disk, state))
 }
 
-function move(volume: VolumeId, from: Drive, drives: readonly Drive[], disk: Disk): Drive {
+/** The drive that a volume's journal is on. */
+export function journalDrive(
+  volume: VolumeId,
+  drives: readonly Drive[],
+  disk: Disk,
+): Drive | undefined {
+  return drives.find(({ dir }) => disk.exists(join(dir, VOLUMES_NAME, volume)))
+}
+
+/** Have a journal on a drive of this class from the next start of the daemon on. */
+export function markClass(volume: VolumeId, on: Drive, cos: ServiceClass, disk: Disk): void {
+  disk.replaceFile(join(on.dir, VOLUMES_NAME, volume, CLASS_NAME), Buffer.from(String(cos)))
+}
+
+/** Null unless its journal is wanted on another class, and there is a drive of that. */
+function classWanted(
+  volume: VolumeId,
+  on: Drive,
+  drives: readonly Drive[],
+  disk: Disk,
+): ServiceClass | null {
+  const path = join(on.dir, VOLUMES_NAME, volume, CLASS_NAME)
+  if (!disk.exists(path)) return null
+  const cos = Number(disk.readFile(path).toString())
+  const there = drives.find((one) => one.cos === cos && one !== on && !one.draining)
+  return there && there.cos !== on.cos ? there.cos : null
+}
+
+/** @param cos of the drive that it must go to; null for the best there is */
+function move(
+  volume: VolumeId,
+  from: Drive,
+  cos: ServiceClass | null,
+  drives: readonly Drive[],
+  disk: Disk,
+): Drive {
   const source = join(from.dir, VOLUMES_NAME, volume)
-  const others = drives.filter((drive) => drive !== from && !drive.draining)
+  const others = drives.filter(
+    (drive) => drive !== from && !drive.draining && (cos === null || drive.cos === cos),
+  )
   const to = pickDrive(others, bytesIn(source, disk), { cos: from.cos, urgent: true })
   const arriving = join(to.dir, VOLUMES_NAME, volume + ARRIVING)
   try {

@@ -40,6 +40,7 @@ import {
   VolumeRegistry,
 } from '../volumes/index.ts'
 import { AccessHost } from './access-host.ts'
+import { ClassMoves } from './class-moves.ts'
 import { KeptEntries } from './cluster-kept.ts'
 import { ClusterMember } from './cluster-member.ts'
 import { Recovery } from './cluster-recovery.ts'
@@ -104,6 +105,7 @@ export class Node {
   readonly chunks: RawChunks
   readonly drains: DriveDrains
   readonly #driveWatch: DriveWatch
+  readonly classMoves: ClassMoves
   readonly keeper: KeeperClient
   readonly engine: EngineHost
   readonly volumes: Volumes
@@ -204,6 +206,17 @@ export class Node {
       clock,
       log,
     }
+    this.classMoves = new ClassMoves({
+      home,
+      node: identity.id,
+      drives: this.drives,
+      chunks: this.chunks,
+      volumes: () => [...this.volumes.all()].map(({ stored }) => stored.record),
+      pace: (bytes) => this.drains.pace(bytes),
+      restart: () => this.restart(null),
+      clock,
+      log,
+    })
     this.#driveWatch = new DriveWatch({
       owner: this.driveOwner,
       drives: this.drives,
@@ -438,6 +451,7 @@ export class Node {
     node.#sweep()
     node.probes.start()
     node.drains.run().catch(background(log, 'drive.drain'))
+    node.classMoves.run().catch(background(log, 'class.move'))
     node.#driveWatch.run().catch(background(log, 'drive.watch'))
     log.info({ op: 'start', generation: state.generation, afterCrash: state.afterCrash }, 'ready')
     return node
@@ -492,6 +506,7 @@ export class Node {
     this.probes.close()
     this.drains.close()
     this.#driveWatch.close()
+    this.classMoves.close()
     await this.mounts.allEnded()
     this.#farVolumes?.close()
     await this.mounts.unshareAll()

@@ -671,7 +671,13 @@ export class Volumes {
       await this.#announceAbsent(volume)
     } else if (volume.closed?.state === 'elsewhere') {
       volume.stored = stored
-    } else return
+    } else {
+      if (volume.shared && stored.version > volume.stored.version) {
+        volume.stored = stored
+        volume.shared.cos = stored.record.spec.cos
+      }
+      return
+    }
     if (!isReady) await this.#forget(volume)
   }
 

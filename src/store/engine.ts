@@ -463,11 +463,12 @@ export class Engine {
     }
   }
 
-  /** Where a chunk is now: drives are emptied, and taken out. */
+  /** Where a chunk is now: drives are emptied, and taken out, and volumes go to other classes. */
   #driveOf(id: ChunkId, put: DriveId): DriveId {
-    const { drives, chunks } = this.volume
+    const { drives, chunks, shared } = this.volume
+    const isRight = ({ cos }: Drive) => shared.cos === null || shared.cos === cos
     const isSound = ({ draining, state }: Drive) => state === 'ok' && !draining
-    if (drives.some((one) => one.id === put && isSound(one))) return put
+    if (drives.some((one) => one.id === put && isSound(one) && isRight(one))) return put
     const order = [...drives].sort((a, b) => Number(isSound(b)) - Number(isSound(a)))
     return order.find((one) => chunks.has(id, one.id))?.id ?? put
   }

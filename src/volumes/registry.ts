@@ -403,6 +403,20 @@ export class VolumeRegistry {
     })
   }
 
+  /** The class of drive that it shall be on; each node with a copy moves what lies elsewhere. */
+  async setCos(
+    id: VolumeId,
+    cos: VolumeSpec['cos'],
+    isLowerAllowed: boolean,
+  ): Promise<StoredVolume> {
+    return this.#change('setCos', id, (record) => {
+      mustBeReady(record, 'given another class')
+      const { cosFallback: _, ...spec } = record.spec
+      const fallback = isLowerAllowed && cos !== null ? { cosFallback: true as const } : {}
+      return { ...record, spec: { ...spec, cos, ...fallback } }
+    })
+  }
+
   /** Where the owner shall be; null for where it is. */
   async setMovingTo(id: VolumeId, movingTo: NodeId | null): Promise<StoredVolume> {
     return this.#change('setMovingTo', id, (record) => {

@@ -196,6 +196,10 @@ export async function fakeNode(): Promise<FakeNode> {
         said('volumes.inspect', volume)
         return find('volume inspect', volume)
       },
+      async setClass(volume, request) {
+        said('volumes.setClass', [volume, request])
+        return { ...find('volume cos', volume), cos: request.class }
+      },
       async resize(volume, size) {
         said('volumes.resize', [volume, size])
         const next = { ...find('volume resize', volume), sizeBytes: 200 * 1024 ** 3 }
@@ -638,6 +642,7 @@ function detail(name: string, number: number): VolumeDetail {
       },
     ],
     repair: null,
+    classMove: null,
     movingTo: null,
     ownersNow: ['node1'],
     drives: ['d'.repeat(32)],
