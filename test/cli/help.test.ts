@@ -108,7 +108,7 @@ test('a wrong command line is exit 2, says what is wrong and where to read on, a
     [['statsu'], /^weft: did you mean status\?/],
     [
       ['volume'],
-      /^weft volume: a verb is missing: create, list, inspect, resize, delete, repl, move\n {2}next: weft volume --help\n$/,
+      /^weft volume: a verb is missing: create, list, inspect, cos, resize, delete, repl, move\n {2}next: weft volume --help\n$/,
     ],
     [['volume', 'nonsense'], /^weft volume: unknown/],
     [
