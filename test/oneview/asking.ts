@@ -25,8 +25,10 @@ export interface Said {
   readonly from?: string
 }
 
-export interface World {
-  readonly simulator: Simulator
+export type Exchange = (method: string, path: string, said: Said) => Promise<Heard>
+
+/** A client's side of it. */
+export interface Asking {
   /** Within a session and with X-API-Version, if `headers` does not say otherwise. */
   readonly ask: (method: string, path: string, said?: Said) => Promise<Heard>
   /** The members of a collection. */
@@ -39,6 +41,10 @@ export interface World {
   readonly login: () => Promise<void>
 }
 
+export interface World extends Asking {
+  readonly simulator: Simulator
+}
+
 const DEADLINE_MS = 5000
 
 export async function inFrame(
@@ -48,44 +54,48 @@ export async function inFrame(
   const simulator = await Simulator.start(options)
   const agent = new Agent({ keepAlive: true, ca: readFileSync(simulator.certificate) })
   try {
-    const version = String(options.version ?? options.currentVersion ?? 1600)
-    let session: string | undefined
-    const ask: World['ask'] = (method, path, said = {}) =>
-      exchange(agent, simulator.url, method, path, {
-        ...said,
-        headers: { 'X-API-Version': version, auth: session, ...said.headers },
-      })
-    const login = async () => {
-      const { body } = await ask('POST', '/rest/login-sessions', { body: credentials(simulator) })
-      session = String(body.sessionID)
-    }
-    await login()
-    const ended: World['ended'] = async (answer) => {
-      assert.is(answer.status, 202, answer.text)
-      const uri = String(answer.body.uri)
-      const untilMs = Date.now() + DEADLINE_MS
-      for (;;) {
-        const { body } = await ask('GET', uri)
-        if (body.taskState === 'Completed' || body.taskState === 'Error') return body
-        if (Date.now() > untilMs) throw new Error(`${uri} does not end: ${JSON.stringify(body)}`)
-        await pause(2)
-      }
-    }
-    await test({
-      simulator,
-      ask,
-      list: async (path) => (await ask('GET', path)).body.members as Body[],
-      work: async (...asked) => ended(await ask(...asked)),
-      ended,
-      login,
-    })
+    const version = options.version ?? options.currentVersion ?? 1600
+    const asking = askingBy(exchangeOver(agent, simulator.url), credentials(simulator), version)
+    await asking.login()
+    await test({ simulator, ...asking })
   } finally {
     agent.destroy()
     await simulator.close()
   }
 }
 
-export function credentials({ user, password }: Simulator): Body {
+/** Logged in to nothing yet. */
+export function askingBy(exchange: Exchange, login: Body, version: number): Asking {
+  let session: string | undefined
+  const ask: Asking['ask'] = (method, path, said = {}) =>
+    exchange(method, path, {
+      ...said,
+      headers: { 'X-API-Version': String(version), auth: session, ...said.headers },
+    })
+  const ended: Asking['ended'] = async (answer) => {
+    assert.is(answer.status, 202, answer.text)
+    const uri = String(answer.body.uri)
+    const untilMs = Date.now() + DEADLINE_MS
+    for (;;) {
+      const { body } = await ask('GET', uri)
+      if (body.taskState === 'Completed' || body.taskState === 'Error') return body
+      if (Date.now() > untilMs) throw new Error(`${uri} does not end: ${JSON.stringify(body)}`)
+      await pause(2)
+    }
+  }
+  return {
+    ask,
+    list: async (path) => (await ask('GET', path)).body.members as Body[],
+    work: async (...asked) => ended(await ask(...asked)),
+    ended,
+    login: async () => {
+      const { body } = await ask('POST', '/rest/login-sessions', { body: login })
+      session = String(body.sessionID)
+    },
+  }
+}
+
+export function credentials({ user, password }: Pick<Simulator, 'user' | 'password'>): Body {
   return { userName: user, password, loginMsgAck: true }
 }
 
@@ -108,11 +118,14 @@ export function codeOf(answer: Heard | Body): string {
   return String((taskErrors?.[0] ?? body)?.errorCode)
 }
 
+export function exchangeOver(agent: Agent, url: string): Exchange {
+  return (method, path, said) => exchange(agent, new URL(path, url), method, said)
+}
+
 function exchange(
   agent: Agent,
-  url: string,
+  url: URL,
   method: string,
-  path: string,
   { body, text, headers = {}, from }: Said,
 ): Promise<Heard> {
   const bytes = text ?? (body === undefined ? undefined : JSON.stringify(body))
@@ -122,7 +135,7 @@ function exchange(
   }).filter((header): header is [string, string] => header[1] !== undefined)
   return new Promise((resolve, reject) => {
     const options = { method, agent, headers: Object.fromEntries(sent), localAddress: from }
-    const asked = request(new URL(path, url), options, (answer) => {
+    const asked = request(url, options, (answer) => {
       const parts: Buffer[] = []
       answer.on('data', (part: Buffer) => parts.push(part))
       answer.on('error', reject)

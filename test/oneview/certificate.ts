@@ -10,20 +10,19 @@ export interface Certificate {
   readonly sha256: string
 }
 
-/** Self-signed, for 127.0.0.1 and localhost, as an appliance out of its box: one that lies in `dir` is used again. */
-export function certificateIn(dir: string): Certificate {
+/** Self-signed, for an address and localhost, as an appliance out of its box: one that lies in `dir` is used again. */
+export function certificateIn(dir: string, address: string): Certificate {
   const [certPath, keyPath] = [join(dir, 'certificate.pem'), join(dir, 'key.pem')]
   mkdirSync(dir, { recursive: true })
-  if (!existsSync(certPath) || !existsSync(keyPath)) make(certPath, keyPath)
+  if (!existsSync(certPath) || !existsSync(keyPath)) make(certPath, keyPath, address)
   const { fingerprint256 } = new X509Certificate(readFileSync(certPath))
   return { certPath, keyPath, sha256: fingerprint256.replaceAll(':', '').toLowerCase() }
 }
 
-const SUBJECT_NAMES = 'subjectAltName=IP:127.0.0.1,DNS:localhost'
-
-function make(certPath: string, keyPath: string): void {
+function make(certPath: string, keyPath: string, address: string): void {
   const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
-  const names = ['-subj', '/CN=oneview-simulator', '-addext', SUBJECT_NAMES]
+  const subjects = `subjectAltName=IP:${address},DNS:localhost`
+  const names = ['-subj', '/CN=oneview-simulator', '-addext', subjects]
   const files = ['-keyout', keyPath, '-out', certPath]
   execFileSync('openssl', ['req', '-x509', '-days', '30', ...key, ...names, ...files], {
     stdio: 'ignore',

@@ -8,6 +8,7 @@ import type { Knobs } from './knobs.ts'
 import type { Drive, Health, Jbod } from './model.ts'
 import { type Pace, stamp } from './pace.ts'
 import type { Work } from './tasks.ts'
+import type { Zoning } from './zoning.ts'
 
 /** Which drives are zoned together. A drive is in one JBOD at most; its number of drives never changes. Source: facts §5. */
 export class Jbods {
@@ -15,10 +16,12 @@ export class Jbods {
   readonly #index: DrivesIndex
   readonly #knobs: Knobs
   readonly #pace: Pace
+  readonly #zoning: Zoning
 
-  constructor(frame: Frame, index: DrivesIndex, knobs: Knobs, pace: Pace) {
+  constructor(frame: Frame, index: DrivesIndex, zoning: Zoning, knobs: Knobs, pace: Pace) {
     this.#frame = frame
     this.#index = index
+    this.#zoning = zoning
     this.#knobs = knobs
     this.#pace = pace
   }
@@ -132,7 +135,10 @@ export class Jbods {
   async release(jbod: Jbod): Promise<void> {
     const toErase = jbod.eraseData ? jbod.drives.filter(({ canErase }) => canErase) : []
     if (toErase.length > 0) await this.#pace.wait(this.#knobs.sanitiseMs)
-    for (const drive of toErase) drive.erased = true
+    for (const drive of toErase) {
+      drive.erased = true
+      this.#zoning.erased(drive)
+    }
     this.free(jbod)
   }
 

@@ -18,6 +18,7 @@ import { Tasks } from './tasks.ts'
 import { type HostHooks, Zoning } from './zoning.ts'
 
 export interface SimulatorOptions extends FrameSpec, HostHooks {
+  /** Address to listen at; default 127.0.0.1. */
   readonly host?: string
   /** Default: any that is free. */
   readonly port?: number
@@ -75,7 +76,7 @@ export class Simulator {
     const sessions = new Sessions({ user, password, ...rules }, knobs)
     const index = new DrivesIndex(frame, knobs)
     const zoning = new Zoning(frame, knobs, this.#pace, options)
-    const jbods = new Jbods(frame, index, knobs, this.#pace)
+    const jbods = new Jbods(frame, index, zoning, knobs, this.#pace)
     const profiles = new Profiles(frame, jbods, zoning, knobs)
     this.#zoning = zoning
     const tasks = new Tasks(this.#pace, knobs, () => sessions.endAll())
@@ -87,7 +88,7 @@ export class Simulator {
     this.#server = new Server(parts, this.#pace, user)
 
     this.#ownDir = options.dir === undefined ? mkdtempSync(join(tmpdir(), 'weft-oneview-')) : null
-    const { certPath, keyPath, sha256 } = certificateIn(options.dir ?? this.#ownDir!)
+    const { certPath, keyPath, sha256 } = certificateIn(options.dir ?? this.#ownDir!, this.#host)
     this.certificate = certPath
     this.pin = sha256
     this.#listener = createServer(

@@ -7,6 +7,8 @@ export interface HostHooks {
   /** A lab lets a disk appear on the host, or vanish. One at a time, in the order of the changes. */
   readonly onZoned?: (seen: Sighting) => void | Promise<void>
   readonly onUnzoned?: (seen: Sighting) => void | Promise<void>
+  /** What was on the drive is gone. */
+  readonly onErased?: (drive: Drive) => void | Promise<void>
   readonly onPower?: (power: { blade: Blade; on: boolean }) => void | Promise<void>
 }
 
@@ -47,6 +49,10 @@ export class Zoning {
     this.#tell(this.#hooks.onPower, { blade, on })
     if (!on) return
     for (const [drive, zone] of this.#zones) if (zone.blade === blade) this.#appearLater(drive)
+  }
+
+  erased(drive: Drive): void {
+    this.#tell(this.#hooks.onErased, drive)
   }
 
   #appearLater(drive: Drive): void {
