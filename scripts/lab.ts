@@ -6,15 +6,17 @@ import { parseArgs } from 'node:util'
 import { Lab } from '../test/support/hosts.ts'
 import { type Host, OWN_DIRECTORIES } from '../test/support/lab-host.ts'
 import { signal } from '../test/support/namespaces.ts'
+import { connectText, frameText, turnKnob } from './lab-synergy.ts'
 
 const USAGE = `usage: scripts/lab VERB [--name LAB]
-  up HOSTS [--drives N] [--size SIZE] [--store DIR]
+  up HOSTS [--drives N] [--size SIZE] [--store DIR] [--alone] [--synergy]
                    build, and bring up so many hosts: node1, node2 …; ends first what a crash left of this lab.
                    They are one cluster, the coordinator on node1, racks r1, r2 …
                    --alone       in no cluster
                    --drives N    of each host, XFS on loop devices; default 1
                    --size SIZE   of each drive, such as 500M; default 2G. Images are sparse
                    --store DIR   where images lie; default /dev/shm, in memory
+                   --synergy     each host is a blade of a simulated HPE Synergy frame; at most 10
   exec HOST -- COMMAND…
                    run a command on a host; ends as the command does, with 125 when it could not be tried
   cut A [B]        no packet between A and B any more; without B, between A and all others
@@ -26,10 +28,14 @@ const USAGE = `usage: scripts/lab VERB [--name LAB]
   power-cut A      everything on A is gone at once, and what its drives had not written out; start A gives it power again
   start A          power, node and mount, whatever of it is missing
   status           hosts, their states, cuts
+  synergy          whom the drives of the frame belong to, and how a host's node is connected to its appliance
+  synergy knob NAME [VALUE]
+                   how the appliance behaves: jbodEditPower off-required, taskStepMs 500; without VALUE calm again
   down             end all of it, also when half of it is gone
 
 On every host weft is on the PATH, its home is /mnt/drive1/weft, and the namespace is mounted at /mnt/weft. A host has /run, /mnt and
-/dev/shm of its own, sees all other files of this machine, and has no route out. Names node1, node2 … are in its /etc/hosts.
+/dev/shm of its own, sees all other files of this machine, and has no route out.
+The frame shows a host the disks zoned to its blade in /mnt/hardware/by-id; what its appliance is reached by lies in /mnt/oneview. Names node1, node2 … are in its /etc/hosts.
 --name LAB tells labs apart that stand side by side; default lab.
 
   scripts/lab up 3
@@ -37,6 +43,7 @@ On every host weft is on the PATH, its home is /mnt/drive1/weft, and the namespa
   scripts/lab exec 2 -- bash
   scripts/lab cut 1 && scripts/lab exec 1 -- ping -c 1 node2; scripts/lab heal
   scripts/lab power-cut 3 && scripts/lab start 3
+  scripts/lab synergy knob appearanceMs 5000 && scripts/lab synergy
   scripts/lab down`
 
 class UsageError extends Error {}
@@ -47,6 +54,7 @@ interface Options {
   readonly size?: string
   readonly store?: string
   readonly alone?: boolean
+  readonly synergy?: boolean
   readonly help?: boolean
 }
 
@@ -63,6 +71,7 @@ function parse(args: readonly string[]): { words: string[]; command: string[]; o
         size: text,
         store: text,
         alone: { type: 'boolean' },
+        synergy: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
     })
@@ -156,6 +165,16 @@ const VERBS: Readonly<Record<string, Verb>> = {
       return 0
     },
   },
+  synergy: {
+    words: [0, 3],
+    async run([verb = 'status', knob, value], { name }) {
+      const lab = Lab.find(name)
+      if (verb === 'status' && knob === undefined) console.log(frameText(lab))
+      else if (verb === 'knob' && knob !== undefined) console.log(turnKnob(lab, knob, value))
+      else throw new UsageError('synergy: status, or knob NAME [VALUE]')
+      return 0
+    },
+  },
   down: {
     words: [0, 0],
     async run(_, { name = 'lab' }) {
@@ -174,7 +193,8 @@ function wholeNumber(what: string, word = ''): number {
   throw new UsageError(`${what} ${word}: a number is needed`)
 }
 
-async function up(count: number, { name, drives, size, store, alone }: Options): Promise<number> {
+async function up(count: number, options: Options): Promise<number> {
+  const { name, drives, size, store, alone, synergy } = options
   const startedMs = performance.now()
   const lab = await Lab.up(count, {
     ...(name === undefined ? {} : { name }),
@@ -182,11 +202,13 @@ async function up(count: number, { name, drives, size, store, alone }: Options):
     ...(size === undefined ? {} : { size }),
     ...(store === undefined ? {} : { store }),
     cluster: alone !== true,
+    ...(synergy ? { synergy: {} } : {}),
     progress: (line) => console.log(`· ${line}`),
   })
   const option = name === undefined ? '' : ` --name ${name}`
   const seconds = ((performance.now() - startedMs) / 1000).toFixed(1)
   console.log(`${lab.name} is up after ${seconds} s: scripts/lab exec 1${option} -- weft status`)
+  if (synergy) console.log(connectText(lab))
   return 0
 }
 
@@ -225,6 +247,7 @@ async function status(lab: Lab): Promise<void> {
     console.log(`  ${number}  ${name}  ${ip}  rack ${rack}  ${state}${STATE_WORDS[state]}${delay}`)
   }
   console.log(cutsText(await lab.cuts()))
+  if (lab.hasAppliance) console.log(frameText(lab))
 }
 
 const STATE_WORDS: Readonly<Record<Host['state'], string>> = {

@@ -14,9 +14,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { Appliance, BLADES_MAX, type SynergyOptions } from './lab-appliance.ts'
 import { joinCluster } from './lab-cluster.ts'
-import { detached, Host, LabError, OWN_DIRECTORIES } from './lab-host.ts'
+import { Host, LabError, OWN_DIRECTORIES } from './lab-host.ts'
 import { HOSTS_MAX, Switch } from './lab-switch.ts'
+import { detached, letGo } from './loop-images.ts'
 import { release, startTicksOf } from './namespaces.ts'
 import { PROGRAM } from './node-world.ts'
 
@@ -37,6 +39,8 @@ export interface LabOptions {
   readonly store?: string
   /** One cluster of all hosts, the coordinator on the first; default true. */
   readonly cluster?: boolean
+  /** A simulated frame with its appliance, each host a blade of it; default none. */
+  readonly synergy?: SynergyOptions
   /** Told what has been done, one line each. */
   readonly progress?: (line: string) => void
 }
@@ -47,6 +51,8 @@ interface LabFile {
   readonly hosts: number
   readonly drives: number
   readonly size: string
+  /** There is a frame with an appliance. */
+  readonly synergy: boolean
   /** Directory of the images, and of nothing else. */
   readonly images: string
   /** Every host has been up. */
@@ -86,12 +92,16 @@ export class Lab {
   readonly hosts: readonly Host[]
   readonly images: string
   readonly #wire: Switch
+  readonly #appliance: Appliance | null
 
   private constructor(name: string, file: LabFile) {
     const lab = join(LABS, name)
     this.name = name
     this.images = file.images
     this.#wire = new Switch(join(lab, 'switch'))
+    const { images } = file
+    this.#appliance = file.synergy ? new Appliance({ lab, images, wire: this.#wire }) : null
+    const oneview = this.#appliance?.dir ?? null
     const numbers = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
     this.hosts = numbers(file.hosts).map(
       (number) =>
@@ -99,9 +109,10 @@ export class Lab {
           lab,
           number,
           hosts: file.hosts,
-          images: numbers(file.drives).map((n) => join(file.images, `node${number}-drive${n}.img`)),
+          images: numbers(file.drives).map((n) => join(images, `node${number}-drive${n}.img`)),
           size: file.size,
           wire: this.#wire,
+          oneview,
         }),
     )
   }
@@ -117,11 +128,12 @@ export class Lab {
       size = '2G',
       store = IN_MEMORY,
       cluster = true,
+      synergy,
       progress = () => {},
     } = options
     if (!NAME.test(name))
       throw new LabError(`name ${name}: lower-case letters, digits and hyphens, at most 48`)
-    wholeNumber('hosts', count, HOSTS_MAX)
+    wholeNumber('hosts', count, synergy ? BLADES_MAX : HOSTS_MAX)
     wholeNumber('drives', drives, 16)
     if (!SIZE.test(size))
       throw new LabError(`size ${size}: a number and M, G or T, such as 2G; XFS needs 300M`)
@@ -137,7 +149,10 @@ export class Lab {
         )
       }
       if (await endUnlocked(name)) progress(`ended what was left of an earlier ${name}`)
-      const file: LabFile = { version: 1, hosts: count, drives, size, images, whole: false }
+      const file: LabFile = {
+        ...{ version: 1, hosts: count, drives, size, images, whole: false },
+        synergy: synergy !== undefined,
+      }
       write(name, file)
       // Of this name before the machine was started anew, which forgets labs but no files.
       rmSync(images, { recursive: true, force: true })
@@ -147,6 +162,12 @@ export class Lab {
       )
       const lab = new Lab(name, file)
       await lab.#wire.make()
+      if (synergy) {
+        await lab.appliance.start(lab.hosts, synergy)
+        progress(
+          `a frame of ${lab.appliance.audit().length} drives, its appliance at ${lab.appliance.url}`,
+        )
+      }
       const done = await Promise.allSettled(
         lab.hosts.map(async (host) => {
           await host.start()
@@ -182,6 +203,16 @@ export class Lab {
     throw new LabError(
       `host ${number}: there are ${this.hosts.length}; scripts/lab status lists them`,
     )
+  }
+
+  /** @throws LabError when the lab has no frame */
+  get appliance(): Appliance {
+    if (this.#appliance) return this.#appliance
+    throw new LabError(`${this.name} has no frame: scripts/lab up 3 --synergy makes a lab with one`)
+  }
+
+  get hasAppliance(): boolean {
+    return this.#appliance !== null
   }
 
   /** Not a packet between the two any more, in both directions; without a second one, between the first and all others. */
@@ -237,7 +268,9 @@ async function endUnlocked(name: string): Promise<boolean> {
   const file = read(name)
   await release(lab)
   if (file) {
-    await detached((image) => image.startsWith(`${file.images}/`))
+    const isOurs = (image: string) => image.startsWith(`${file.images}/`)
+    await letGo(isOurs)
+    await detached(isOurs)
     rmSync(file.images, { recursive: true, force: true })
   }
   rmSync(lab, { recursive: true, force: true })

@@ -1,8 +1,10 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { byIdDir, dmiDir, HARDWARE, Hardware } from './lab-hardware.ts'
 import { ipOf, type Switch } from './lab-switch.ts'
+import { detached } from './loop-images.ts'
 import {
   entering,
   hold,
@@ -30,12 +32,13 @@ export class LabError extends Error {}
 
 /** Every host has these of its own: what the machine has there, no host can see. */
 export const OWN_DIRECTORIES = ['/run', '/mnt', '/dev/shm'] as const
+/** What an operator of the appliance needs to know, as seen inside: url, user, password, pin, certificate.pem. */
+export const ONEVIEW = '/mnt/oneview'
 /** First on the PATH inside. */
 const BIN = '/run/bin'
 
 const COMMAND_MS = 150_000
 const BOOT_MS = 60_000
-const DETACH_MS_MAX = 20_000
 /** Shown with a command that failed. */
 const LOG_LINES = 15
 
@@ -56,6 +59,8 @@ export interface HostParts {
   /** Bytes of a new image, as truncate(1) reads them. */
   readonly size: string
   readonly wire: Switch
+  /** Directory of the lab's appliance, which the host sees at `ONEVIEW`; null when it has none. */
+  readonly oneview: string | null
 }
 
 /**
@@ -70,6 +75,7 @@ export class Host {
   /** As seen inside. */
   readonly mnt = '/mnt/weft'
   readonly home = '/mnt/drive1/weft'
+  readonly hardware: Hardware
   readonly #place: string
   readonly #parts: HostParts
 
@@ -80,6 +86,7 @@ export class Host {
     this.ip = ipOf(parts.number)
     this.rack = `r${parts.number}`
     this.#place = join(parts.lab, this.name)
+    this.hardware = new Hardware(parts.lab, this.name)
   }
 
   get state(): HostState {
@@ -187,7 +194,7 @@ export class Host {
   async powerCut(): Promise<void> {
     this.#powered()
     await this.#parts.wire.unplug(this.number)
-    const shutdown = this.#drives().map((drive) => `xfs_io -x -c shutdown ${drive} &`)
+    const shutdown = this.#diskMounts().map((at) => `xfs_io -x -c shutdown ${quoted(at)} &`)
     await this.run('sh', '-c', `${shutdown.join(' ')} wait`)
     await this.end()
   }
@@ -238,6 +245,7 @@ export class Host {
       await sh('truncate', ['--size', size, image])
       await sh('mkfs.xfs', ['-q', image])
     }
+    this.hardware.make()
     const holder = await hold(this.#place)
     try {
       const script = this.#bootScript(mountPoints(holder.pid).filter(isForeign)).join('\n')
@@ -251,8 +259,9 @@ export class Host {
 
   /** Its own directories come last but /mnt: images may lie in one of them. */
   #bootScript(foreign: readonly MountPoint[]): string[] {
-    const { images, hosts } = this.#parts
+    const { images, hosts, oneview } = this.#parts
     const drives = this.#drives()
+    const machine = [[this.hardware.dir, HARDWARE], ...(oneview ? [[oneview, ONEVIEW]] : [])]
     const numbers = Array.from({ length: hosts }, (_, index) => index + 1)
     return [
       `hostname ${this.name}`,
@@ -260,6 +269,7 @@ export class Host {
       'mount -t tmpfs -o mode=755 lab /mnt',
       `mkdir ${[this.mnt, ...drives].join(' ')}`,
       ...images.map((image, index) => `mount -o loop ${quoted(image)} ${drives[index]}`),
+      ...machine.map(([outside, inside]) => `mkdir ${inside} && mount --bind ${outside} ${inside}`),
       'mount -t tmpfs -o mode=755 lab /run',
       'mount -t tmpfs -o mode=1777 lab /dev/shm',
       `mkdir ${BIN}`,
@@ -285,6 +295,13 @@ export class Host {
 
   #drives(): string[] {
     return this.#parts.images.map((_, index) => `/mnt/drive${index + 1}`)
+  }
+
+  /** Where XFS on its drives is mounted, also on those that came later. */
+  #diskMounts(): string[] {
+    return mountPoints(this.#powered().pid)
+      .filter((mount) => mount.type === 'xfs' && isOnLoop(mount) && !holdsUs(mount))
+      .map(({ point }) => point)
   }
 
   #powered(): Process {
@@ -321,6 +338,8 @@ export class Host {
       WEFT_HOME: this.home,
       WEFT_BOOT_ID: boot.digest('hex').slice(0, 32),
       WEFT_LAB_RACK: this.rack,
+      WEFT_BY_ID: byIdDir(HARDWARE),
+      WEFT_DMI: dmiDir(HARDWARE),
     }
   }
 }
@@ -334,27 +353,16 @@ function hasRole(pid: number, role: string): boolean {
 }
 
 /** A copy of a mount keeps it from ending: of what others serve or have on a loop device, a host keeps none. */
-function isForeign({ point, type, source }: MountPoint): boolean {
-  const holdsUs = point === '/' || PROGRAM.startsWith(`${point}/`)
-  return !holdsUs && (type.startsWith('fuse.') || source.startsWith('/dev/loop'))
+function isForeign(mount: MountPoint): boolean {
+  return !holdsUs(mount) && (mount.type.startsWith('fuse.') || isOnLoop(mount))
 }
 
-/**
- * Returns when no loop device has such a file any more. Mounting makes devices that end with their mount, so one that stays has
- * another user. @throws Error
- */
-export async function detached(isMeant: (file: string) => boolean): Promise<void> {
-  await until('drives are detached', () => !loopFiles().some(isMeant), DETACH_MS_MAX)
+function isOnLoop({ source }: MountPoint): boolean {
+  return source.startsWith('/dev/loop')
 }
 
-function loopFiles(): string[] {
-  return readdirSync('/sys/block').flatMap((name) => {
-    try {
-      return [readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trim()]
-    } catch {
-      return [] // no loop device, or nothing behind it
-    }
-  })
+function holdsUs({ point }: MountPoint): boolean {
+  return point === '/' || PROGRAM.startsWith(`${point}/`)
 }
 
 function quoted(word: string): string {

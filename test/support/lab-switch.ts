@@ -3,6 +3,8 @@ import { hold, holderOf, inNetworkOf, type Process } from './namespaces.ts'
 /** The wire of a lab, in documentation and tests always the same: no route leads to it or out of it. */
 const SUBNET = '10.87.0'
 export const HOSTS_MAX = 250
+/** Its place on the wire, behind the last host. */
+export const APPLIANCE_NUMBER = 254
 
 export function ipOf(host: number): string {
   return `${SUBNET}.${host}`
