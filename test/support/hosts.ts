@@ -150,8 +150,13 @@ export class Lab {
       }
       if (await endUnlocked(name)) progress(`ended what was left of an earlier ${name}`)
       const file: LabFile = {
-        ...{ version: 1, hosts: count, drives, size, images, whole: false },
+        version: 1,
+        hosts: count,
+        drives,
+        size,
         synergy: synergy !== undefined,
+        images,
+        whole: false,
       }
       write(name, file)
       // Of this name before the machine was started anew, which forgets labs but no files.
