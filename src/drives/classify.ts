@@ -12,7 +12,7 @@ const MEDIUM_BYTES_PER_SECOND_MIN = 120e6
 const HIGH_BYTES_PER_SECOND_MIN = 400e6
 
 /**
- * Class of service of a disk: 3 for NVMe, 2 for an SSD behind SAS or SATA, 1 for a hard disk and for all that hangs on USB;
+ * Class of service of a disk: 3 for NVMe and SAS SSDs, 2 for an SSD behind SATA, 1 for a hard disk and for all that hangs on USB;
  * and less when a measurement shows that it does not do what its kind promises. Never more: for two seconds a cache makes any
  * disk look quick. Who knows better names the class when adding the drive; so for virtual disks, which mostly say that they rotate.
  */
@@ -25,7 +25,7 @@ export function classify(
 
 function byKind({ media, transport }: Pick<BlockDisk, 'media' | 'transport'>): ServiceClass {
   if (transport === 'usb' || media === 'hdd') return 1
-  return media === 'nvme' ? 3 : 2
+  return media === 'nvme' || transport === 'sas' ? 3 : 2
 }
 
 function byMeasure({ syncMs, bytesPerSecond }: Measured): ServiceClass {

@@ -7,7 +7,7 @@ import {
   type PeerKey,
 } from '../base/index.ts'
 
-/** Class of service: 1 low (HDD), 2 medium (SATA or SAS SSD), 3 high (NVMe). */
+/** Class of service: 1 low (HDD), 2 medium (SATA SSD), 3 high (SAS SSD, NVMe). */
 export type ServiceClass = 1 | 2 | 3
 
 /** What stands in drive.json at the top of a drive. */

@@ -1,7 +1,7 @@
 import { FsError, limits, type NodeId, SPREAD_LEVELS, type SpreadLevel } from '../base/index.ts'
 import { formatSize, parseSize } from './size.ts'
 
-/** Class of service: 1 low (HDD), 2 medium (SATA or SAS SSD), 3 high (NVMe). */
+/** Class of service: 1 low (HDD), 2 medium (SATA SSD), 3 high (SAS SSD, NVMe). */
 export type ClassOfService = 1 | 2 | 3
 
 /** What a volume shall be, complete and checked. */
@@ -228,7 +228,7 @@ function cosOf(text: string | undefined): ClassOfService | null {
       refuse(
         'cos',
         text,
-        `cos ${quoted(text)}: unknown class of service; use 1 (HDD), 2 (SSD), 3 (NVMe) or auto`,
+        `cos ${quoted(text)}: unknown class of service; use 1 (HDD), 2 (SATA SSD), 3 (SAS SSD, NVMe) or auto`,
       )
   }
 }

@@ -130,11 +130,11 @@ test('the class follows the kind of disk, and only falls by measurement', () => 
   const nvme = { media: 'nvme', transport: 'nvme' } as const
   const hdd = { media: 'hdd', transport: 'sas' } as const
   assert.is(classify(nvme, null), 3)
-  assert.is(classify(sas, null), 2)
+  assert.is(classify(sas, null), 3)
   assert.is(classify(hdd, null), 1)
   assert.is(classify({ media: 'ssd', transport: 'usb' }, quick), 1)
   assert.is(classify(nvme, quick), 3)
-  assert.is(classify(sas, quick), 2)
+  assert.is(classify(sas, quick), 3)
   assert.is(classify(hdd, quick), 1)
   assert.is(classify(nvme, { ...quick, syncMs: 5 }), 2)
   assert.is(classify(nvme, { ...quick, bytesPerSecond: 300e6 }), 2)

@@ -138,8 +138,14 @@ const refusals: readonly [VolumeSpecRequest | string, string][] = [
   ['repl=two,name=x', 'repl "two": not a whole number; write it as in repl=1'],
   ['repl=-1,name=x', 'repl "-1": not a whole number; write it as in repl=1'],
   ['repl=1.0,name=x', 'repl "1.0": not a whole number; write it as in repl=1'],
-  ['cos=4,name=x', 'cos "4": unknown class of service; use 1 (HDD), 2 (SSD), 3 (NVMe) or auto'],
-  ['cos=,name=x', 'cos "": unknown class of service; use 1 (HDD), 2 (SSD), 3 (NVMe) or auto'],
+  [
+    'cos=4,name=x',
+    'cos "4": unknown class of service; use 1 (HDD), 2 (SATA SSD), 3 (SAS SSD, NVMe) or auto',
+  ],
+  [
+    'cos=,name=x',
+    'cos "": unknown class of service; use 1 (HDD), 2 (SATA SSD), 3 (SAS SSD, NVMe) or auto',
+  ],
   ['aggr=4,name=x', 'aggr=4: this build keeps a volume in one replica set; leave aggr out'],
   ['spread=rack,name=x', 'spread=rack: one copy cannot be spread; leave it out, or raise repl'],
   ['spread=node,name=x', 'spread=node: one copy cannot be spread; leave it out, or raise repl'],

@@ -11,7 +11,7 @@ export const command: Command = {
     class: {
       choices: ['auto', '1', '2', '3'],
       describe:
-        'Class of service: 1 low (HDD), 2 medium (SSD), 3 high (NVMe); auto: by what a disk is and does',
+        'Class of service: 1 low (HDD), 2 medium (SATA SSD), 3 high (SAS SSD, NVMe); auto: by what a disk is and does',
     },
     create: { type: 'boolean', describe: 'Make the directory when it is missing' },
     force: { type: 'boolean', describe: 'Erase what stands on the disk' },

@@ -11,7 +11,7 @@ export const command: Command = {
     class: {
       type: 'string',
       choices: Object.keys(CLASSES),
-      describe: '1 low (HDD), 2 medium (SSD), 3 high (NVMe), any',
+      describe: '1 low (HDD), 2 medium (SATA SSD), 3 high (SAS SSD, NVMe), any',
     },
   },
   options: {

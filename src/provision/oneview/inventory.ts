@@ -75,8 +75,8 @@ export function freeDriveOf({ enclosure, bay, drive }: Seat): FreeDrive {
 
 /** Rotation is no sign: the appliance has 7200 rpm on SSDs (facts §4.1). */
 export function classOf({ driveMedia, deviceInterface }: Drive): ServiceClass {
-  if (/nvme/i.test(deviceInterface ?? '')) return 3
-  return driveMedia === 'SSD' ? 2 : 1
+  if (driveMedia !== 'SSD') return 1
+  return /nvme|sas/i.test(deviceInterface ?? '') ? 3 : 2
 }
 
 /** As profiles spell it: SasHdd, SataSsd. NVMe drives in the same manner [?]: facts §6.1. */

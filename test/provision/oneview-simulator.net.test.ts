@@ -9,10 +9,10 @@ import {
   givingProvisionerCases,
   type ProvisionerBench,
 } from '../conformance/provisioner.ts'
+import type { Trouble } from '../oneview/faults.ts'
+import type { KnobValues } from '../oneview/knobs.ts'
+import { Simulator } from '../oneview/simulator.ts'
 import { seeded } from '../support/seeded.ts'
-import type { Trouble } from './faults.ts'
-import type { KnobValues } from './knobs.ts'
-import { Simulator } from './simulator.ts'
 
 /** The client and the simulated appliance were written apart from each other, from the same facts. */
 
@@ -26,10 +26,8 @@ const step: Step = { signal: new AbortController().signal, progress() {} }
 /** Pauses between two looks are short; limits, which are longer than any pause, stay. */
 function impatient(): Clock {
   const clock = systemClock()
-  return {
-    ...clock,
-    after: (ms, work) => clock.after(ms > PAUSE_MS_MAX ? ms : Math.min(ms, 20), work),
-  }
+  const { after: later } = clock
+  return { ...clock, after: (ms, work) => later(ms > PAUSE_MS_MAX ? ms : Math.min(ms, 20), work) }
 }
 
 const blades = [
