@@ -1,4 +1,5 @@
 import type { ClusterStatus, EtcdAccess, InviteInfo, NodeInfo } from '../cluster/index.ts'
+import type { PolicyControl, SynergyControl, SynergyStatus } from './synergy-control.ts'
 
 export type { EtcdAccess, InviteInfo } from '../cluster/index.ts'
 
@@ -350,6 +351,8 @@ export interface NodeStatus {
   readonly mounts: readonly MountInfo[]
   readonly volumes: readonly VolumeInfo[]
   readonly drives: readonly DriveInfo[]
+  /** Null when no frame is connected. */
+  readonly synergy: SynergyStatus | null
   readonly problems: readonly Problem[]
 }
 
@@ -593,6 +596,10 @@ export interface ScrubReport {
 
 export interface VolumeControl {
   list(): Promise<readonly VolumeInfo[]>
+  /**
+   * @throws FsError EAGAIN with `growing`, the job that makes room for it, where the policy takes drives for a volume that does
+   * not fit: ask again when that has ended
+   */
   create(request: VolumeCreateRequest): Promise<VolumeDetail>
   /** @param volume name or id, here and below */
   inspect(volume: string): Promise<VolumeDetail>
@@ -744,5 +751,7 @@ export interface NodeControl {
   readonly keys: KeyControl
   readonly cluster: ClusterControl
   readonly repair: RepairControl
+  readonly synergy: SynergyControl
+  readonly policy: PolicyControl
   readonly jobs: JobControl
 }

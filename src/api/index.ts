@@ -14,6 +14,7 @@ import type { ApiOptions, ApiServer } from './server.ts'
 
 export type * from './control.ts'
 export type { ApiError } from './errors.ts'
+export type * from './synergy-control.ts'
 export type { ApiOptions, ApiServer } from './server.ts'
 
 /** Serve a node's control API; see startApi in server.ts for what it throws. */

@@ -11,69 +11,10 @@ import {
   nodeRemoveBody,
   nodeRemoved,
 } from '../cluster/index.ts'
-import type { NewSlot, NodeControl, Opener } from './control.ts'
+import type { NewSlot, Opener } from './control.ts'
+import { done, type Route, route, secretBytes } from './route.ts'
 import * as schema from './schemas.ts'
-
-/** One verb of the control API. Requests are checked against the schemas before `run`; answers are documented by `answer`. */
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'DELETE'
-  readonly url: string
-  /** Name of the operation, in errors and in the OpenAPI document. */
-  readonly op: string
-  readonly summary: string
-  readonly params: z.ZodType
-  readonly query: z.ZodType
-  readonly body: z.ZodType | null
-  readonly answer: z.ZodType
-  /** @param secrets what is pushed here is zeroed when the answer is made, or has failed */
-  run(control: NodeControl, input: RouteInput, secrets: Buffer[]): Promise<unknown>
-}
-
-export interface RouteInput {
-  readonly params: unknown
-  readonly query: unknown
-  readonly body: unknown
-}
-
-interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType> {
-  readonly summary: string
-  readonly params?: P
-  readonly query?: Q
-  readonly body?: B
-  readonly answer: z.ZodType
-  run(
-    control: NodeControl,
-    input: { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
-    secrets: Buffer[],
-  ): Promise<unknown>
-}
-
-type None = typeof schema.none
-
-/** The casts are right because server.ts parses each part with the very schema before it calls. */
-function route<P extends z.ZodType = None, Q extends z.ZodType = None, B extends z.ZodType = None>(
-  method: Route['method'],
-  url: string,
-  op: string,
-  spec: RouteSpec<P, Q, B>,
-): Route {
-  return {
-    method,
-    url,
-    op,
-    summary: spec.summary,
-    params: spec.params ?? schema.none,
-    query: spec.query ?? schema.none,
-    body: method === 'POST' ? (spec.body ?? schema.none) : null,
-    answer: spec.answer,
-    run: (control, input, secrets) =>
-      spec.run(
-        control,
-        input as { params: z.infer<P>; query: z.infer<Q>; body: z.infer<B> },
-        secrets,
-      ),
-  }
-}
+import { SYNERGY_ROUTES } from './synergy-routes.ts'
 
 const DONE = z.strictObject({})
 const KEYS = '/v1/volumes/:volume/keys'
@@ -433,6 +374,8 @@ export const ROUTES: readonly Route[] = [
     run: (control, { body }) => control.repair.set(body),
   }),
 
+  ...SYNERGY_ROUTES,
+
   route('POST', '/v1/scrub', 'scrub', {
     summary: 'Have every copy read through and mended, as a job',
     body: schema.scrubBody,
@@ -463,16 +406,6 @@ export const ROUTES: readonly Route[] = [
     run: (control, { params }) => control.jobs.cancel(params.job),
   }),
 ]
-
-function done(): Record<string, never> {
-  return {}
-}
-
-function secretBytes(base64: string, secrets: Buffer[]): Buffer {
-  const bytes = Buffer.from(base64, 'base64')
-  secrets.push(bytes)
-  return bytes
-}
 
 function openerOf(given: z.infer<typeof schema.openerSchema>, secrets: Buffer[]): Opener {
   switch (given.kind) {

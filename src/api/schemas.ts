@@ -12,7 +12,6 @@ import type {
   DriveDrainPlan,
   DriveInfo,
   FsckReport,
-  JobInfo,
   KeyList,
   KeySlotInfo,
   MemberInfo,
@@ -28,6 +27,10 @@ import type {
   VolumeProbe,
   Why,
 } from './control.ts'
+import { jobInfo } from './job-schema.ts'
+import { synergyStatus } from './synergy-schemas.ts'
+
+export { jobInfo }
 
 /** Shapes of requests, which are checked, and of answers, which are documented. Unknown fields are refused: a typo must not pass silently. */
 
@@ -56,7 +59,6 @@ export const openerSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('shares'), shares: z.array(secret).min(1).max(255) }),
 ])
 
-export const none = z.strictObject({})
 export const volumeParams = z.strictObject({ volume: volumeRef })
 export const slotParams = z.strictObject({
   volume: volumeRef,
@@ -429,6 +431,7 @@ export const statusAnswer = z.object({
   mounts: z.array(mountInfo),
   volumes: z.array(volumeInfo),
   drives: z.array(driveInfo),
+  synergy: synergyStatus.nullable().describe('null when no frame is connected'),
   problems: z.array(problem),
 }) satisfies z.ZodType<NodeStatus>
 
@@ -515,20 +518,6 @@ export const drillResult = z.object({
   epochs: z.array(whole),
   missingEpochs: z.array(whole),
 }) satisfies z.ZodType<DrillResult>
-
-export const jobInfo = z.object({
-  id: z.string(),
-  name: z.string(),
-  kind: z.string(),
-  state: z.enum(['running', 'done', 'failed', 'cancelled']),
-  done: z.number(),
-  total: z.number().nullable(),
-  unit: z.string(),
-  message: z.string(),
-  result: z.unknown().describe('by kind; of fsck a FsckReport'),
-  error: z.object({ code: z.string(), message: z.string(), next: z.string() }).nullable(),
-  startedAt: z.string(),
-}) satisfies z.ZodType<JobInfo>
 
 export const fsckReport = z.object({
   clean: z.boolean(),

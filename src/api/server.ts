@@ -8,7 +8,8 @@ import { z } from 'zod'
 import { codeOf, FsError, type Log } from '../base/index.ts'
 import type { NodeControl } from './control.ts'
 import { failureOf } from './errors.ts'
-import { ROUTES, type Route, type RouteInput } from './routes.ts'
+import type { Route, RouteInput } from './route.ts'
+import { ROUTES } from './routes.ts'
 import { errorAnswer } from './schemas.ts'
 
 export interface ApiOptions {

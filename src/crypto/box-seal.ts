@@ -4,7 +4,7 @@ import type { KeyPair } from './identity.ts'
 import { emptySecret } from './secret.ts'
 
 /** crypto_box_SEALBYTES: a one-time public key (32) and a tag (16). */
-const sealBytes = 48
+export const sealBytes = 48
 const publicKeyBytes = 32
 
 /**

@@ -34,6 +34,9 @@ export function accessDomain(clusterId: string): Buffer {
   return Buffer.from(`weft coordinator access v1\0${clusterId}`)
 }
 
+/** What stands before that to which a sealed secret is bound. */
+export const sealedSecretDomain = 'weft sealed secret v1\0'
+
 /** What stands before a signed statement. */
 export function statementDomain(kind: string, clusterId: string): Buffer {
   return Buffer.from(`weft ${kind} v1\0${clusterId}\0`)

@@ -47,6 +47,7 @@ export { inviteIdOf, nodeIdOf } from './key-ids.ts'
 export { nameHash, nameHashBytes } from './name-hash.ts'
 export { openPage, sealPage, tagBytes } from './pages.ts'
 export { emptySecret, newSecret, sameBytes, secretFrom, wipe } from './secret.ts'
+export { openSecret, sealSecret } from './sealed-secret.ts'
 export { combineShares, formatShare, parseShare, splitSeed, type WrittenShare } from './shares.ts'
 export {
   type Opener,

@@ -12,11 +12,14 @@ import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../
 import { setVolumeClass } from './class-verb.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
 import { driveControl, driveInfos } from './drive-verbs.ts'
+import { mustHaveRoom } from './grow-for-volume.ts'
 import type { Node } from './node.ts'
 import { checkMountPoint } from './places.ts'
+import { policyControl } from './policy-verbs.ts'
 import { problems, volumeProblems } from './problems.ts'
 import { copyList, repairControl, repairOf } from './repair-control.ts'
 import { startScrub } from './scrub-job.ts'
+import { synergyControl, synergyIfConnected } from './synergy-verbs.ts'
 import type { NodeVolume } from './volumes.ts'
 import { whyOf } from './why.ts'
 
@@ -41,6 +44,7 @@ export function nodeControl(node: Node): NodeControl {
         mounts: mounts.list(),
         volumes: volumes.all().map((volume) => volumeInfo(node, volume)),
         drives,
+        synergy: await synergyIfConnected(node.provisioning),
         problems: problems(node),
       }
     },
@@ -70,6 +74,7 @@ export function nodeControl(node: Node): NodeControl {
         return volumes.all().map((volume) => volumeInfo(node, volume))
       },
       create: async ({ passphrase, recipients, ...request }) => {
+        await mustHaveRoom(node, request, volumes.nodes())
         const owner = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
         const volume = await volumes.create(request, owner, { passphrase, recipients })
         node.classMoves.made(volume.stored.record)
@@ -157,6 +162,8 @@ export function nodeControl(node: Node): NodeControl {
     },
     cluster: clusterControl(node),
     repair: repairControl(node),
+    synergy: synergyControl(node),
+    policy: policyControl(node.provisioning),
     jobs: {
       list: async () => jobs.list(),
       get: async (id) => jobs.get(id),

@@ -56,6 +56,7 @@ import { FarVolumes } from './far-volumes.ts'
 import { commitSeconds, figures } from './figures.ts'
 import { runFsck } from './fsck-job.ts'
 import { Jobs } from './jobs.ts'
+import { hostDrives } from './host-drives.ts'
 import { labelKeys } from './label-keys.ts'
 import { Mounts } from './mounts.ts'
 import { moveJournals } from './move-journals.ts'
@@ -66,6 +67,7 @@ import { probeTargets } from './probe-targets.ts'
 import { Probes } from './probes.ts'
 import { KeptReasons } from './reasons.ts'
 import { NodeRepairs } from './repair-node.ts'
+import { NodeProvisioning } from './provisioning.ts'
 import { ReplicatedVolumes } from './replicated-volumes.ts'
 import { beginReseal, resealBegun, runReseal } from './reseal-job.ts'
 import { RootRequests } from './root-requests.ts'
@@ -114,6 +116,7 @@ export class Node {
   readonly jobs: Jobs
   readonly driveUse: DriveUse
   readonly probes: Probes
+  readonly provisioning: NodeProvisioning
   /** Null when this home is in no cluster. */
   readonly cluster: ClusterMember | null
   readonly clock: Clock
@@ -352,6 +355,17 @@ export class Node {
       leaseClock: suspendProof(clock),
     }
     this.probes = new Probes({ look: () => probeTargets(targets), clock, log })
+    this.provisioning = new NodeProvisioning({
+      home,
+      identity,
+      cluster: cluster?.record.id ?? null,
+      dmiDir: process.env.WEFT_DMI,
+      host: () => hostDrives(this),
+      disk: systemDisk,
+      clock,
+      random: systemRandom,
+      log,
+    })
   }
 
   static async start(options: NodeOptions): Promise<Node> {
@@ -450,6 +464,7 @@ export class Node {
     })
     node.#sweep()
     node.probes.start()
+    node.provisioning.start()
     node.drains.run().catch(background(log, 'drive.drain'))
     node.classMoves.run().catch(background(log, 'class.move'))
     node.#driveWatch.run().catch(background(log, 'drive.watch'))
@@ -507,6 +522,7 @@ export class Node {
     this.drains.close()
     this.#driveWatch.close()
     this.classMoves.close()
+    await this.provisioning.close()
     await this.mounts.allEnded()
     this.#farVolumes?.close()
     await this.mounts.unshareAll()
@@ -528,7 +544,9 @@ export class Node {
     await this.keeper.restart(program)
     // Every answer goes out first, that of whoever asked among them; nobody waits for it who would not be answered.
     this.clock.after(LEAVE_MS_MAX, this.#leave)
-    this.#api?.retire().then(this.#leave, background(this.log, 'restart'))
+    // The appliance keeps few sessions, and one that nobody ends for a day.
+    const ends = [this.#api?.retire(), this.provisioning.close()]
+    Promise.all(ends).then(this.#leave, background(this.log, 'restart'))
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */

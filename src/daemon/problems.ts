@@ -5,6 +5,7 @@ import { clusterProblems } from './cluster-control.ts'
 import type { Node } from './node.ts'
 import { remedyOf } from './reasons.ts'
 import { repairProblems } from './repair-control.ts'
+import { synergyProblems } from './synergy-problems.ts'
 import type { NodeVolume } from './volumes.ts'
 
 /** What a newer build wrote is whole: repairing it would destroy it. */
@@ -150,6 +151,7 @@ export function problems(node: Node): Problem[] {
       next: PUT_BACK,
     })
   }
+  found.push(...synergyProblems(node.provisioning))
   for (const { target, why, next } of node.mounts.dead()) {
     found.push({
       severity: 'error',

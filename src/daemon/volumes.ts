@@ -275,6 +275,11 @@ export class Volumes {
     })
   }
 
+  /** On which copies may be. */
+  nodes(): readonly NodeId[] {
+    return this.#world.members().map(({ id }) => id)
+  }
+
   /** @param beside kept in the step that makes the volume one that stays */
   async create(
     request: VolumeSpecRequest,

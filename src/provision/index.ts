@@ -9,7 +9,13 @@
  * drive is detached only when this very life has made sure that nothing needs it; a tag is never used twice, and forgotten
  * only when nothing is held under it and no answer is outstanding; what bears another node's tag is not touched. The policy
  * decides without doing, and says why for each act and each refusal.
+ *
+ * What speaks to an appliance loads with the first call of `openOneView` or `checkOneView`: this door costs nothing where
+ * there is no frame.
  */
+import type { Finding as CheckFinding, OneViewOptions } from './oneview/index.ts'
+import type { Provisioner } from './provisioner.ts'
+
 export { type AllocationTimes, usualTimes } from './allocate.ts'
 export { FixedDrives } from './fixed.ts'
 export type {
@@ -43,3 +49,21 @@ export {
 } from './settings.ts'
 export { isTagOf, makeTag, parseTag, type TagOwner, type TagParts } from './tags.ts'
 export type { UnderWay } from './turn.ts'
+
+export type { Dmi, OneViewOptions } from './oneview/index.ts'
+export type { CheckFinding }
+
+/** As of oneview/index.ts. */
+export async function openOneView(options: OneViewOptions): Promise<Provisioner> {
+  const oneview = await import('./oneview/index.ts')
+  return oneview.openOneView(options)
+}
+
+/** As of oneview/index.ts. */
+export async function checkOneView(
+  options: Omit<OneViewOptions, 'tagPrefix'>,
+  signal: AbortSignal,
+): Promise<CheckFinding[]> {
+  const oneview = await import('./oneview/index.ts')
+  return await oneview.checkOneView(options, signal)
+}

@@ -248,17 +248,32 @@ export class Provisioning {
   async ensureRoom(bytes: number, cos: ServiceClass, step: Step): Promise<void> {
     const demand = { class: cos, bytes }
     for (let drives = 0; drives < DRIVES_AT_ONCE_MAX; drives++) {
-      const decisions = await this.#decide(demand, 0, step.signal)
-      const decision = decisions.find((one) => one.class === cos)
-      if (!decision || hasRoom(decision.numbers)) return
-      if (decision.do !== 'grow' || this.#book.settings.dryRun) throw noRoom(demand, decision)
-      step.progress(decision.why)
+      const growth = await this.#growthFor(demand, 0, step.signal)
+      if (growth === null) return
+      step.progress(growth.why)
       await this.#act('grow', cos, demand, step)
     }
     throw new FsError('ENOSPC', 'provision.room', {
       ...demand,
       message: `room for ${sizeWords(bytes)} of class ${cos}: not there after ${drivesWords(DRIVES_AT_ONCE_MAX)} more; others fill them as fast`,
     })
+  }
+
+  /**
+   * Whether so much more fits on a class as it is, the reserve kept; false when drives are to be had for it.
+   * @throws FsError ENOSPC as ensureRoom
+   */
+  async hasRoom(bytes: number, cos: ServiceClass, signal: AbortSignal): Promise<boolean> {
+    return (await this.#growthFor({ class: cos, bytes }, FREE_MS, signal)) === null
+  }
+
+  /** Null when there is room. @throws FsError ENOSPC */
+  async #growthFor(demand: Demand, freeMs: number, signal: AbortSignal): Promise<Decision | null> {
+    const decisions = await this.#decide(demand, freeMs, signal)
+    const decision = decisions.find((one) => one.class === demand.class)
+    if (!decision || hasRoom(decision.numbers)) return null
+    if (decision.do !== 'grow' || this.#book.settings.dryRun) throw noRoom(demand, decision)
+    return decision
   }
 
   /** Decided again in its turn: what ran before may have made it needless. */

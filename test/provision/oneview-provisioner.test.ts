@@ -29,7 +29,7 @@ test('free drives are in reach, available, in good health and in no JBOD', async
     wwid: drive.wwid.toLowerCase(),
   })
   const classes = new Set(free.map((one) => one.class))
-  assert.equal([...classes].sort(), [1, 2])
+  assert.equal([...classes].sort(), [1, 3])
 })
 
 test('a drive that speaks NVMe is of the highest class', async () => {

@@ -32,9 +32,10 @@ export class Appliance {
   readonly #closing = new AbortController()
   #version: Promise<number> | null = null
 
-  constructor(wire: Wire, login: Login, clock: Clock, log: Log) {
+  /** @param awayMs how long it is waited for when it is away; as usual when not given */
+  constructor(wire: Wire, login: Login, clock: Clock, log: Log, awayMs?: number) {
     this.#raw = wire
-    this.#wire = new PatientWire(wire, clock, log)
+    this.#wire = new PatientWire(wire, clock, log, awayMs)
     this.#session = new Session(this.#wire, login, clock, log)
   }
 

@@ -22,6 +22,8 @@ export interface OneViewOptions extends Login, Trust {
   readonly dmi: Dmi
   readonly clock: Clock
   readonly log: Log
+  /** How long an appliance that is away is waited for; 0 for whoever wants to know at once. As usual when not given. */
+  readonly awayMs?: number
 }
 
 /** Nothing is asked of the appliance yet. @throws FsError EINVAL for a url or a pin that cannot be */
@@ -47,9 +49,10 @@ function partsOf(options: Omit<OneViewOptions, 'tagPrefix'>): {
   appliance: Appliance
   frame: Frame
 } {
-  const { url, ca, pin, clock, log, dmi } = options
+  const { url, ca, pin, clock, log, dmi, awayMs } = options
   const trust = { ...(ca !== undefined && { ca }), ...(pin !== undefined && { pin }) }
-  const appliance = new Appliance(new Transport({ url, trust, clock }), options, clock, log)
+  const transport = new Transport({ url, trust, clock })
+  const appliance = new Appliance(transport, options, clock, log, awayMs)
   return { appliance, frame: new Frame(appliance, dmi) }
 }
 

@@ -3,8 +3,8 @@ import { Patience } from './waiting.ts'
 import type { Answer, Request, Wire } from './wire.ts'
 
 /** A fail-over of a Synergy Composer pair, and an appliance that starts, take some minutes [?]. */
-const AWAY_MS_MAX = 10 * 60_000
-const PACE = { stepMs: 1000, msMax: 10_000, limitMs: AWAY_MS_MAX }
+export const AWAY_MS_MAX = 10 * 60_000
+const PACE = { stepMs: 1000, msMax: 10_000 }
 
 /**
  * Waits for an appliance that is starting, failing over or overloaded, and says so in the log once. Only what was certainly
@@ -14,15 +14,18 @@ export class PatientWire implements Wire {
   readonly #inner: Wire
   readonly #clock: Clock
   readonly #log: Log
+  readonly #awayMs: number
 
-  constructor(inner: Wire, clock: Clock, log: Log) {
+  /** @param awayMs how long an appliance is waited for; 0 for not at all */
+  constructor(inner: Wire, clock: Clock, log: Log, awayMs: number = AWAY_MS_MAX) {
     this.#inner = inner
     this.#clock = clock
     this.#log = log
+    this.#awayMs = awayMs
   }
 
   async send(request: Request): Promise<Answer> {
-    const patience = new Patience(this.#clock, PACE)
+    const patience = new Patience(this.#clock, { ...PACE, limitMs: this.#awayMs })
     let isTold = false
     for (;;) {
       const away = await this.#attempt(request)
@@ -44,11 +47,23 @@ export class PatientWire implements Wire {
     try {
       const answer = await this.#inner.send(request)
       if (!isAwayStatus(answer.status, request.method)) return { answer }
-      return { why: `it answers ${answer.status}`, error: () => awayError(request, answer.status) }
+      return { why: `it answers ${answer.status}`, error: () => this.#awayError(request, answer.status) }
     } catch (error) {
       if (!isAway(error, request.method)) throw error
       return { why: error.message, error: () => error }
     }
+  }
+
+  #awayError({ method, path }: Request, status: number): FsError {
+    const minutes = Math.round(this.#awayMs / 60_000)
+    const forLong = minutes > 0 ? `has answered ${status} for ${minutes} minutes` : `answers ${status}`
+    return new FsError('EAGAIN', 'oneview.send', {
+      done: 'no',
+      status,
+      retry: 'later',
+      message: `oneview: ${method} ${path}: the appliance ${forLong}: it is starting, failing over or overloaded`,
+      next: 'its state is at /controller-state.json; ask again when that says OK',
+    })
   }
 }
 
@@ -61,14 +76,4 @@ function isAway(error: unknown, method: Request['method']): error is FsError {
   if (!(error instanceof FsError)) return false
   if (error.code === 'EHOSTUNREACH') return error.retry === 'later'
   return error.code === 'ECONNRESET' && method === 'GET'
-}
-
-function awayError({ method, path }: Request, status: number): FsError {
-  return new FsError('EAGAIN', 'oneview.send', {
-    done: 'no',
-    status,
-    retry: 'later',
-    message: `oneview: ${method} ${path}: the appliance has answered ${status} for ${AWAY_MS_MAX / 60_000} minutes: it is starting, failing over or overloaded`,
-    next: 'its state is at /controller-state.json; ask again when that says OK',
-  })
 }
