@@ -14,8 +14,8 @@ import type { ApiOptions, ApiServer } from './server.ts'
 
 export type * from './control.ts'
 export type { ApiError } from './errors.ts'
-export type * from './synergy-control.ts'
 export type { ApiOptions, ApiServer } from './server.ts'
+export type * from './synergy-control.ts'
 
 /** Serve a node's control API; see startApi in server.ts for what it throws. */
 export async function startApi(options: ApiOptions): Promise<ApiServer> {

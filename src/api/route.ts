@@ -39,12 +39,11 @@ const none = z.strictObject({})
 type None = typeof none
 
 /** The casts are right because server.ts parses each part with the very schema before it calls. */
-export function route<P extends z.ZodType = None, Q extends z.ZodType = None, B extends z.ZodType = None>(
-  method: Route['method'],
-  url: string,
-  op: string,
-  spec: RouteSpec<P, Q, B>,
-): Route {
+export function route<
+  P extends z.ZodType = None,
+  Q extends z.ZodType = None,
+  B extends z.ZodType = None,
+>(method: Route['method'], url: string, op: string, spec: RouteSpec<P, Q, B>): Route {
   return {
     method,
     url,

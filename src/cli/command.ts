@@ -58,6 +58,12 @@ export class Args {
     return this.#values[name] === true
   }
 
+  /** `--NAME` or `--no-NAME`; undefined when neither is given. */
+  eitherWay(name: string): boolean | undefined {
+    const value = this.#values[name]
+    return typeof value === 'boolean' ? value : undefined
+  }
+
   list(name: string): string[] {
     const value = this.#values[name]
     if (value === undefined) return []

@@ -11,7 +11,7 @@ import { readKeyFile, readShareFile } from './key-files.ts'
  * Every Buffer made here is wiped by its caller, as soon as it is sent.
  */
 
-const PASSPHRASE_BYTES_MAX = 1024
+const SECRET_BYTES_MAX = 1024
 
 export const PASSPHRASE_OPTIONS = {
   passphrase: { type: 'boolean', describe: 'Ask for the passphrase on the terminal' },
@@ -24,6 +24,20 @@ export const PASSPHRASE_OPTIONS = {
     type: 'string',
     requiresArg: true,
     describe: 'Read the passphrase from an open descriptor, as in 3<FILE',
+  },
+} as const satisfies Record<string, Options>
+
+/** Of a service that weft logs in at; asked for when neither is given. */
+export const PASSWORD_OPTIONS = {
+  'password-file': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Read the password from a file (its one line)',
+  },
+  'password-fd': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Read the password from an open descriptor, as in 3<FILE',
   },
 } as const satisfies Record<string, Options>
 
@@ -51,19 +65,26 @@ export type WireOpener =
 
 const REFUSED = /^--?(pass|password|passwd|passphrase|secret|secret-key|private-key|pin|token)=/i
 const REFUSED_ALONE = /^--?(pass|password|passwd|secret|secret-key|private-key|pin|token)$/i
+/** `--pin` of a certificate: its fingerprint, which everybody may know. */
+const FINGERPRINT = /^(--pin=)?sha256:/
 
 /** @throws CliError when the command line seems to hold a secret; its text is not repeated */
 export function refuseSecretsInArgv(argv: readonly string[]): void {
   const end = argv.indexOf('--')
   const options = end < 0 ? argv : argv.slice(0, end)
-  if (options.some((word) => REFUSED.test(word) || REFUSED_ALONE.test(word))) throw secretInArgv()
+  const isRefused = (word: string, at: number) => {
+    if (word === '--pin') return !FINGERPRINT.test(options[at + 1] ?? '')
+    if (FINGERPRINT.test(word)) return false
+    return REFUSED.test(word) || REFUSED_ALONE.test(word)
+  }
+  if (options.some(isRefused)) throw secretInArgv()
 }
 
 /** For `--passphrase WORD` too, where yargs sees one word too many. */
 export function secretInArgv(): CliError {
   return usageError(
     'a secret on the command line is refused: every process can read it there, and the shell keeps it in its history',
-    'change that secret if it was a real one, then use --passphrase-file FILE, --passphrase-fd N, or --passphrase to be asked',
+    'change that secret if it was a real one, then use --passphrase-file FILE, --passphrase-fd N, or --passphrase to be asked (of a service: --password-file FILE, --password-fd N, or neither to be asked)',
   )
 }
 
@@ -84,15 +105,32 @@ export async function passphraseOf(
   // `--passphrase --passphrase-file F` reads naturally as one wish.
   if (file !== undefined && fd !== undefined)
     throw usageError('--passphrase-file and --passphrase-fd are both given', 'give one of them')
-  if (file !== undefined) return readPassphrase(absolute(context, file), file)
-  if (fd !== undefined) return readPassphrase(fd, `descriptor ${fd}`)
+  if (file !== undefined) return readSecretLine(absolute(context, file), file, 'passphrase')
+  if (fd !== undefined) return readSecretLine(fd, `descriptor ${fd}`, 'passphrase')
   return askPassphrase(context, isNew)
+}
+
+/** From the file or descriptor that the options name; else a person is asked. */
+export async function passwordOf(context: Context, args: Args): Promise<Buffer> {
+  const file = args.text('password-file')
+  const fd = args.whole('password-fd', 0, 65_535)
+  if (file !== undefined && fd !== undefined)
+    throw usageError('--password-file and --password-fd are both given', 'give one of them')
+  if (file !== undefined) return readSecretLine(absolute(context, file), file, 'password')
+  if (fd !== undefined) return readSecretLine(fd, `descriptor ${fd}`, 'password')
+  const typed = await context.terminal.askSecret('Password: ')
+  try {
+    checkSecret(typed, 'the password', 'password')
+    return Buffer.from(typed)
+  } finally {
+    typed.fill(0)
+  }
 }
 
 async function askPassphrase(context: Context, isNew: boolean): Promise<Buffer> {
   const first = await context.terminal.askSecret(isNew ? 'New passphrase: ' : 'Passphrase: ')
   try {
-    checkPassphrase(first, 'the passphrase')
+    checkSecret(first, 'the passphrase', 'passphrase')
     if (!isNew) return Buffer.from(first)
     const second = await context.terminal.askSecret('Again: ')
     const same = first.equals(second)
@@ -104,16 +142,18 @@ async function askPassphrase(context: Context, isNew: boolean): Promise<Buffer> 
   }
 }
 
-function readPassphrase(from: string | number, name: string): Buffer {
+type Kind = 'passphrase' | 'password'
+
+function readSecretLine(from: string | number, name: string, kind: Kind): Buffer {
   let bytes: Buffer
   try {
     bytes = readFileSync(from)
   } catch (error) {
     throw fileError(
       error,
-      'read the passphrase from',
+      `read the ${kind} from`,
       name,
-      'name a file or descriptor that holds the passphrase',
+      `name a file or descriptor that holds the ${kind}`,
     )
   }
   const newline = bytes.indexOf(0x0a)
@@ -125,23 +165,22 @@ function readPassphrase(from: string | number, name: string): Buffer {
       newline >= 0 &&
       bytes.subarray(newline + 1).some((byte) => byte !== 0x0a && byte !== 0x0d)
     ) {
-      throw usageError(`${name} holds more than one line`, 'put the passphrase alone into a file')
+      throw usageError(`${name} holds more than one line`, `put the ${kind} alone into a file`)
     }
-    checkPassphrase(bytes.subarray(0, end), name)
+    checkSecret(bytes.subarray(0, end), name, kind)
     return Buffer.from(bytes.subarray(0, end))
   } finally {
     bytes.fill(0)
   }
 }
 
-function checkPassphrase(bytes: Buffer, name: string): void {
-  if (bytes.length === 0)
-    throw usageError(
-      `${name} is empty`,
-      'give a passphrase of at least one character; eight words are better',
-    )
-  if (bytes.length > PASSPHRASE_BYTES_MAX)
-    throw usageError(`${name} is longer than ${PASSPHRASE_BYTES_MAX} bytes`, 'choose a shorter one')
+function checkSecret(bytes: Buffer, name: string, kind: Kind): void {
+  if (bytes.length === 0) {
+    const advice = kind === 'passphrase' ? ' of at least one character; eight words are better' : ''
+    throw usageError(`${name} is empty`, `give a ${kind}${advice}`)
+  }
+  if (bytes.length > SECRET_BYTES_MAX)
+    throw usageError(`${name} is longer than ${SECRET_BYTES_MAX} bytes`, 'choose a shorter one')
 }
 
 /**

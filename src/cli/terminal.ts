@@ -80,11 +80,12 @@ async function askOnTty(prompt: string): Promise<Buffer> {
   try {
     fd = openSync('/dev/tty', 'r+')
   } catch (cause) {
-    const next = 'give it with --passphrase-file FILE or --passphrase-fd N'
+    const next =
+      'give it with --passphrase-file FILE or --passphrase-fd N, a password with --password-file or --password-fd'
     throw new CliError({
       exit: EXIT.usage,
       code: 'ENOTTY',
-      message: 'a passphrase is needed and there is no terminal to ask on',
+      message: 'a secret is needed and there is no terminal to ask on',
       next,
       cause,
     })

@@ -46,8 +46,8 @@ export {
 export { inviteIdOf, nodeIdOf } from './key-ids.ts'
 export { nameHash, nameHashBytes } from './name-hash.ts'
 export { openPage, sealPage, tagBytes } from './pages.ts'
-export { emptySecret, newSecret, sameBytes, secretFrom, wipe } from './secret.ts'
 export { openSecret, sealSecret } from './sealed-secret.ts'
+export { emptySecret, newSecret, sameBytes, secretFrom, wipe } from './secret.ts'
 export { combineShares, formatShare, parseShare, splitSeed, type WrittenShare } from './shares.ts'
 export {
   type Opener,

@@ -133,7 +133,9 @@ export class NodeProvisioning {
     const before = this.#storedOrNull()
     const connection = { ...request, cluster: before?.cluster ?? cluster ?? identity.id }
     const options = this.#optionsOf(connection, () => password)
-    const tags = this.#open(new FixedDrives()).status().allocations.map(({ tag }) => tag)
+    const tags = this.#open(new FixedDrives())
+      .status()
+      .allocations.map(({ tag }) => tag)
     const tried = await tryConnection(options, tags, this.#world.clock)
     await this.#end()
     storeConnection(this.#directory, disk, connection, password, identity.keys.box.publicKey)

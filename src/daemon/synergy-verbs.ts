@@ -121,12 +121,21 @@ export async function worked<T>(
 ): Promise<T> {
   const say = (words: string) => progress(0, null, words)
   try {
-    return await provisioning.use((room, signal) => work(room, { signal, progress: say }), jobSignal)
+    return await provisioning.use(
+      (room, signal) => work(room, { signal, progress: say }),
+      jobSignal,
+    )
   } catch (error) {
     if (!(error instanceof FsError) || typeof error.subject.next === 'string') throw error
     const { code, op, subject, retry } = error
     const next = nextOf(error)
-    throw new FsError(code, op, { ...subject, cause: error, retry, message: messageOf(error), next })
+    throw new FsError(code, op, {
+      ...subject,
+      cause: error,
+      retry,
+      message: messageOf(error),
+      next,
+    })
   }
 }
 

@@ -30,6 +30,7 @@ export type {
   PoolFacts,
 } from './host.ts'
 export type { Allocation } from './intents.ts'
+export type { Dmi, OneViewOptions } from './oneview/index.ts'
 export type { Decision, PoolNumbers } from './policy.ts'
 export type { LogEntry } from './policy-log.ts'
 export type { FreeDrive, HeldDrive, Provisioner, Step } from './provisioner.ts'
@@ -49,8 +50,6 @@ export {
 } from './settings.ts'
 export { isTagOf, makeTag, parseTag, type TagOwner, type TagParts } from './tags.ts'
 export type { UnderWay } from './turn.ts'
-
-export type { Dmi, OneViewOptions } from './oneview/index.ts'
 export type { CheckFinding }
 
 /** As of oneview/index.ts. */

@@ -18,6 +18,7 @@ import type {
 } from '../../src/api/index.ts'
 import { startApi } from '../../src/api/index.ts'
 import { FsError, silentLog } from '../../src/base/index.ts'
+import { type FakeFrame, fakeFrame } from './fake-frame-control.ts'
 
 /** A node that keeps everything in memory, behind the real API on a real socket. */
 export interface FakeNode {
@@ -32,6 +33,7 @@ export interface FakeNode {
   jobSteps: number
   /** What fsck reports. */
   report: FsckReport
+  readonly frame: FakeFrame
   /** Thrown by the next call of any kind. */
   failNext: unknown
   close(): Promise<void>
@@ -105,6 +107,7 @@ export async function fakeNode(): Promise<FakeNode> {
   }
   let pendingResult: unknown = null
 
+  const frame = fakeFrame(said, startJob)
   const control: NodeControl = {
     async why({ volume }) {
       said('why')
@@ -126,6 +129,7 @@ export async function fakeNode(): Promise<FakeNode> {
         mounts,
         volumes: [...volumes.values()],
         drives: await drives(),
+        synergy: null,
         problems: [
           {
             severity: 'warning',
@@ -417,6 +421,7 @@ export async function fakeNode(): Promise<FakeNode> {
         return { graceMs: change.graceMs ?? 120_000, bytesPerSecond: 256 * 1024 ** 2 }
       },
     },
+    ...frame.controls,
     jobs: {
       async list() {
         said('jobs.list')
@@ -495,6 +500,7 @@ export async function fakeNode(): Promise<FakeNode> {
     control,
     calls,
     lent,
+    frame,
     jobSteps: 0,
     report: CLEAN,
     failNext: undefined,

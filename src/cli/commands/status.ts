@@ -1,6 +1,7 @@
 import type { NodeStatus, Problem } from '../../api/index.ts'
 import { clusterText } from '../cluster-words.ts'
 import type { Command } from '../command.ts'
+import { frameSection } from '../frame-words.ts'
 import { driveTable, mountTable, volumeTable } from '../listings.ts'
 import { duration, printable } from '../render.ts'
 
@@ -9,7 +10,7 @@ export const command: Command = {
     ['weft status', 'What runs, what is mounted, what is wrong'],
     [
       'weft status --json',
-      'The same for scripts: daemon.pid, cluster, mounts, volumes, drives, problems',
+      'The same for scripts: daemon.pid, cluster, mounts, volumes, drives, synergy, problems',
     ],
   ],
   async run(context) {
@@ -20,7 +21,7 @@ export const command: Command = {
 }
 
 function statusText(status: NodeStatus): string {
-  const { version, home, daemon, cluster, mounts, volumes, drives, problems } = status
+  const { version, home, daemon, cluster, mounts, volumes, drives, synergy, problems } = status
   const parts = [
     `weft ${version} on ${home}, daemon pid ${daemon.pid}, up ${duration(daemon.uptimeSeconds)}\n`,
   ]
@@ -39,6 +40,7 @@ function statusText(status: NodeStatus): string {
   parts.push(
     drives.length === 0 ? 'no drive: weft drive add DIR\n' : `drives\n${driveTable(drives, '  ')}`,
   )
+  if (synergy) parts.push(frameSection(synergy))
   parts.push(problems.length === 0 ? 'no problems\n' : problems.map(problemText).join(''))
   return parts.join('\n')
 }

@@ -1,5 +1,5 @@
-import type { VolumeDetail } from '../../api/index.ts'
 import type { Command } from '../command.ts'
+import { createVolume } from '../growing.ts'
 import { size } from '../render.ts'
 import { PASSPHRASE_OPTIONS, passphraseOf } from '../secrets.ts'
 import { sayingSpec } from '../volume-words.ts'
@@ -63,9 +63,7 @@ export const command: Command = {
         ...(args.list('recipient').length > 0 ? { recipients: args.list('recipient') } : {}),
         ...(passphrase === null ? {} : { passphrase: passphrase.toString('base64') }),
       }
-      const created = await sayingSpec(() =>
-        context.node.post<VolumeDetail>('/v1/volumes', request),
-      )
+      const created = await sayingSpec(() => createVolume(context, request))
       context.print(
         created,
         () =>

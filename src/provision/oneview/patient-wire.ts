@@ -47,7 +47,10 @@ export class PatientWire implements Wire {
     try {
       const answer = await this.#inner.send(request)
       if (!isAwayStatus(answer.status, request.method)) return { answer }
-      return { why: `it answers ${answer.status}`, error: () => this.#awayError(request, answer.status) }
+      return {
+        why: `it answers ${answer.status}`,
+        error: () => this.#awayError(request, answer.status),
+      }
     } catch (error) {
       if (!isAway(error, request.method)) throw error
       return { why: error.message, error: () => error }
@@ -56,7 +59,8 @@ export class PatientWire implements Wire {
 
   #awayError({ method, path }: Request, status: number): FsError {
     const minutes = Math.round(this.#awayMs / 60_000)
-    const forLong = minutes > 0 ? `has answered ${status} for ${minutes} minutes` : `answers ${status}`
+    const forLong =
+      minutes > 0 ? `has answered ${status} for ${minutes} minutes` : `answers ${status}`
     return new FsError('EAGAIN', 'oneview.send', {
       done: 'no',
       status,
