@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { jobInfo } from './job-schema.ts'
-import { done, type Route, route, secretBytes } from './route.ts'
+import { type Route, route, secretBytes } from './route.ts'
 import * as schema from './synergy-schemas.ts'
 
 /** The verbs about a frame's drives, and about the policy. */

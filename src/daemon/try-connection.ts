@@ -22,9 +22,9 @@ export async function tryConnection(
   clock: Clock,
 ): Promise<Tried> {
   const { url } = options
+  const provisioner = await openOneView({ ...options, awayMs: 0 })
   const late = new AbortController()
   const cancel = clock.after(TRY_MS, () => late.abort())
-  const provisioner = await openOneView({ ...options, awayMs: 0 })
   try {
     const free = await provisioner.free(late.signal)
     const held = await provisioner.held(late.signal)

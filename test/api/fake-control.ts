@@ -31,6 +31,8 @@ export interface FakeNode {
   readonly lent: Buffer[]
   /** Jobs answer 'running' this many times before they end. */
   jobSteps: number
+  /** With what the next job ends, when it fails. */
+  jobFails: JobInfo['error']
   /** What fsck reports. */
   report: FsckReport
   readonly frame: FakeFrame
@@ -430,6 +432,8 @@ export async function fakeNode(): Promise<FakeNode> {
       async get(id) {
         said('jobs.get', id)
         if (job === null) throw new FsError('ENOENT', 'job get', { id, message: `no job ${id}` })
+        if (node.jobFails) job = { ...job, state: 'failed', error: node.jobFails }
+        if (job.state === 'failed') return job
         const done = job.done + 1
         job =
           done >= node.jobSteps
@@ -502,6 +506,7 @@ export async function fakeNode(): Promise<FakeNode> {
     lent,
     frame,
     jobSteps: 0,
+    jobFails: null,
     report: CLEAN,
     failNext: undefined,
     async close() {

@@ -12,8 +12,8 @@ export interface FakeFrame {
   readonly controls: Pick<NodeControl, 'synergy' | 'policy'>
   status: SynergyStatus
   free: FreeFrameDrive[]
-  /** What happens when drives are asked for. */
-  onAllocate: () => void
+  /** Called when a job was begun: 'allocate'. */
+  onJob: (kind: string) => void
 }
 
 const WHEN = '2026-01-02T03:04:05.000Z'
@@ -63,11 +63,16 @@ export function frameStatus(more: Partial<SynergyStatus> = {}): SynergyStatus {
 
 export function fakeFrame(
   said: (op: string, input?: unknown) => void,
-  startJob: (kind: string, result: unknown) => JobInfo,
+  beginJob: (kind: string, result: unknown) => JobInfo,
 ): FakeFrame {
+  const startJob = (kind: string, result: unknown): JobInfo => {
+    const job = beginJob(kind, result)
+    frame.onJob(kind)
+    return job
+  }
   const frame: FakeFrame = {
     status: frameStatus(),
-    onAllocate: () => {},
+    onJob: () => {},
     free: [
       {
         id: '/rest/bay/12',
@@ -111,9 +116,7 @@ export function fakeFrame(
           said('synergy.allocate', request)
           const plan = ['take Frame1, bay 3, drive 12, 745 GiB']
           if (request.plan) return { plan, job: null }
-          const job = startJob('allocate', { drives: [] })
-          frame.onAllocate()
-          return { plan, job }
+          return { plan, job: startJob('allocate', { drives: [] }) }
         },
         async release(drive, { plan }) {
           said('synergy.release', [drive, { plan }])

@@ -255,7 +255,7 @@ test('without a terminal the question is refused with the other ways', async () 
     assert.is(ran.status, 2, ran.stderr)
     assert.match(
       ran.stderr,
-      /there is no terminal to ask on\n {2}next: give it with --passphrase-file FILE or --passphrase-fd N\n$/,
+      /there is no terminal to ask on\n {2}next: give it with --passphrase-file FILE or --passphrase-fd N, a password with --password-file or --password-fd\n$/,
     )
   } finally {
     await w.close()
