@@ -9,6 +9,7 @@ import { Lab } from '../test/support/hosts.ts'
 import type { Host } from '../test/support/lab-host.ts'
 import { sleep, until } from '../test/support/node-world.ts'
 import { Postgres } from '../test/support/postgres.ts'
+import { Pgbench } from './bench-pgbench.ts'
 import { base, inPlace } from './bench-place.ts'
 import { markdown, placeInDocs, printed, ratio, sitting, whole, writeDocs } from './bench-text.ts'
 
@@ -95,60 +96,21 @@ async function measured(): Promise<RepairFigures> {
     await server.start()
     await server.run('pgbench', '-i', '-q', '-s', '10', 'postgres')
     await sleep(SETTLE_MS)
-    const load = new Pgbench(owner, server)
+    const load = new Pgbench(owner, server, CLIENTS)
     await sleep(BASELINE_SECONDS * 1000)
     const lostMs = Date.now()
     const { fromMs, toMs, bytes } = await filledAnew(lab, owner, progress)
-    const { rates } = await load.end()
+    await load.end()
     await server.stop('fast')
-    const between = (from: number, to: number) =>
-      mean(rates.filter(({ atMs }) => atMs > from && atMs <= to).map(({ perS }) => perS))
     return {
       writeMiBps: FILLED_MIB / seconds,
       repairMiBps: bytes / 2 ** 20 / ((toMs - fromMs) / 1000),
-      alonePerS: between(0, lostMs),
-      besidePerS: between(fromMs, toMs),
+      alonePerS: load.meanPerS(0, lostMs),
+      besidePerS: load.meanPerS(fromMs, toMs),
     }
   } finally {
     rmSync(socket, { recursive: true, force: true })
   }
-}
-
-/** Runs until it is ended, and tells each second how many transactions that had. */
-class Pgbench {
-  readonly rates: { readonly atMs: number; readonly perS: number }[] = []
-  readonly #host: Host
-  readonly #child: ReturnType<Host['spawn']>
-  readonly #ended: Promise<unknown>
-  #said = ''
-
-  constructor(host: Host, server: Postgres) {
-    this.#host = host
-    const words = ['-c', `${CLIENTS}`, '-j', '2', '-T', '3600', '-P', '1', '-n', 'postgres']
-    this.#child = host.spawn(server.words('pgbench', ...words), {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
-    this.#ended = new Promise((done) => this.#child.once('close', done))
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#said += text
-      for (const [, perS] of text.matchAll(/^progress: .*? s, ([\d.]+) tps/gm)) {
-        this.rates.push({ atMs: Date.now(), perS: Number(perS) })
-      }
-    })
-  }
-
-  /** @throws Error when it has ended by itself */
-  async end(): Promise<this> {
-    if (this.#child.exitCode !== null) throw new Error(`pgbench has ended: ${this.#said}`)
-    // In the host's own namespace of processes there is no other.
-    await this.#host.run('pkill', '-INT', '-x', 'pgbench')
-    await this.#ended
-    return this
-  }
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
 /** One of the other copies is lost with its machine. @returns when bytes went to the spare, and how many until it counts */

@@ -9,6 +9,7 @@ import { mkdirSync, statSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join, resolve } from 'node:path'
 import { cluster } from './bench-cluster.ts'
+import { drives } from './bench-drives.ts'
 import { growth } from './bench-growth.ts'
 import {
   base,
@@ -42,6 +43,7 @@ const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-wr
        bench --growth [--files N] [--scattered SIZE] [--store DIR] [--no-write]
        bench --repair [--no-write]
        bench --take-over [--rounds N] [--no-write]
+       bench --drives [--no-write]
   --rounds N        rounds of which the median counts (default 3), after one to warm up that does not
   --quick           one round of less work, none to warm up; to see that it runs, not to compare
   --only            of plain, gocryptfs, weft (all its mounts), namespace, exclusive
@@ -50,6 +52,7 @@ const USAGE = `usage: bench [--rounds N] [--quick] [--only NAME[,NAME]] [--no-wr
   --no-write        leave docs/bench.md alone; --quick, --only, --files and --scattered do so too
   --take-over       how long callers wait when the node that owns a volume dies
   --repair          a lost copy made anew on a spare, beside pgbench on the same volume
+  --drives          a drive emptied beside pgbench, a pool that grows out of a simulated frame, and drives at rest
   --growth          a directory of many files, memory, and a file after random writes: weft beside itself
   --files N         in that directory (default 1,000,000; at least 20,000)
   --scattered SIZE  of that file, as in 64M (default 1G)
@@ -91,13 +94,14 @@ interface Options {
   cluster: boolean
   repair: boolean
   takeOver: boolean
+  drives: boolean
   growth: boolean
   files: number
   scatteredBytes: number
   store: string
 }
 
-const MODES = ['--growth', '--cluster', '--repair', '--take-over']
+const MODES = ['--growth', '--cluster', '--repair', '--take-over', '--drives']
 /** What --growth takes and the other does not, and the other way round. */
 const GROWTH_ONLY = ['--files', '--scattered', '--store']
 const ROUNDS_ONLY = ['--rounds', '--quick', '--only']
@@ -111,6 +115,7 @@ function parse(args: readonly string[]): Options {
     cluster: args.includes('--cluster'),
     repair: args.includes('--repair'),
     takeOver: args.includes('--take-over'),
+    drives: args.includes('--drives'),
     growth: args.includes('--growth'),
     files: 1_000_000,
     scatteredBytes: 2 ** 30,
@@ -316,6 +321,7 @@ async function main(): Promise<void> {
   if (options.cluster) return cluster(options)
   if (options.repair) return repair(options)
   if (options.takeOver) return takeOver(options)
+  if (options.drives) return drives(options)
   if (options.write) placeInDocs(MARKER)
   await inPlace(() => rounds(options))
 }
