@@ -1,6 +1,5 @@
-// alone: it looks at the loop devices and processes of the whole machine
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { DiskInfo, DriveInfo } from '../../src/api/index.ts'
@@ -8,8 +7,9 @@ import { FrameOperator } from '../support/frame-operator.ts'
 import { hosts, type Lab } from '../support/hosts.ts'
 import type { Host } from '../support/lab-host.ts'
 import { pids } from '../support/namespaces.ts'
-import { until } from '../support/node-world.ts'
+import { sh, until } from '../support/node-world.ts'
 
+const LAB = resolve(import.meta.dirname, '../../scripts/lab.js')
 /** Of SAS SSDs, as the test names them by bay. */
 const FRAME = {
   synergy: { drives: [{ count: 3, capacityGB: 1, media: 'SSD', interfaceType: 'SAS' }] },
@@ -158,21 +158,54 @@ test('a drive goes to another host with what was written to it, unless its JBOD 
   }
 })
 
-test('an appliance that is killed takes nothing with it that stays, and says so', async () => {
+test('a person turns knobs and is told whom drives belong to; an appliance that is killed leaves nothing behind', async () => {
   const lab = await hosts(1, { size: SIZE, cluster: false, ...FRAME })
   try {
-    const operator = await FrameOperator.at(lab.host(1), lab.appliance)
-    await operator.zone(lab.host(1), [await operator.reserve(1, 'letters')])
-    await seen(lab.host(1), 1)
+    const host = lab.host(1)
+    const operator = await FrameOperator.at(host, lab.appliance)
+    const jbod = await operator.reserve(1, 'letters')
+    await byHand(lab, 'knob', 'jbodEditPower', 'off-required')
+    let isZoned = false
+    await until('it wants the server off', async () => {
+      try {
+        await operator.zone(host, isZoned ? [] : [jbod])
+        isZoned = !isZoned
+        return false
+      } catch (error) {
+        return /power/i.test(String(error))
+      }
+    })
+    await byHand(lab, 'knob', 'jbodEditPower', 'online')
+    await until('it does not', () =>
+      operator.zone(host, [jbod]).then(
+        () => true,
+        () => false,
+      ),
+    )
+    await seen(host, 1)
+    const line =
+      /S46016710000J4524YPT {2}frame 1 bay 1 {2}1 GB SAS SSD {2}JBOD letters, attached to node1, seen by node1/
+    await until('it is told', async () => line.test(await byHand(lab)))
+    assert.match(await byHand(lab), /3 drives, 2 free[\s\S]*--pin sha256:[0-9a-f]{64}/)
+    assert.match(
+      await byHand(lab, 'knob', 'appearence').catch(String),
+      /no knob appearence: there are .*appearance/,
+    )
+
     assert.ok(lab.appliance.isUp)
     for (const pid of pids().filter((one) => isSimulatorOf(lab, one))) process.kill(pid, 'SIGKILL')
     await until('it is gone', () => !lab.appliance.isUp)
+    assert.match(await byHand(lab), /appliance gone/)
   } finally {
     await lab.close()
   }
   await until('nothing is left', () => leftOf(lab).length === 0, 2000).catch(() => {})
   assert.equal(leftOf(lab), [])
 })
+
+function byHand({ name }: Lab, ...words: string[]): Promise<string> {
+  return sh(process.execPath, [LAB, 'synergy', ...words, '--name', name])
+}
 
 function isSimulatorOf({ appliance }: Lab, pid: number): boolean {
   try {

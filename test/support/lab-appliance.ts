@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { AuditLine } from '../oneview/audit-file.ts'
@@ -6,7 +6,7 @@ import type { KnobsFile } from '../oneview/knobs-file.ts'
 import type { DriveSpec } from '../oneview/model.ts'
 import { type Host, LabError, ONEVIEW } from './lab-host.ts'
 import { APPLIANCE_NUMBER, ipOf, type Switch } from './lab-switch.ts'
-import { entering, hold, holderOf, processesIn } from './namespaces.ts'
+import { entering, hold, holderOf, type Process, processesIn } from './namespaces.ts'
 import { until } from './node-world.ts'
 
 const SIMULATOR = resolve(import.meta.dirname, '../../scripts/oneview-sim.js')
@@ -18,7 +18,7 @@ export const BLADES_MAX = 10
 export interface SynergyOptions {
   /** What the frame holds; default `USUAL_DRIVES`. */
   readonly drives?: readonly DriveSpec[]
-  /** How the appliance behaves from the start; default `USUAL_KNOBS`. */
+  /** How the appliance behaves from the start, beside `USUAL_KNOBS`. */
   readonly knobs?: KnobsFile
 }
 
@@ -42,7 +42,8 @@ export interface ApplianceParts {
 
 /**
  * The simulated frame of a lab and its OneView appliance: a blade for each host, cabled to it, and a process on the lab's wire that
- * ends with the namespaces it runs in. What it was given and whom, it only keeps in memory.
+ * ends with the namespaces it runs in. What it gave to whom it only keeps in memory, and the power of a blade is its idea alone: the host
+ * runs on.
  */
 export class Appliance {
   /** url, pin, user, password, certificate.pem, knobs.json, audit.json, events.jsonl, log; hosts see it at `ONEVIEW`. */
@@ -58,26 +59,15 @@ export class Appliance {
   async start(hosts: readonly Host[], options: SynergyOptions): Promise<void> {
     const { lab, images, wire } = this.#parts
     mkdirSync(this.dir, { recursive: true })
-    this.turn(options.knobs ?? USUAL_KNOBS)
+    this.turn({ ...USUAL_KNOBS, ...options.knobs })
     const holder = await hold(this.dir, false)
     await wire.connect(APPLIANCE_NUMBER, holder)
-    const blades = hosts.flatMap(({ name, hardware: { uuid, serialNumber } }) => {
-      return ['--blade', `name=${name},uuid=${uuid},serialNumber=${serialNumber}`]
-    })
-    const drives = (options.drives ?? USUAL_DRIVES).flatMap((drive) => {
-      const pairs = Object.entries(drive).map(([key, value]) => `${key}=${value}`)
-      return ['--drive', pairs.join(',')]
-    })
-    const listen = ['--listen', ipOf(APPLIANCE_NUMBER), '--port', '443', '--stay']
-    const words = ['--dir', this.dir, ...listen, '--lab', lab, '--images', images]
-    const log = openSync(join(this.dir, 'log'), 'a', 0o600)
-    const node = [process.execPath, '--enable-source-maps', SIMULATOR]
-    const child = spawn('nsenter', entering(holder, [...node, ...words, ...blades, ...drives]), {
-      detached: true,
-      stdio: ['ignore', log, log],
-    })
-    closeSync(log)
-    child.unref()
+    const child = this.#run(holder, [
+      ...['--dir', this.dir, '--lab', lab, '--images', images, '--stay'],
+      ...['--listen', ipOf(APPLIANCE_NUMBER), '--port', '443'],
+      ...hosts.flatMap((host) => ['--blade', bladeOf(host)]),
+      ...(options.drives ?? USUAL_DRIVES).flatMap((drive) => ['--drive', pairsOf(drive)]),
+    ])
     let ended = ''
     child.on('error', (error) => {
       ended = error.message
@@ -85,15 +75,24 @@ export class Appliance {
     child.on('exit', (code, by) => {
       ended = `it ended with ${by ?? code}`
     })
-    await until(
-      'the appliance serves',
-      () => {
-        if (ended)
-          throw new LabError(`the appliance does not serve: ${ended}: ${this.#said('log')}`)
-        return existsSync(join(this.dir, 'url'))
-      },
-      START_MS_MAX,
-    )
+    const serves = () => {
+      if (ended) throw new LabError(`the appliance does not serve: ${ended}: ${this.#said('log')}`)
+      return existsSync(join(this.dir, 'url'))
+    }
+    await until('the appliance serves', serves, START_MS_MAX)
+  }
+
+  /** It goes on when this process ends. */
+  #run(holder: Process, words: readonly string[]): ChildProcess {
+    const log = openSync(join(this.dir, 'log'), 'a', 0o600)
+    const node = [process.execPath, '--enable-source-maps', SIMULATOR]
+    const child = spawn('nsenter', entering(holder, [...node, ...words]), {
+      detached: true,
+      stdio: ['ignore', log, log],
+    })
+    closeSync(log)
+    child.unref()
+    return child
   }
 
   get isUp(): boolean {
@@ -146,4 +145,15 @@ export class Appliance {
   #said(name: string): string {
     return readFileSync(join(this.dir, name), 'utf8')
   }
+}
+
+function bladeOf({ name, hardware: { uuid, serialNumber } }: Host): string {
+  return pairsOf({ name, uuid, serialNumber })
+}
+
+/** As the simulator reads them: name=value,name=value */
+function pairsOf(values: object): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',')
 }
