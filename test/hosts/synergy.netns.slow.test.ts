@@ -15,8 +15,10 @@ const POLICY = [
   ...['--max-drives', '5', '--budget', '100/day', '--cool-down', '1s'],
 ]
 /** 4 MiB each time: a drive of the frame fills in a minute. */
-const BETWEEN_WRITES_MS = 250
+const BETWEEN_STEPS_MS = 250
 const GROW_MS_MAX = 240_000
+/** Of what is written, so much stays to be compared. */
+const KEPT_BYTES = 64 * 2 ** 20
 /** What was deleted is reclaimed by and by. */
 const SHRINK_MS_MAX = 300_000
 
@@ -51,6 +53,27 @@ async function accounted(lab: Lab, host: Host): Promise<void> {
   }
 }
 
+/** Until the host has so many of the frame's drives. @throws Error with what the policy has done and would do now */
+async function reach(
+  host: Host,
+  drives: number,
+  count: () => number,
+  ms: number,
+  step: () => Promise<unknown>,
+): Promise<void> {
+  const endMs = Date.now() + ms
+  try {
+    while (count() !== drives) {
+      if (Date.now() > endMs) throw new Error(`not within ${ms / 1000} s`)
+      await step()
+      await sleep(BETWEEN_STEPS_MS)
+    }
+  } catch (cause) {
+    const said = [await host.weft('policy', 'log'), await host.weft('policy', 'plan')].join('\n')
+    throw new Error(`on the way to ${drives} drives, at ${count()}: ${cause}\n${said}`, { cause })
+  }
+}
+
 test('a pool takes drives out of the frame as it is written full, gives them back as it is emptied, and nobody notices', async () => {
   const lab = await hosts(2, { size: '1G', ...FRAME })
   try {
@@ -65,23 +88,14 @@ test('a pool takes drives out of the frame as it is written full, gives them bac
     await host.weft('policy', 'set', ...POLICY)
     const files = new ComparedFiles(host, '/mnt/weft/v')
     try {
-      for (const more of [2, 3]) {
-        const endMs = Date.now() + GROW_MS_MAX
-        while (count() < more) {
-          assert.ok(Date.now() < endMs, `${more} drives: ${await host.weft('policy', 'plan')}`)
-          await files.write()
-          await sleep(BETWEEN_WRITES_MS)
-        }
-      }
+      await reach(host, 2, count, GROW_MS_MAX, () => files.write())
+      await reach(host, 3, count, GROW_MS_MAX, () => files.write())
       await accounted(lab, host)
-      for (const fewer of [2, 1]) {
-        const endMs = Date.now() + SHRINK_MS_MAX
-        while (count() > fewer) {
-          assert.ok(Date.now() < endMs, `${fewer} drives: ${await host.weft('policy', 'plan')}`)
-          if (files.bytes > 64 * 2 ** 20) await files.delete()
-          await sleep(BETWEEN_WRITES_MS)
-        }
+      const shrinking = async () => {
+        if (files.bytes > KEPT_BYTES) await files.delete()
       }
+      await reach(host, 2, count, SHRINK_MS_MAX, shrinking)
+      await reach(host, 1, count, SHRINK_MS_MAX, shrinking)
       await files.compare()
       await accounted(lab, host)
     } finally {
