@@ -545,8 +545,11 @@ export class Node {
     // Every answer goes out first, that of whoever asked among them; nobody waits for it who would not be answered.
     this.clock.after(LEAVE_MS_MAX, this.#leave)
     // The appliance keeps few sessions, and one that nobody ends for a day.
-    const ends = [this.#api?.retire(), this.provisioning.close()]
-    Promise.all(ends).then(this.#leave, background(this.log, 'restart'))
+    const loggedOut = this.provisioning.leave()
+    this.#api
+      ?.retire()
+      .then(() => loggedOut)
+      .then(this.#leave, background(this.log, 'restart'))
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */

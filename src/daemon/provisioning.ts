@@ -98,9 +98,17 @@ export class NodeProvisioning {
     return readConnection(this.#directory, this.#world.disk)
   }
 
-  /** With a frame: go on with what was under way, and ask the policy, from now on. */
+  /**
+   * With a frame: go on with what was under way, and ask the policy, from now on. Drives that are left of one that was
+   * forgotten are looked up, to be said in `weft status`.
+   */
   start(): void {
-    if (this.#isConnected && this.#stopTicks === null) this.#tick()
+    const { disk, log } = this.#world
+    if (this.#isConnected) {
+      if (this.#stopTicks === null) this.#tick()
+    } else if (disk.exists(join(this.#directory, 'intents.json'))) {
+      this.#life().catch(background(log, 'provision.open'))
+    }
   }
 
   /**
@@ -163,6 +171,7 @@ export class NodeProvisioning {
     await this.#end()
     forgetConnection(this.#directory, this.#world.disk)
     this.#isConnected = false
+    this.start()
     return names
   }
 
@@ -179,6 +188,13 @@ export class NodeProvisioning {
     await this.#end()
   }
 
+  /** The same for a process that ends at once, perhaps in the middle of a step which waits for that. */
+  async leave(): Promise<void> {
+    this.#isClosed = true
+    const life = await this.#stopLife()
+    await life?.provisioner.close()
+  }
+
   #tick(): void {
     this.#stopTicks = this.#world.clock.after(TICK_MS, () => this.#tick())
     this.#tickOnce().catch(background(this.#world.log, 'provision.tick'))
@@ -191,14 +207,14 @@ export class NodeProvisioning {
       this.#trouble = ''
     } catch (error) {
       if (isBug(error)) throw error
-      if (this.#stopTicks === null) return
+      if (this.#stopTicks === null || gaveWay(error)) return
       const why = messageOf(error)
       if (why !== this.#trouble) this.#world.log.warn({ op: 'provision.tick', why }, 'not done')
       this.#trouble = why
     }
   }
 
-  #life(): Promise<Life> {
+  async #life(): Promise<Life> {
     if (this.#isClosed) throw new FsError('ECANCELED', 'provision', { message: 'the node stops' })
     if (this.#opening === null) {
       const opening = this.#begin()
@@ -208,7 +224,7 @@ export class NodeProvisioning {
         if (this.#opening === opening) this.#opening = null
       })
     }
-    return this.#opening
+    return await this.#opening
   }
 
   async #begin(): Promise<Life> {
@@ -242,16 +258,21 @@ export class NodeProvisioning {
   }
 
   async #end(): Promise<void> {
+    const life = await this.#stopLife()
+    if (life === null) return
+    await life.provisioner.close()
+    await Promise.allSettled(life.running)
+  }
+
+  async #stopLife(): Promise<Life | null> {
     this.#stopTicks?.()
     this.#stopTicks = null
     this.#trouble = ''
-    const life = await this.#opening?.catch(() => null)
+    const life = (await this.#opening?.catch(() => null)) ?? null
     this.#opening = null
     this.#provisioning = null
-    if (!life) return
-    life.ending.abort()
-    await life.provisioner.close()
-    await Promise.allSettled(life.running)
+    life?.ending.abort()
+    return life
   }
 
   /** A file that cannot be read keeps nobody from connecting anew. */
@@ -281,6 +302,12 @@ export class NodeProvisioning {
       tagPrefix: `weft-${cluster.slice(0, 12)}-`,
     }
   }
+}
+
+/** Giving back was stopped for somebody who takes, and goes on by itself (provision/turn.ts). */
+function gaveWay(error: unknown): boolean {
+  if (!(error instanceof FsError) || error.code !== 'EAGAIN') return false
+  return error.retry === 'later' && ['provision.reconcile', 'provision.shrink'].includes(error.op)
 }
 
 /** @throws FsError ENODEV with what to do */

@@ -11,7 +11,7 @@ export function synergyProblems({ isConnected, known, trouble }: Known): Problem
   if (trouble !== '') {
     found.push({
       severity: 'warning',
-      what: 'the drives of the frame are not seen to',
+      what: 'the last look at the drives of the frame failed',
       why: trouble,
       next: 'drives in use go on; it is tried again by itself. weft synergy status --check looks at the appliance, weft synergy connect changes how it is reached',
     })

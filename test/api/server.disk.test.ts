@@ -335,6 +335,33 @@ test('a body above the bound, a wrong content type and bytes that are not HTTP e
   }
 })
 
+test('a frame is connected with a password that is wiped, and quoted in no answer', async () => {
+  const node = await fakeNode()
+  try {
+    const password = Buffer.from('open sesame').toString('base64')
+    const body = { url: 'https://composer', user: 'weft', password }
+    const answer = await call(node, 'POST', '/v1/synergy/connect', body)
+    assert.is(answer.status, 200, answer.text)
+    assert.ok(node.lent.length === 1 && node.lent.every((one) => one.every((byte) => byte === 0)))
+    const wrong = [
+      { ...body, password: 'no base64!' },
+      { ...body, unknown: 1 },
+      { url: 'https://composer', password },
+    ]
+    for (const bad of wrong) {
+      const refused = await call(node, 'POST', '/v1/synergy/connect', bad)
+      assert.is(refused.status, 400)
+      assert.not(refused.text.includes(bad.password))
+    }
+    const classes = await call(node, 'POST', '/v1/synergy/allocate', { class: 4, drives: 1 })
+    assert.is(classes.status, 400)
+    assert.is((await call(node, 'GET', '/v1/synergy/free?class=9')).status, 400)
+    assert.is((await call(node, 'GET', '/v1/synergy/free?class=3')).status, 200)
+  } finally {
+    await node.close()
+  }
+})
+
 test('an answer outlives a client that hangs up, and closing does not wait for an idle one', async () => {
   const node = await fakeNode()
   try {

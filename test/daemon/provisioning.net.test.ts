@@ -164,7 +164,7 @@ test('drives of one frame keep a node from connecting another, and a forced logo
     await life.synergy.connect(w.request())
     const { left } = await life.synergy.logout({ force: true })
     assert.is(left.length, 1)
-    await life.synergy.status()
+    await life.provisioning.use((room) => room.status())
     assert.match(synergyProblems(life.provisioning)[0]?.what ?? '', /not connected/)
   } finally {
     await life.provisioning.close()
