@@ -22,7 +22,7 @@ import type { HostDrives } from './host.ts'
 import { type Allocation, Intents, NEEDS_POWER_OFF } from './intents.ts'
 import { smallest } from './pick-free.ts'
 import { type Decision, type Demand, decide, hasRoom, type PolicyView } from './policy.ts'
-import { PolicyBook } from './policy-book.ts'
+import { type Act, PolicyBook } from './policy-book.ts'
 import type { LogEntry } from './policy-log.ts'
 import type { FreeDrive, Provisioner, Step } from './provisioner.ts'
 import { type Finding, type ReconcileOptions, reconcile } from './reconcile.ts'
@@ -283,23 +283,39 @@ export class Provisioning {
     demand: Demand | null,
     step: Step,
   ): Promise<void> {
-    const { clock } = this.#world
     await this.#turn.take(what, what === 'grow' ? 'in' : 'out', step, async (mine) => {
       const decisions = await this.#decide(demand, 0, mine.signal)
       const act = decisions.find((one) => one.class === cos)
       if (act?.do !== 'grow' && act?.do !== 'shrink') return
       if (act.do !== what) return
-      const beganMs = clock.monotonicMs()
-      this.#book.noteBegin(act)
-      try {
-        if (act.do === 'grow') await this.#grow(act, mine)
-        else await this.#giveBack(act.tag, act.why, mine)
-        this.#book.noteEnd(act, clock.monotonicMs() - beganMs)
-      } catch (error) {
-        this.#book.noteFailure(act, messageOf(error))
-        throw error
-      }
+      if (act.do === 'grow') await this.#growNoted(act, mine)
+      else await this.#noted(act, () => this.#giveBack(act.tag, act.why, mine))
     })
+  }
+
+  /** Each drive is an act of its own: making one restarts the daemon, and what was not begun then is not of the budget. */
+  async #growNoted(growth: Act & { do: 'grow' }, step: Step): Promise<void> {
+    let { bytes } = growth
+    for (let drives = 0; drives < growth.drives; drives++) {
+      const one = { ...growth, drives: 1, bytes }
+      await this.#noted(one, async () => {
+        const [taken] = await this.#grow(one, step)
+        bytes = Math.max(0, bytes - (taken?.sizeBytes ?? 0))
+      })
+    }
+  }
+
+  async #noted(act: Act, work: () => Promise<void>): Promise<void> {
+    const { clock } = this.#world
+    const beganMs = clock.monotonicMs()
+    this.#book.noteBegin(act)
+    try {
+      await work()
+      this.#book.noteEnd(act, clock.monotonicMs() - beganMs)
+    } catch (error) {
+      this.#book.noteFailure(act, messageOf(error))
+      throw error
+    }
   }
 
   /** What is on its way in already comes first. Drives that turn out to be no good go back at the next tick. */

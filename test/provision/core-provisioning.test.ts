@@ -95,7 +95,14 @@ test('a volume that does not fit gets room, drive by drive, with progress', asyn
   await world.provisioning.ensureRoom(250, 3, world.step())
   assert.is(world.host.drives.size, 4)
   assert.ok(world.progress.some((words) => /take \d drives?.* that are short/.test(words)))
+  const begun = world.provisioning.policyLog().filter(({ what }) => what === 'began')
+  // A life of the daemon that ends after one of them has charged the budget with that one.
+  assert.equal(
+    begun.map(({ drives }) => drives),
+    [1, 1, 1],
+  )
   const before = world.progress.length
+  assert.is(await world.provisioning.hasRoom(250, 3, world.step().signal), true)
   await world.provisioning.ensureRoom(250, 3, world.step())
   assert.is(world.progress.length, before, 'there is room')
 })
@@ -104,6 +111,8 @@ test('a volume that can get no room is told why', async () => {
   const world = worldWithPolicy(1)
   const { code, message } = await thrown(world.provisioning.ensureRoom(900, 3, world.step()))
   assert.is(code, 'ENOSPC')
+  const asked = await thrown(world.provisioning.hasRoom(900, 3, world.step().signal))
+  assert.is(asked.code, 'ENOSPC')
   assert.match(message, /room for 900 bytes of class 3: .*no drive of class 3 is free/)
   world.provisioning.setPolicy({ enabled: false })
   const off = await thrown(world.provisioning.ensureRoom(900, 3, world.step()))
