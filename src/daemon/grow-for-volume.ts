@@ -1,8 +1,8 @@
 import type { VolumeCreateRequest } from '../api/index.ts'
 import { FsError, type NodeId } from '../base/index.ts'
-import { describeBytes, parseVolumeSpec } from '../volumes/index.ts'
+import { type ClassOfService, describeBytes, parseVolumeSpec } from '../volumes/index.ts'
 import type { Node } from './node.ts'
-import { placeHere } from './place-here.ts'
+import type { NodeProvisioning } from './provisioning.ts'
 import { worked } from './synergy-verbs.ts'
 
 type World = Pick<Node, 'provisioning' | 'jobs' | 'drives' | 'identity'>
@@ -24,9 +24,9 @@ export async function mustHaveRoom(
   const { name, sizeBytes } = spec
   // A lower class will do, or none of it comes here.
   if (spec.cosFallback || (spec.nodes !== null && !spec.nodes.includes(identity.id))) return
-  const cos = spec.cos ?? placeHere(spec, drives).cos
-  const fits = await provisioning.use((room, signal) => room.hasRoom(sizeBytes, cos, signal))
-  if (fits) return
+  const here = [...new Set(drives.map((drive) => drive.cos))].sort((a, b) => b - a)
+  const cos = await classToGrow(provisioning, sizeBytes, spec.cos === null ? here : [spec.cos])
+  if (cos === null) return
   const growing =
     jobs.running('grow', name) ??
     jobs.start(
@@ -40,6 +40,27 @@ export async function mustHaveRoom(
     message: `volume ${name}: ${describeBytes(sizeBytes)} do not fit on class ${cos} of this node yet: drives of the frame are being taken for it`,
     next: `create it again when job ${growing.id} has ended; weft synergy status shows how far it is`,
   })
+}
+
+/** Null when one of them has the room; else the first that can grow. @throws FsError ENOSPC when none can, with why */
+async function classToGrow(
+  provisioning: NodeProvisioning,
+  bytes: number,
+  classes: readonly ClassOfService[],
+): Promise<ClassOfService | null> {
+  let growing: ClassOfService | null = null
+  let refusal: FsError | null = null
+  for (const cos of classes) {
+    try {
+      if (await provisioning.use((room, signal) => room.hasRoom(bytes, cos, signal))) return null
+      growing ??= cos
+    } catch (error) {
+      if (!(error instanceof FsError) || error.code !== 'ENOSPC') throw error
+      refusal ??= error
+    }
+  }
+  if (growing === null && refusal) throw refusal
+  return growing
 }
 
 /** A volume of the usual size is a quota that nobody asked for. */

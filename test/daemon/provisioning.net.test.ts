@@ -53,9 +53,9 @@ async function world(more: SimulatorOptions = {}) {
         await sleep(clock, 50)
       return jobs.get(id)
     }
-    const identityOf = { id: identity.id } as typeof identity
+    const drives = [{ cos: 2 }] as never
     const create = (request: object) =>
-      mustHaveRoom({ provisioning, jobs, drives: [], identity: identityOf }, request, [identity.id])
+      mustHaveRoom({ provisioning, jobs, drives, identity }, request, [identity.id])
     return { provisioning, jobs, synergy, policy, ended, create }
   }
   return {
@@ -208,8 +208,11 @@ test('a volume that does not fit begins to grow, once, and has its room when tha
     const ended = await life.ended(job)
     assert.is(ended.state, 'done', ended.error?.message)
     await life.create(volume)
-    const huge = await refused(life.create({ ...volume, size: '900T' }))
-    assert.ok(['ENOSPC', 'EAGAIN'].includes(huge.code))
+    await life.create({ name: 'any', size: '100G' })
+    await life.policy.set({ maxDrives: '1' })
+    const full = await refused(life.create({ name: 'any', size: '900T' }))
+    assert.is(full.code, 'ENOSPC')
+    assert.match(full.message, /this node has \d drives? of the frame already/)
   } finally {
     await life.provisioning.close()
     await w.close()
