@@ -397,7 +397,7 @@ function powerWords({ tag, name, towards }: Allocation, reason: string): string 
     towards === 'out'
       ? ['taken from this server', 'leave it where it is: nothing is on it any more']
       : ['put before this server', `give it back unused with \`weft synergy release ${tag}\``]
-  return `${name} is set aside but the appliance says it is ${what} only with the server off (${reason}). Choose: drain this node and let a peer do it with --allow-power-cycle; change the profile yourself at the next shutdown; or ${other}`
+  return `${name} is set aside but the appliance says it is ${what} only with the server off (${reason}). Choose: change the profile yourself at the next shutdown, then weft synergy reconcile --retry-power; or ${other}`
 }
 
 /** The appliance may know the drive better than the list it was picked from. */

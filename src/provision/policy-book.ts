@@ -3,6 +3,7 @@ import { type Clock, wallMs } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
 import type { ServiceClass } from '../drives/index.ts'
 import type { PoolDrive } from './host.ts'
+import type { Allocation } from './intents.ts'
 import type { Decision, PastAct } from './policy.ts'
 import { type LogEntry, PolicyLog } from './policy-log.ts'
 import { changeSettings, type PolicySettings, type PolicyWords, settingsWords } from './settings.ts'
@@ -103,6 +104,15 @@ export class PolicyBook {
   noteEnd(decision: Act, ms: number): void {
     const drives = drivesOf(decision)
     this.#note('ended', decision.do, decision, drives, decision.why, Math.round(ms / drives))
+  }
+
+  /** A drive came that an earlier life of the daemon had begun to take: making one a drive restarts it. */
+  noteGrown({ class: cos, sinceMs }: Pick<Allocation, 'class' | 'sinceMs'>): void {
+    const nowMs = wallMs(this.#clock)
+    const why = 'gone on with after a restart of the daemon'
+    const ms = Math.max(0, nowMs - sinceMs)
+    const rest = { class: cos, drives: 1, ms, why, numbers: {} }
+    this.#log.add({ atMs: nowMs, what: 'ended', act: 'grow', ...rest })
   }
 
   noteFailure(decision: Act, why: string): void {

@@ -198,7 +198,11 @@ export class Provisioning {
   async reconcile(options: Partial<ReconcileOptions>, step: Step): Promise<readonly Finding[]> {
     const chosen = { releaseOrphans: false, retryPower: false, ...options }
     return await this.#turn.take('reconcile', 'out', step, async (mine) => {
+      const coming = this.#intents.all().filter(isComing)
       const findings = await reconcile(this.#allocationWorld, this.#allocations, chosen, mine)
+      for (const allocation of coming) {
+        if (this.#intents.get(allocation.tag)?.step === 'settled') this.#book.noteGrown(allocation)
+      }
       this.#reconciled = { atMs: wallMs(this.#world.clock), findings }
       return findings
     })
@@ -340,10 +344,7 @@ export class Provisioning {
   }
 
   #comingIn(cos: ServiceClass): readonly Allocation[] {
-    return this.#intents
-      .all()
-      .filter(({ class: its, towards }) => its === cos && towards === 'in')
-      .filter(({ step }) => step !== 'settled' && step !== NEEDS_POWER_OFF)
+    return this.#intents.all().filter((one) => one.class === cos && isComing(one))
   }
 
   /** Null when it does not come in now; why is in its intent. */
@@ -444,4 +445,8 @@ function notFree(tag: string, is: Standing['is'], words: string): FsError {
   return new FsError(code, 'provision.release', {
     ...{ tag, needsPowerOff, message: `release ${tag}: ${words}` },
   })
+}
+
+function isComing({ towards, step }: Allocation): boolean {
+  return towards === 'in' && step !== 'settled' && step !== NEEDS_POWER_OFF
 }

@@ -120,7 +120,7 @@ test('the power refusal stops it with the choices, and what was done meanwhile i
   world.frame.power = 'off-required'
   const { code, message } = await thrown(allocate(world))
   assert.is(code, 'EPERM')
-  assert.match(message, /only with the server off.*--allow-power-cycle.*weft synergy release weft-/)
+  assert.match(message, /only with the server off.*--retry-power.*weft synergy release weft-/)
   const [one] = world.provisioning.status().allocations
   assert.is(one?.step, 'needs-power-off')
   const [rests] = await world.restart().reconcile({}, world.step())
