@@ -235,6 +235,11 @@ export class ChunkStore {
     return this.#opened(id, driveId).header.keyEpoch
   }
 
+  /** Where a chunk is that `keyEpochOf` has just opened, or is opened now. @throws as readSync */
+  driveOf(id: ChunkId, driveId: DriveId): Drive {
+    return this.#opened(id, driveId).drive
+  }
+
   /** The back-pointers given to `put`. @throws as readSync */
   backPointerSync(id: ChunkId, driveId: DriveId, reader: ChunkReader): Buffer {
     const chunk = this.#openUnkept(id, driveId)

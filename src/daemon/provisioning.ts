@@ -125,6 +125,14 @@ export class NodeProvisioning {
     running.add(mine)
     try {
       return await mine
+    } catch (error) {
+      if (!ending.signal.aborted || signal?.aborted || isBug(error)) throw error
+      throw new FsError('EAGAIN', 'provision', {
+        cause: error,
+        retry: 'later',
+        message: 'the daemon restarts, for a drive comes or goes',
+        next: 'ask again; what was begun is gone on with by itself',
+      })
     } finally {
       running.delete(mine)
     }

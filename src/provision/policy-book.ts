@@ -69,6 +69,11 @@ export class PolicyBook {
     return this.#rates.bytesPerMs(cos)
   }
 
+  /** Milliseconds. */
+  seenOf(cos: ServiceClass): number {
+    return this.#rates.seenMs(cos)
+  }
+
   /** How long a frame takes to give one drive. */
   growMs(): number {
     const times = this.entries.flatMap(({ what, act, ms }) =>
@@ -106,13 +111,13 @@ export class PolicyBook {
     this.#note('ended', decision.do, decision, drives, decision.why, Math.round(ms / drives))
   }
 
-  /** A drive came that an earlier life of the daemon had begun to take: making one a drive restarts it. */
-  noteGrown({ class: cos, sinceMs }: Pick<Allocation, 'class' | 'sinceMs'>): void {
+  /** What an earlier life of the daemon had begun is done: making a drive, and taking one out, restarts it. */
+  noteDone({ class: cos, sinceMs, towards, name }: Allocation): void {
     const nowMs = wallMs(this.#clock)
-    const why = 'gone on with after a restart of the daemon'
+    const act = towards === 'out' ? 'shrink' : 'grow'
+    const why = `${name}: gone on with after a restart of the daemon`
     const ms = Math.max(0, nowMs - sinceMs)
-    const rest = { class: cos, drives: 1, ms, why, numbers: {} }
-    this.#log.add({ atMs: nowMs, what: 'ended', act: 'grow', ...rest })
+    this.#log.add({ atMs: nowMs, what: 'ended', act, class: cos, drives: 1, ms, why, numbers: {} })
   }
 
   noteFailure(decision: Act, why: string): void {

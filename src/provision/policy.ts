@@ -19,6 +19,8 @@ export interface PolicyView {
   readonly ready: readonly Pick<FreeDrive, 'place' | 'class' | 'sizeBytes'>[]
   /** How fast a class fills, bytes a millisecond. */
   rateOf(cos: ServiceClass): number
+  /** For how long that has been watched: not since before this life of the daemon. */
+  seenMs(cos: ServiceClass): number
   /** How long the frame takes to give a drive, as learned. */
   readonly growMs: number
   /** Drives of the frame that this node holds, those on their way in and out too. */
@@ -84,6 +86,10 @@ export interface PoolNumbers {
 export const DAY_MS = 24 * 3_600_000
 /** A frame that took so long once may take twice as long. */
 const GROW_TIME_FACTOR = 2
+/** A rate is believed for so many times as long as it was seen: five seconds tell nothing about an hour. */
+const BELIEF = 4
+/** A pool is watched for so long, or for a cool-down if that is shorter, before it shrinks. */
+const SHRINK_SEEN_MS = 5 * 60_000
 /** Of a pool that shrinks, so much stays free beyond what it needs. */
 const SHRINK_SLACK = 0.1
 
@@ -112,13 +118,17 @@ function poolNumbers(cos: ServiceClass, view: PolicyView, settings: PolicySettin
   const drives = view.drives.filter((drive) => drive.class === cos && drive.state !== 'drained')
   const staying = drives.filter(({ state }) => state === 'ok')
   const demanded = view.demand?.class === cos ? view.demand.bytes : 0
-  const ratePerMs = Math.max(0, view.rateOf(cos))
   return {
     sizeBytes: sum(staying.map(({ sizeBytes }) => sizeBytes)),
     usedBytes: sum(drives.map(({ usedBytes }) => usedBytes)) + demanded,
     reserveBytes: reserveOf(cos, view, settings),
-    comingBytes: Math.ceil(ratePerMs * view.growMs * GROW_TIME_FACTOR),
+    comingBytes: Math.ceil(comingIn(cos, view.growMs * GROW_TIME_FACTOR, view)),
   }
+}
+
+/** Bytes that come within so long, at the rate of now. */
+function comingIn(cos: ServiceClass, ms: number, view: PolicyView): number {
+  return Math.max(0, view.rateOf(cos)) * Math.min(ms, BELIEF * view.seenMs(cos))
 }
 
 /**
@@ -188,8 +198,7 @@ function grow(reason: Reason, bytes: number, view: PolicyView, settings: PolicyS
 function isUrgent({ class: cos, numbers }: Reason, waitMs: number, view: PolicyView): boolean {
   if (view.demand) return true
   const freeBytes = numbers.sizeBytes - numbers.usedBytes
-  const ratePerMs = Math.max(0, view.rateOf(cos))
-  return ratePerMs * (waitMs + view.growMs * GROW_TIME_FACTOR) >= freeBytes
+  return comingIn(cos, waitMs + view.growMs * GROW_TIME_FACTOR, view) >= freeBytes
 }
 
 function shrink(reason: Reason, view: PolicyView, settings: PolicySettings): Decision {
@@ -203,6 +212,10 @@ function shrink(reason: Reason, view: PolicyView, settings: PolicySettings): Dec
   const no = (because: Because, words: string) => refusal('shrink', reason, because, words)
   if (here.some(({ state }) => state !== 'ok')) {
     return no('busy', 'a drive of the class is failing, or on its way out')
+  }
+  const unseenMs = Math.min(settings.coolDownMs, SHRINK_SEEN_MS) - view.seenMs(reason.class)
+  if (unseenMs > 0) {
+    return no('busy', `how fast it fills is watched for another ${durationWords(unseenMs)} first`)
   }
   const drive = emptiestFirst.find((one) => staysLarge(reason, one.sizeBytes, view, settings))
   if (!drive) {

@@ -198,10 +198,12 @@ export class Provisioning {
   async reconcile(options: Partial<ReconcileOptions>, step: Step): Promise<readonly Finding[]> {
     const chosen = { releaseOrphans: false, retryPower: false, ...options }
     return await this.#turn.take('reconcile', 'out', step, async (mine) => {
-      const coming = this.#intents.all().filter(isComing)
+      const before = this.#intents.all().filter((one) => isComing(one) || one.towards === 'out')
       const findings = await reconcile(this.#allocationWorld, this.#allocations, chosen, mine)
-      for (const allocation of coming) {
-        if (this.#intents.get(allocation.tag)?.step === 'settled') this.#book.noteGrown(allocation)
+      for (const allocation of before) {
+        const now = this.#intents.get(allocation.tag)
+        const isDone = allocation.towards === 'out' ? !now : now?.step === 'settled'
+        if (isDone) this.#book.noteDone(allocation)
       }
       this.#reconciled = { atMs: wallMs(this.#world.clock), findings }
       return findings
@@ -293,7 +295,7 @@ export class Provisioning {
       if (act?.do !== 'grow' && act?.do !== 'shrink') return
       if (act.do !== what) return
       if (act.do === 'grow') await this.#growNoted(act, mine)
-      else await this.#noted(act, () => this.#giveBack(act.tag, act.why, mine))
+      else await this.#noted(act, mine, () => this.#giveBack(act.tag, act.why, mine))
     })
   }
 
@@ -302,14 +304,15 @@ export class Provisioning {
     let { bytes } = growth
     for (let drives = 0; drives < growth.drives; drives++) {
       const one = { ...growth, drives: 1, bytes }
-      await this.#noted(one, async () => {
+      await this.#noted(one, step, async () => {
         const [taken] = await this.#grow(one, step)
         bytes = Math.max(0, bytes - (taken?.sizeBytes ?? 0))
       })
     }
   }
 
-  async #noted(act: Act, work: () => Promise<void>): Promise<void> {
+  /** What ends with this life of the daemon is gone on with by the next, and noted there. */
+  async #noted(act: Act, { signal }: Step, work: () => Promise<void>): Promise<void> {
     const { clock } = this.#world
     const beganMs = clock.monotonicMs()
     this.#book.noteBegin(act)
@@ -317,7 +320,7 @@ export class Provisioning {
       await work()
       this.#book.noteEnd(act, clock.monotonicMs() - beganMs)
     } catch (error) {
-      this.#book.noteFailure(act, messageOf(error))
+      if (!signal.aborted) this.#book.noteFailure(act, messageOf(error))
       throw error
     }
   }
@@ -386,6 +389,7 @@ export class Provisioning {
       ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand, free: [] },
       ready: this.#allocations.ready(),
       rateOf: (cos) => this.#book.rateOf(cos),
+      seenMs: (cos) => this.#book.seenOf(cos),
       growMs: this.#book.growMs(),
       heldDrives: allocations.length,
       acts: this.#book.acts(),

@@ -25,6 +25,12 @@ export class UseRates {
     this.#samples.set(cos, samples)
   }
 
+  /** For how long a class has been looked at, in the last half hour. */
+  seenMs(cos: ServiceClass): number {
+    const samples = this.#samples.get(cos) ?? []
+    return (samples.at(-1)?.atMs ?? 0) - (samples[0]?.atMs ?? 0)
+  }
+
   /** Of the last half hour or the last minutes, whichever was faster: growing early costs less than growing late. */
   bytesPerMs(cos: ServiceClass): number {
     const samples = this.#samples.get(cos) ?? []

@@ -523,10 +523,11 @@ export class VolumeFs {
     const own = Math.floor(middle / limits.chunkPageBytes) * limits.chunkPageBytes - at
     const later = { plainAt: at + own, length: length - own, outAt: outAt + own }
     const key = reader.keyOf(chunks.keyEpochOf(chunk, drive))
+    const where = chunks.driveOf(chunk, drive)
     second.begin({
       ...later,
-      directory: this.#directoryOf(drive),
-      drive,
+      directory: where.dir,
+      drive: where.id,
       volume: this.volume.id,
       chunk,
       key,
@@ -538,12 +539,6 @@ export class VolumeFs {
       read = second.finish()
     }
     if (!read) chunks.readSync(chunk, drive, reader, at + own, length - own, out, outAt + own)
-  }
-
-  #directoryOf(drive: DriveId): string {
-    const found = this.volume.drives.find(({ id }) => id === drive)
-    if (!found) throw new FsError('EIO', 'read', { drive, message: 'drive is not one of the node' })
-    return found.dir
   }
 
   /**

@@ -35,6 +35,7 @@ const view = (more: Partial<PolicyView> = {}): PolicyView => ({
   ready: [],
   ...{
     rateOf: () => 0,
+    seenMs: () => Number.POSITIVE_INFINITY,
     growMs: 10 * MINUTE_MS,
     heldDrives: 1,
     acts: [],
@@ -268,6 +269,16 @@ test('after a growth it does not want to give back what it took, whatever the po
     assert.not.ok(next?.do === 'shrink' && next.drive === fresh.id, `seed ${seed}: ${next?.why}`)
   }
   assert.ok(grown > 1000, `${grown} grew`)
+})
+
+test('a burst is not taken for the rate of an hour, and a pool that was just begun to be watched does not shrink', () => {
+  const drives = [drive(1, { sizeBytes: 1000, usedBytes: 100 }), drive(2, { sizeBytes: 1000 })]
+  const fast = { drives, rateOf: () => 600 / MINUTE_MS, growMs: 20 * MINUTE_MS }
+  assert.is(decision({ ...fast, seenMs: () => MINUTE_MS / 12 }).do, 'refused')
+  assert.is(decision({ ...fast, seenMs: () => 5 * MINUTE_MS }).do, 'grow')
+  const calm = { drives, rateOf: () => 0 }
+  assert.match(decision({ ...calm, seenMs: () => MINUTE_MS }).why, /watched for another 4 min/)
+  assert.is(decision({ ...calm, seenMs: () => 6 * MINUTE_MS }).do, 'shrink')
 })
 
 test.run()
