@@ -101,7 +101,11 @@ test('a pool takes drives out of the frame as it is written full, gives them bac
     } finally {
       await files.close()
     }
-    for (const one of lab.hosts) await one.weft('fsck')
+    for (const one of lab.hosts) {
+      await one.weft('fsck')
+      const refused = await one.tryRun('grep', 'request answered EIO', `${one.home}/log/keeper.log`)
+      assert.is(refused.stdout, '')
+    }
     await host.weft('policy', 'set', '--off')
     await host.weft('volume', 'delete', 'v', '--force')
     for (const serial of drivesOf(lab, host)) await host.weft('synergy', 'release', serial)
