@@ -631,8 +631,8 @@ export interface DriveControl {
     name: string,
     options: { readonly plan: boolean; readonly stop: boolean },
   ): Promise<DriveDrainPlan>
-  /** @returns what it was */
-  remove(name: string): Promise<DriveInfo>
+  /** @param options.lost one that is not here, and will not be again @returns what it was */
+  remove(name: string, options: { readonly lost: boolean }): Promise<DriveInfo>
 }
 
 export interface KeyControl {

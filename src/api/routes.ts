@@ -157,10 +157,12 @@ export const ROUTES: readonly Route[] = [
       control.drives.drain(params.drive, { plan, stop }),
   }),
   route('DELETE', '/v1/drives/:drive', 'drive remove', {
-    summary: 'Take an empty drive out of this node',
+    summary: 'Take an empty drive out of this node, or one that is lost',
     params: schema.driveParams,
+    query: schema.driveRemoveQuery,
     answer: schema.driveInfo,
-    run: (control, { params }) => control.drives.remove(params.drive),
+    run: (control, { params, query }) =>
+      control.drives.remove(params.drive, { lost: query.lost === 'true' }),
   }),
 
   route('GET', KEYS, 'key list', {

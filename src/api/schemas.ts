@@ -112,6 +112,7 @@ export const whyQuery = z.strictObject({
 })
 export const forceQuery = z.strictObject({ force: z.enum(['true', 'false']).optional() })
 export const driveParams = z.strictObject({ drive: z.string().min(1).max(4096) })
+export const driveRemoveQuery = z.strictObject({ lost: z.enum(['true', 'false']).optional() })
 export const driveDrainBody = z.strictObject({
   plan: z.boolean().optional(),
   stop: z.boolean().optional(),

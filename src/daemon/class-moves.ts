@@ -43,7 +43,7 @@ export interface ClassMove {
   readonly why: string
 }
 
-const LOOK_MS = 5000
+const LOOK_MS = 2000
 /** What found no room in its class was put on another: it is looked for again so often. */
 const AGAIN_MS = 3_600_000
 

@@ -95,6 +95,12 @@ export function unlistDrive(home: string, directory: string): void {
   })
 }
 
+/** A drive that is lost: there is nothing to be cleared. */
+export function forgetDrive(home: string, directory: string): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  writeDriveList(home, { drives: drives.filter((one) => one.dir !== directory), leaving })
+}
+
 /** @throws FsError EEXIST when it is a drive already */
 export function mustBeNew({ drives }: Pick<DriveList, 'drives'>, directory: string): void {
   if (!drives.some((one) => one.dir === directory)) return

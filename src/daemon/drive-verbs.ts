@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { DiskInfo, DriveControl, DriveDrainPlan, DriveInfo } from '../api/index.ts'
-import { FsError, messageOf } from '../base/index.ts'
+import { type DriveId, FsError, messageOf } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import {
   type BlockDisk,
@@ -13,7 +13,13 @@ import {
 } from '../drives/index.ts'
 import { describeBytes } from '../volumes/index.ts'
 import { addDirectory, addDisk } from './add-drive.ts'
-import { type ListedDisk, type ListedDrive, readDriveList, unlistDrive } from './drive-list.ts'
+import {
+  forgetDrive,
+  type ListedDisk,
+  type ListedDrive,
+  readDriveList,
+  unlistDrive,
+} from './drive-list.ts'
 import { journalsOn } from './move-journals.ts'
 import type { Node } from './node.ts'
 import { type MissingDrive, usOf } from './open-drives.ts'
@@ -62,6 +68,8 @@ export function driveControl(node: Node): DriveControl {
       const drive = driveNamed(node, name)
       const planned = await drainPlan(node, drive, stop)
       if (plan || stop !== drive.draining) return { ...planned, accepted: !plan }
+      // One that fails is emptied by itself, and may take no mark.
+      if (drive.state !== 'ok') return { ...planned, accepted: !stop }
       const mark = join(drive.dir, DRAINING_NAME)
       if (stop) {
         systemDisk.unlink(mark)
@@ -70,10 +78,20 @@ export function driveControl(node: Node): DriveControl {
       await node.restart(null)
       return { ...planned, accepted: true }
     },
-    remove: async (name) => {
+    remove: async (name, { lost }) => {
+      const away = node.missingDrives.find(({ id, listed }) => {
+        return id === name || nameOf(listed) === name || listed.dir === name
+      })
+      if (away) {
+        if (!lost) throw notHere(away.id, away.why)
+        forgetDrive(node.home, away.listed.dir)
+        await node.restart(null)
+        return missingInfo(away)
+      }
       const drive = driveNamed(node, name)
       mustNotBeAlone(node, drive, 'drive.remove')
-      if (!drive.draining) {
+      if (drive.state === 'gone') throw notHere(drive.id, String(drive.failure ?? ''))
+      if (!drive.draining && drive.state === 'ok') {
         throw new FsError('EBUSY', 'drive.remove', {
           drive: drive.id,
           message: `drive ${drive.dir} is in use`,
@@ -87,6 +105,15 @@ export function driveControl(node: Node): DriveControl {
       return info
     },
   }
+}
+
+/** What was on it alone is lost with it: that is said, not found out later. */
+function notHere(id: DriveId, why: string): FsError {
+  return new FsError('ENODEV', 'drive.remove', {
+    drive: id,
+    message: `drive ${id} is not here, and cannot be emptied: ${why}`,
+    next: 'put it back. If it is lost for good: weft down; weft up; weft drive remove DRIVE --lost. What was on it alone is lost then: weft fsck says which files, and volumes with a copy on another node have all of theirs',
+  })
 }
 
 export async function driveInfos(node: Node): Promise<DriveInfo[]> {

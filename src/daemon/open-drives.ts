@@ -119,12 +119,12 @@ async function clearLeaving({ home, disks }: DriveOwner, log: Log): Promise<void
   const staying: ListedDrive[] = []
   for (const listed of leaving) {
     try {
-      clearDrive(listed.dir, systemDisk)
-      if (listed.disk === null) continue
-      const device = mountAt(listed.dir, disks)?.source
-      await unmountDisk(listed.dir, disks)
-      if (systemDisk.exists(listed.dir)) systemDisk.rmdir(listed.dir)
-      if (device !== undefined) await eraseDisk(device, disks)
+      // One that fails may be read-only: it comes off all the same.
+      try {
+        clearDrive(listed.dir, systemDisk)
+      } finally {
+        if (listed.disk !== null) await takeOff(listed.dir, disks)
+      }
     } catch (error) {
       if (isBug(error)) throw error
       log.warn({ op: 'drive.remove', dir: listed.dir, why: messageOf(error) }, 'not cleared')
@@ -132,4 +132,12 @@ async function clearLeaving({ home, disks }: DriveOwner, log: Log): Promise<void
     }
   }
   writeDriveList(home, { drives, leaving: staying })
+}
+
+/** The disk is free for others behind it. @throws FsError EBUSY with who uses it; EIO when it cannot be erased */
+async function takeOff(dir: string, disks: DiskWorld): Promise<void> {
+  const device = mountAt(dir, disks)?.source
+  await unmountDisk(dir, disks)
+  if (systemDisk.exists(dir)) systemDisk.rmdir(dir)
+  if (device !== undefined) await eraseDisk(device, disks)
 }

@@ -126,7 +126,8 @@ export class NodeProvisioning {
     try {
       return await mine
     } catch (error) {
-      if (!ending.signal.aborted || signal?.aborted || isBug(error)) throw error
+      // Who follows a job sees it go with the daemon, and asks again by itself.
+      if (!ending.signal.aborted || signal || isBug(error)) throw error
       throw new FsError('EAGAIN', 'provision', {
         cause: error,
         retry: 'later',

@@ -284,11 +284,14 @@ export class Allocations {
         this.#intend(allocation, 'detach')
         step.progress(`detach ${name}`)
         return await this.#unlessPower(allocation, () => provisioner.detach(tag, step))
-      case 'release':
+      case 'release': {
         this.#intend(allocation, 'release')
-        step.progress(`give ${name} back, erased where it can be`)
-        await provisioner.release(tag, step)
+        // One that was never made a drive may have on it what somebody left there.
+        const keepsData = allocation.driveId === null
+        step.progress(`give ${name} back, ${keepsData ? 'as it came' : 'erased where it can be'}`)
+        await provisioner.release(tag, step, { keepsData })
         return null
+      }
       case 'forget':
         intents.forget(tag)
         this.#verified.delete(tag)

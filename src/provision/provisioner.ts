@@ -29,8 +29,11 @@ export interface Provisioner {
   /** Take a drive away from its host. Nobody uses it any more when this is asked for. @throws as attach */
   detach(tag: string, step: Step): Promise<void>
 
-  /** Give a detached drive back, erased where the drive can be; returns when it is free again. */
-  release(tag: string, step: Step): Promise<void>
+  /**
+   * Give a detached drive back; returns when it is free again.
+   * @param how by default erased, where the drive can be; kept when what is on it was never ours
+   */
+  release(tag: string, step: Step, how?: { readonly keepsData: boolean }): Promise<void>
 
   /** Log out. */
   close(): Promise<void>

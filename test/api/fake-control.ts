@@ -256,8 +256,8 @@ export async function fakeNode(): Promise<FakeNode> {
           freeBytes: 5000,
         }
       },
-      async remove(name) {
-        said('drives.remove', name)
+      async remove(name, options) {
+        said('drives.remove', [name, options])
         return (await drives())[0]!
       },
     },

@@ -41,13 +41,20 @@ class Bench implements ProvisionerBench {
   readonly there: Provisioner
   #tags = 0
 
+  /** Serial numbers of drives that the appliance has erased. */
+  readonly erased: readonly string[]
+
   static async open(currentVersion = 1600, knobs: Partial<KnobValues> = {}): Promise<Bench> {
     const online = { jbodEditPower: 'online', ...knobs } as Partial<KnobValues>
-    return new Bench(await Simulator.start({ blades, currentVersion, knobs: online }))
+    const erased: string[] = []
+    const onErased = ({ serialNumber }: { serialNumber: string }) => void erased.push(serialNumber)
+    const sim = await Simulator.start({ blades, currentVersion, knobs: online, onErased })
+    return new Bench(sim, erased)
   }
 
-  constructor(sim: Simulator) {
+  constructor(sim: Simulator, erased: string[]) {
     this.sim = sim
+    this.erased = erased
     this.here = this.#client(0)
     this.there = this.#client(1)
   }
@@ -108,6 +115,29 @@ test('an appliance that wants the server off says so, and nothing is left behind
     await bench.close()
   }
 })
+
+for (const patchAnswer of ['task', 'resource'] as const) {
+  test(`a drive that was never ours is given back as it came, when PATCH is answered with a ${patchAnswer}`, async () => {
+    const bench = await Bench.open(1600, { patchAnswer })
+    try {
+      const [kept, erased] = await bench.here.free(step.signal)
+      for (const [drive, keepsData] of [
+        [kept, true],
+        [erased, false],
+      ] as const) {
+        const tag = bench.tag('here')
+        await bench.here.reserve(tag, drive?.place ?? '', step)
+        await bench.here.attach(tag, step)
+        await bench.here.detach(tag, step)
+        await bench.here.release(tag, step, { keepsData })
+      }
+      assert.equal(bench.erased, [erased?.serial])
+      assert.equal(await bench.here.held(step.signal), [])
+    } finally {
+      await bench.close()
+    }
+  })
+}
 
 const TROUBLES: readonly Trouble[] = [
   { what: 'status', status: 409 },

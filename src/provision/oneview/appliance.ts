@@ -14,7 +14,7 @@ export interface Purpose {
 }
 
 export interface Write {
-  readonly method: 'POST' | 'PUT' | 'DELETE'
+  readonly method: 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly body?: unknown
   /** The eTag that was read: the appliance refuses when somebody has changed the resource since. */

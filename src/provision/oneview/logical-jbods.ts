@@ -168,12 +168,20 @@ export class LogicalJbods {
   }
 
   /** Returns when it is gone; also when it was before. @throws FsError EBUSY when a server profile still names it */
-  async delete({ uri, name }: LogicalJbod, step: Step): Promise<void> {
+  async delete(
+    { uri, name }: LogicalJbod,
+    step: Step,
+    { keepsData }: { readonly keepsData: boolean },
+  ): Promise<void> {
     const purpose = { op: 'oneview.release', what: `delete logical JBOD ${name}` }
     const patience = new Patience(this.#clock, BUSY)
     for (;;) {
       try {
         const now = await this.#read(uri, step.signal)
+        if (keepsData && String(now.eraseData) !== 'false') {
+          await this.#keepData(now, step)
+          continue
+        }
         const write = { method: 'DELETE', path: uri, ifMatch: eTagOf(now) } as const
         const answer = await this.#appliance.write(write, purpose, step.signal)
         return await followTask(this.#appliance, answer, purpose, step, this.#clock)
@@ -187,6 +195,16 @@ export class LogicalJbods {
         if (!mayRedo || !(await patience.again(step.signal))) throw error
       }
     }
+  }
+
+  /** From true to false it goes, and not back. Source: facts §5 */
+  async #keepData(jbod: LogicalJbod, step: Step): Promise<void> {
+    const purpose = { op: 'oneview.release', what: `have ${jbod.name} deleted without erasing` }
+    const body = [{ op: 'replace', path: '/eraseData', value: 'false' }]
+    const ifMatch = eTagOf(jbod)
+    const write = { method: 'PATCH', path: jbod.uri, body, ifMatch } as const
+    const answer = await this.#appliance.write(write, purpose, step.signal)
+    await followTask(this.#appliance, answer, purpose, step, this.#clock)
   }
 
   /** Until the index has the drive as available: while it is erased it is not (facts §5, §9). */

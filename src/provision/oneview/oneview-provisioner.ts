@@ -130,7 +130,7 @@ export class OneViewProvisioner implements Provisioner {
   }
 
   /** Asked again after a crash, when the JBOD is gone already, it cannot know the drive, and does not wait for its erasing. */
-  async release(tag: string, step: Step): Promise<void> {
+  async release(tag: string, step: Step, how = { keepsData: false }): Promise<void> {
     this.#mustBeOurs(tag)
     const jbod = await this.#jbods.find(tag, step.signal)
     if (jbod === null) return
@@ -138,7 +138,7 @@ export class OneViewProvisioner implements Provisioner {
     // Before it is gone: afterwards nobody knows which drive it was.
     const inventory = await this.#frame.inventory(step.signal)
     const [seat] = await this.#jbods.seatsOf(jbod, inventory, step.signal)
-    await this.#jbods.delete(jbod, step)
+    await this.#jbods.delete(jbod, step, how)
     if (seat !== undefined) await this.#jbods.untilFree(seat, step)
   }
 

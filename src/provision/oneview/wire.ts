@@ -6,7 +6,7 @@ export interface Wire {
 }
 
 export interface Request {
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** With its query; or the whole address, when it is the appliance's own. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
