@@ -64,7 +64,7 @@ class NodeHostDrives implements HostDrives {
       return { id, tag, serial, class: 1, state: 'gone', ...nothing }
     })
     this.#askOthers()
-    return { drives: [...(await Promise.all(here)), ...away], others: this.#others }
+    return { drives: [...here, ...away], others: this.#others }
   }
 
   async waitForDisk(disk: DiskIdentity, deadlineMs: number, step: Step): Promise<HostDisk> {
@@ -200,14 +200,15 @@ class NodeHostDrives implements HostDrives {
       .catch(background(log, 'provision.others'))
   }
 
-  async #poolDrive(drive: Drive): Promise<PoolDrive> {
-    const { drains, driveUse } = this.#node
+  #poolDrive(drive: Drive): PoolDrive {
+    const { drains } = this.#node
     const listed = this.#listed().find(({ dir }) => dir === drive.dir)
     const { tag = null, serial = '' } = listed?.disk ?? {}
     const drain = drains.state(drive)
     const emptied = drain?.isEmpty ? 'drained' : 'draining'
     const sizeBytes = drive.totalBytes()
     const freeBytes = Math.max(0, drive.freeBytes() - drive.headroomBytes())
+    const usedBytes = Math.max(0, sizeBytes - drive.freeBytes())
     return {
       id: drive.id,
       tag,
@@ -215,9 +216,10 @@ class NodeHostDrives implements HostDrives {
       class: drive.cos,
       state: drive.draining || drain?.isEmpty ? emptied : drive.state,
       sizeBytes,
-      usedBytes: Math.max(0, sizeBytes - drive.freeBytes()),
+      usedBytes,
       freeBytes: drive.draining || drive.state !== 'ok' ? 0 : freeBytes,
-      moveBytes: await driveUse.bytes(drive),
+      // What statfs says costs nothing; walking the drive to leave out what XFS keeps for itself took 2 % of a CPU at rest.
+      moveBytes: usedBytes,
     }
   }
 
