@@ -57,7 +57,8 @@ class NodeHostDrives implements HostDrives {
 
   async facts(): Promise<PoolFacts> {
     const { drives, missingDrives } = this.#node
-    const here = drives.map((drive) => this.#poolDrive(drive))
+    const listed = new Map(this.#listed().map((one) => [one.dir, one]))
+    const here = drives.map((drive) => this.#poolDrive(drive, listed.get(drive.dir)))
     const away = missingDrives.map(({ id, listed }): PoolDrive => {
       const { tag = null, serial = '' } = listed.disk ?? {}
       const nothing = { sizeBytes: 0, usedBytes: 0, freeBytes: 0, moveBytes: 0 }
@@ -200,9 +201,8 @@ class NodeHostDrives implements HostDrives {
       .catch(background(log, 'provision.others'))
   }
 
-  #poolDrive(drive: Drive): PoolDrive {
+  #poolDrive(drive: Drive, listed: ListedDrive | undefined): PoolDrive {
     const { drains } = this.#node
-    const listed = this.#listed().find(({ dir }) => dir === drive.dir)
     const { tag = null, serial = '' } = listed?.disk ?? {}
     const drain = drains.state(drive)
     const emptied = drain?.isEmpty ? 'drained' : 'draining'
