@@ -105,7 +105,7 @@ async function measured(): Promise<string[][]> {
         target(growSeconds, GROW_SECONDS_MAX),
       ],
       [
-        `daemon at rest with ${count} disks and the policy on, % of a CPU`,
+        `daemon at rest with ${count} disks of the frame and the policy on, % of a CPU, all that it does`,
         rest.toFixed(2),
         '',
         target(rest, REST_PERCENT_MAX),

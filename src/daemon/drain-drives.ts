@@ -24,7 +24,7 @@ export interface DrainWorld {
   readonly drives: readonly Drive[]
   readonly chunks: RawChunks
   readonly registry: Pick<VolumeRegistry, 'list' | 'copyMoved'>
-  /** Grows with whatever is written to volumes of this node: while it does, callers come first. */
+  /** Grows with whatever is written to volumes of this node: while that is much, callers come first. */
   readonly written: () => number
   readonly clock: Clock
   readonly log: Log
@@ -47,6 +47,9 @@ const RATES = { bytesPerSecond: 2 ** 40, awaitedBytesPerSecond: 24 * 1024 * 1024
 /** Chunks under way at a time. */
 const CHUNKS_MAX = 4
 const AGAIN_MS = 5000
+/** Records a second by which callers are told from probes and the like, which nobody waits for. */
+const BUSY_PER_S_MIN = 5
+const BUSY_LOOK_MS = 500
 
 /**
  * Empties drives that carry the mark: chunks go to the others while they are in use, the journals went at the start
@@ -61,7 +64,10 @@ export class DriveDrains {
   /** Of drives that fail, and do not let go of what is elsewhere now. */
   readonly #gone = new Map<Drive, Set<ChunkId>>()
   readonly #abort = new AbortController()
+  /** What was written when that was looked at last, and whether it was much. */
   #written = 0
+  #lookedMs = 0
+  #wasBusy = false
 
   constructor(world: DrainWorld, kept: readonly string[]) {
     this.#world = world
@@ -73,6 +79,7 @@ export class DriveDrains {
   async run(): Promise<void> {
     const { drives, clock, written } = this.#world
     this.#written = written()
+    this.#lookedMs = clock.monotonicMs()
     const begun = new Set<Drive>()
     const running: Promise<void>[] = []
     while (!this.#abort.signal.aborted) {
@@ -235,10 +242,14 @@ export class DriveDrains {
   }
 
   #isBusy(): boolean {
+    const now = this.#world.clock.monotonicMs()
+    const ms = now - this.#lookedMs
+    if (ms < BUSY_LOOK_MS) return this.#wasBusy
     const written = this.#world.written()
-    const isBusy = written !== this.#written
+    this.#wasBusy = ((written - this.#written) * 1000) / ms >= BUSY_PER_S_MIN
     this.#written = written
-    return isBusy
+    this.#lookedMs = now
+    return this.#wasBusy
   }
 
   #set(drive: Drive, change: Partial<DrainState>): void {

@@ -57,7 +57,7 @@ interface Life {
   readonly running: Set<Promise<unknown>>
 }
 
-const TICK_MS = 5000
+const TICK_MS = 2000
 
 /**
  * The life of room provision in this daemon: opened when somebody asks for it, or at once where a frame is connected, and
