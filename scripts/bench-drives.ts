@@ -9,6 +9,7 @@ import { Lab } from '../test/support/hosts.ts'
 import type { Host } from '../test/support/lab-host.ts'
 import { sleep, until } from '../test/support/node-world.ts'
 import { Postgres } from '../test/support/postgres.ts'
+import { fill } from './bench-fill.ts'
 import { Pgbench } from './bench-pgbench.ts'
 import { base, inPlace } from './bench-place.ts'
 import { markdown, placeInDocs, printed, ratio, sitting, whole, writeDocs } from './bench-text.ts'
@@ -28,16 +29,6 @@ const GROW_SECONDS_MAX = 10
 const REST_PERCENT_MAX = 1
 /** Jiffies of utime and stime a second. Source: proc(5), sysconf(_SC_CLK_TCK) on Linux */
 const TICKS_PER_S = 100
-
-const FILL = `
-import os, sys, time
-fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
-blocks = [os.urandom(1 << 20) for _ in range(16)]
-begun = time.monotonic()
-for n in range(int(sys.argv[2])): os.write(fd, blocks[n % 16])
-os.fsync(fd)
-print(time.monotonic() - begun)
-`
 
 export async function drives({ write }: { readonly write: boolean }): Promise<void> {
   if (write) placeInDocs(MARKER)
@@ -64,9 +55,7 @@ async function measured(): Promise<string[][]> {
   const socket = mkdtempSync(join(base, 'socket-'))
   try {
     await host.weft('attach', 'v', point)
-    const seconds = Number(
-      await host.run('python3', '-c', FILL, join(point, 'filled'), `${FILLED_MIB}`),
-    )
+    const seconds = await fill(host, join(point, 'filled'), FILLED_MIB)
     const writeMiBps = FILLED_MIB / seconds
     progress(`${FILLED_MIB} MiB written in ${seconds.toFixed(1)} s`)
     await host.weft('synergy', 'allocate', '--class', '3', '--drives', '1')
@@ -192,7 +181,7 @@ async function grown(host: Host, point: string): Promise<number> {
   )
   let crossedMs = 0
   for (let n = 0; ; n++) {
-    await host.run('python3', '-c', FILL, join(point, `more${n}`), '64')
+    await fill(host, join(point, `more${n}`), 64)
     const now = await frameDrives(host)
     const old = now.filter(({ id }) => before.has(id))
     const total = old.reduce((sum, { totalBytes }) => sum + totalBytes, 0)

@@ -9,6 +9,7 @@ import { Lab } from '../test/support/hosts.ts'
 import type { Host } from '../test/support/lab-host.ts'
 import { sleep, until } from '../test/support/node-world.ts'
 import { Postgres } from '../test/support/postgres.ts'
+import { fill } from './bench-fill.ts'
 import { Pgbench } from './bench-pgbench.ts'
 import { base, inPlace } from './bench-place.ts'
 import { markdown, placeInDocs, printed, ratio, sitting, whole, writeDocs } from './bench-text.ts'
@@ -24,16 +25,6 @@ const REPAIR_MS_MAX = 600_000
 /** Asked for by issue 3. */
 const REPAIR_TARGET = 0.5
 const PGBENCH_TARGET = 0.6
-
-const FILL = `
-import os, sys, time
-fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
-blocks = [os.urandom(1 << 20) for _ in range(16)]
-begun = time.monotonic()
-for n in range(int(sys.argv[2])): os.write(fd, blocks[n % 16])
-os.fsync(fd)
-print(time.monotonic() - begun)
-`
 
 interface RepairFigures {
   readonly writeMiBps: number
@@ -83,9 +74,7 @@ async function measured(): Promise<RepairFigures> {
     await owner.weft('cluster', 'repair', '--grace', '1s')
     await owner.weft('volume', 'create', 'db', '--size', '5G', '--repl', '3')
     await owner.weft('attach', 'db', point)
-    const seconds = Number(
-      await owner.run('python3', '-c', FILL, join(point, 'filled'), `${FILLED_MIB}`),
-    )
+    const seconds = await fill(owner, join(point, 'filled'), FILLED_MIB)
     progress(`${FILLED_MIB} MiB written in ${seconds.toFixed(1)} s`)
     const server = new Postgres(
       (words) => owner.tryRun(...(words as [string])),
