@@ -150,8 +150,7 @@ export class RawChunks {
         return null
       }
     }
-    this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
-    this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+    this.#setAside(drive, id)
     return { isWhole: false, bytes }
   }
 
@@ -209,19 +208,29 @@ export class RawChunks {
       this.#removeFrom(from, path)
       return 0
     }
-    const image = this.#takeImage()
     try {
-      const fileBytes = await this.#readInto(image, from, id)
-      if (fileBytes === null) return 0
-      const cos = this.#classIn(image, id)
-      const target = await this.#write(id, image, fileBytes, cos, [from, ...except])
-      // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
-      if (!this.#removeFrom(from, path)) this.#files.removeSync(chunkPath(target, id))
-      from.forgetSpace()
-      return fileBytes
-    } finally {
-      this.#giveBack(image)
+      return await this.#withFile(from, id, chunkFileBytesMax, async (bytes, fileBytes) => {
+        if (fileBytes > chunkFileBytesMax) {
+          throw new FsError('EFBIG', 'chunk.move', { chunk: id, drive: from.id })
+        }
+        if (bytes.length < fileBytes) throw new FsError('EAGAIN', 'chunk.move', { chunk: id })
+        const cos = this.#classIn(bytes, id)
+        const target = await this.#write(id, bytes, fileBytes, cos, [from, ...except])
+        // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
+        if (!this.#removeFrom(from, path)) this.#files.removeSync(chunkPath(target, id))
+        from.forgetSpace()
+        return fileBytes
+      })
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return 0
+      throw error
     }
+  }
+
+  /** Never deleted: whoever looks for the chunk finds none from now on. */
+  #setAside(drive: Drive, id: ChunkId): void {
+    this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
+    this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
   }
 
   /** @returns false when it was not there. One that fails keeps what is on it: nobody looks there first any more. */
@@ -238,55 +247,27 @@ export class RawChunks {
   async #isWholeBeside(id: ChunkId, from: Drive): Promise<boolean> {
     for (const drive of this.#usable()) {
       if (drive === from || !this.#files.exists(chunkPath(drive, id))) continue
-      const isWhole = await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
-        try {
-          checkBody(id, checkHead(id, null, bytes), bytes)
-          return true
-        } catch (error) {
-          if (error instanceof ProtocolError) return false
-          throw error
-        }
-      })
+      const isWhole = await this.#withFile(drive, id, chunkFileBytesMax, (bytes) =>
+        this.isWhole(id, null, bytes),
+      )
       if (isWhole) return true
-      this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
-      this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+      this.#setAside(drive, id)
     }
     return false
   }
 
   /** Of the volume that a chunk file says it is of; null for a file that does not say. */
-  #classIn(image: Buffer, id: ChunkId): ServiceClass | null {
+  #classIn(bytes: Buffer, id: ChunkId): ServiceClass | null {
     try {
-      return this.#classOf(decodeHeader(image, image.length, id).volume)
+      return this.#classOf(decodeHeader(bytes, bytes.length, id).volume)
     } catch (error) {
       if (error instanceof CorruptError) return null
       throw error
     }
   }
 
-  /** @returns null when it is gone */
-  async #readInto(image: Buffer, drive: Drive, id: ChunkId): Promise<number | null> {
-    try {
-      const fd = this.#files.open(chunkPath(drive, id))
-      try {
-        const fileBytes = this.#files.size(fd)
-        if (fileBytes > image.length) {
-          throw new FsError('EFBIG', 'chunk.move', { chunk: id, drive: drive.id })
-        }
-        const count = await this.#files.readAsync(fd, image, 0, fileBytes, 0)
-        if (count < fileBytes) throw new FsError('EAGAIN', 'chunk.move', { chunk: id })
-        return fileBytes
-      } finally {
-        this.#files.close(fd)
-      }
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return null
-      throw error
-    }
-  }
-
-  /** Whether these bytes are a whole file of this chunk and volume. */
-  isWhole(id: ChunkId, volume: VolumeId, bytes: Buffer): boolean {
+  /** Whether these bytes are a whole file of this chunk, and of this volume unless that is null. */
+  isWhole(id: ChunkId, volume: VolumeId | null, bytes: Buffer): boolean {
     try {
       checkBody(id, checkHead(id, volume, bytes), bytes)
       return true
@@ -428,8 +409,7 @@ export class RawChunks {
         await this.#files.syncDirectory(chunkDirectory(drive, id))
         return true
       }
-      this.#files.makeDirectories(drive.dir, [QUARANTINE_NAME])
-      this.#files.moveAside(chunkDirectory(drive, id), id, quarantineDirectory(drive))
+      this.#setAside(drive, id)
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') this.#silent(drive, error)
     }
@@ -455,12 +435,12 @@ export class RawChunks {
     return found
   }
 
-  /** @param use is lent the first `bytesMax` of the file, and told its size. @throws FsError as ChunkFiles.open */
+  /** @param use is lent the first `bytesMax` of the file, until what it gives is settled, and told its size. @throws FsError as ChunkFiles.open */
   async #withFile<T>(
     drive: Drive,
     id: ChunkId,
     bytesMax: number,
-    use: (bytes: Buffer, fileBytes: number) => T,
+    use: (bytes: Buffer, fileBytes: number) => T | Promise<T>,
   ): Promise<T> {
     const image = this.#takeImage()
     try {
@@ -469,7 +449,7 @@ export class RawChunks {
         const fileBytes = this.#files.size(fd)
         const wanted = Math.min(bytesMax, fileBytes)
         const count = await this.#files.readAsync(fd, image, 0, wanted, 0)
-        return use(image.subarray(0, count), fileBytes)
+        return await use(image.subarray(0, count), fileBytes)
       } finally {
         this.#files.close(fd)
       }

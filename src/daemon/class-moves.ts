@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { z } from 'zod'
 import {
+  Alarm,
   type ChunkId,
   type Clock,
   codeOf,
@@ -9,12 +10,11 @@ import {
   type Log,
   messageOf,
   type NodeId,
-  sleep,
   type VolumeId,
 } from '../base/index.ts'
 import type { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import type { Drive, ServiceClass } from '../drives/index.ts'
+import { type Drive, type ServiceClass, takesData } from '../drives/index.ts'
 import type { VolumeRecord } from '../volumes/index.ts'
 import { journalDrive, markClass } from './move-journals.ts'
 
@@ -64,10 +64,12 @@ export class ClassMoves {
   /** What found no room in this life of the daemon, by the class it was to go to. */
   readonly #tried = new Map<VolumeId, ServiceClass>()
   #lookedMs: number
+  readonly #alarm: Alarm
   #isClosed = false
 
   constructor(world: ClassMovesWorld) {
     this.#world = world
+    this.#alarm = new Alarm(world.clock)
     this.#settled = readSettled(world.home)
     this.#lookedMs = world.clock.monotonicMs()
   }
@@ -88,9 +90,9 @@ export class ClassMoves {
 
   /** Until `close`. */
   async run(): Promise<void> {
-    const { clock, log } = this.#world
+    const { log } = this.#world
     while (!this.#isClosed) {
-      await sleep(clock, LOOK_MS)
+      await this.#alarm.sleep(LOOK_MS)
       if (this.#isClosed) return
       try {
         await this.#look()
@@ -103,6 +105,7 @@ export class ClassMoves {
 
   close(): void {
     this.#isClosed = true
+    this.#alarm.ring()
   }
 
   async #look(): Promise<void> {
@@ -130,7 +133,7 @@ export class ClassMoves {
     const { drives, chunks } = this.#world
     await chunks.settle()
     for (const drive of drives) {
-      if (drive.state !== 'ok' || drive.draining) continue
+      if (!takesData(drive)) continue
       if ([...wanted.values()].every((cos) => cos === drive.cos)) continue
       for (const chunk of chunks.on(drive)) {
         if (this.#isClosed) return
@@ -178,7 +181,7 @@ export class ClassMoves {
     let isWanted = false
     for (const [id, cos] of wanted) {
       const drive = journalDrive(id, drives, systemDisk)
-      const isRoom = drives.some((one) => one.cos === cos && one.state === 'ok' && !one.draining)
+      const isRoom = drives.some((one) => one.cos === cos && takesData(one))
       if (!drive || drive.cos === cos || !isRoom) continue
       markClass(id, drive, cos, systemDisk)
       isWanted = true

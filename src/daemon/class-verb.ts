@@ -1,5 +1,6 @@
 import type { VolumeClassRequest } from '../api/index.ts'
 import { FsError, type NodeId } from '../base/index.ts'
+import { roomOn, takesData } from '../drives/index.ts'
 import { describeBytes, type VolumeRecord } from '../volumes/index.ts'
 import type { Node } from './node.ts'
 import type { NodeVolume } from './volumes.ts'
@@ -50,13 +51,11 @@ async function mustHaveRoom(node: Node, volume: NodeVolume, cos: 1 | 2 | 3): Pro
 
 async function roomsOf(node: Node, { copies }: VolumeRecord): Promise<ClassRoom[]> {
   if (node.cluster && copies.length > 1) return (await node.replicated().candidates()).found
-  return node.drives
-    .filter((drive) => drive.state === 'ok' && !drive.draining)
-    .map((drive) => ({
-      node: node.identity.id,
-      class: drive.cos,
-      freeBytes: Math.max(0, drive.freeBytes() - drive.headroomBytes()),
-    }))
+  return node.drives.filter(takesData).map((drive) => ({
+    node: node.identity.id,
+    class: drive.cos,
+    freeBytes: roomOn(drive),
+  }))
 }
 
 function freeOn(rooms: readonly ClassRoom[], node: NodeId, cos: 1 | 2 | 3): number {

@@ -1,5 +1,6 @@
-import { join } from 'node:path'
 import {
+  Alarm,
+  background,
   type ChunkId,
   type Clock,
   codeOf,
@@ -8,15 +9,13 @@ import {
   type Log,
   messageOf,
   type NodeId,
-  sleep,
-  type VolumeId,
 } from '../base/index.ts'
 import type { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, takesData } from '../drives/index.ts'
 import { TokenBucket } from '../replication/index.ts'
 import { copyOn, type VolumeRegistry } from '../volumes/index.ts'
-import { journalsOn, VOLUMES_NAME } from './move-journals.ts'
+import { journalDrive, journalsOn } from './move-journals.ts'
 import { moveQuarantine, quarantinedOn } from './move-quarantine.ts'
 
 export interface DrainWorld {
@@ -63,7 +62,10 @@ export class DriveDrains {
   readonly #kept: readonly string[]
   /** Of drives that fail, and do not let go of what is elsewhere now. */
   readonly #gone = new Map<Drive, Set<ChunkId>>()
-  readonly #abort = new AbortController()
+  /** Drives that are being gone over. */
+  readonly #passing = new Set<Drive>()
+  readonly #alarm: Alarm
+  #isClosed = false
   /** What was written when that was looked at last, and whether it was much. */
   #written = 0
   #lookedMs = 0
@@ -72,25 +74,27 @@ export class DriveDrains {
   constructor(world: DrainWorld, kept: readonly string[]) {
     this.#world = world
     this.#kept = kept
+    this.#alarm = new Alarm(world.clock)
     this.#bucket = new TokenBucket(world.clock, () => RATES)
   }
 
   /** Until `close`. One that begins to fail is emptied as well, as far as it answers. */
   async run(): Promise<void> {
-    const { drives, clock, written } = this.#world
+    const { drives, chunks, clock, written, log } = this.#world
     this.#written = written()
     this.#lookedMs = clock.monotonicMs()
-    const begun = new Set<Drive>()
-    const running: Promise<void>[] = []
-    while (!this.#abort.signal.aborted) {
+    while (!this.#isClosed) {
       for (const drive of drives) {
-        if (begun.has(drive) || !isToBeEmptied(drive)) continue
-        begun.add(drive)
-        running.push(this.#empty(drive))
+        const isDone = this.state(drive)?.isEmpty ?? true
+        if (isDone || this.#passing.has(drive)) continue
+        await chunks.settle()
+        this.#passing.add(drive)
+        this.#empty(drive)
+          .finally(() => this.#passing.delete(drive))
+          .catch(background(log, 'drive.drain'))
       }
-      await Promise.race([sleep(clock, AGAIN_MS), aborted(this.#abort.signal)])
+      await this.#alarm.sleep(AGAIN_MS)
     }
-    await Promise.all(running)
   }
 
   /** Null for a drive that is not being emptied. */
@@ -105,6 +109,13 @@ export class DriveDrains {
         why: '',
       }
     )
+  }
+
+  /** How many chunks on a drive are not known to be elsewhere. */
+  chunksOn(drive: Drive): number {
+    let count = 0
+    for (const id of this.#world.chunks.on(drive)) if (!this.#goneFrom(drive).has(id)) count++
+    return count
   }
 
   /**
@@ -127,30 +138,23 @@ export class DriveDrains {
   }
 
   close(): void {
-    this.#abort.abort()
+    this.#isClosed = true
+    this.#alarm.ring()
   }
 
+  /** Once over what is on it: what stayed has another turn later. */
   async #empty(drive: Drive): Promise<void> {
-    const { clock, chunks, log } = this.#world
-    const { signal } = this.#abort
-    await chunks.settle()
-    while (!signal.aborted && isToBeEmptied(drive)) {
-      const why = await this.#pass(drive)
-      const isEmpty = why === '' && this.#leftOn(drive) === ''
-      this.#set(drive, { why, isEmpty })
-      if (isEmpty) {
-        log.info({ op: 'drive.drain', drive: drive.id }, 'the drive is empty')
-        return
-      }
-      if (why !== '') log.warn({ op: 'drive.drain', drive: drive.id, why }, 'not empty yet')
-      await Promise.race([sleep(clock, AGAIN_MS), aborted(signal)])
-    }
+    const { log } = this.#world
+    const why = await this.#pass(drive)
+    const isEmpty = why === '' && this.#leftOn(drive) === ''
+    this.#set(drive, { why, isEmpty })
+    if (isEmpty) log.info({ op: 'drive.drain', drive: drive.id }, 'the drive is empty')
+    else if (why !== '') log.warn({ op: 'drive.drain', drive: drive.id, why }, 'not empty yet')
   }
 
   /** @returns why something stayed; '' when nothing did */
   async #pass(drive: Drive): Promise<string> {
     const { chunks, drives } = this.#world
-    const { signal } = this.#abort
     const stayed = new Map<string, number>()
     const stays = (error: unknown) => {
       if (isBug(error)) throw error
@@ -159,14 +163,13 @@ export class DriveDrains {
       return codeOf(error) === 'ENOSPC'
     }
     try {
-      let left = 0
-      for (const id of chunks.on(drive)) if (!this.#goneFrom(drive).has(id)) left++
+      let left = this.chunksOn(drive)
       this.#set(drive, { chunksLeft: left })
       const ids = chunks.on(drive)
       let isFull = false
       const mover = async () => {
         for (const id of ids) {
-          if (signal.aborted || isFull) return
+          if (this.#isClosed || isFull) return
           if (this.#goneFrom(drive).has(id)) continue
           try {
             const bytes = await chunks.moveOff(id, drive)
@@ -189,7 +192,7 @@ export class DriveDrains {
       }
       await Promise.all(Array.from({ length: CHUNKS_MAX }, mover))
       for (const why of await this.#tell()) stayed.set(why, 1)
-      const others = drives.filter((one) => one !== drive && !one.draining)
+      const others = drives.filter((one) => one !== drive && takesData(one))
       moveQuarantine(drive, others, systemDisk)
     } catch (error) {
       stays(error)
@@ -200,12 +203,12 @@ export class DriveDrains {
 
   /** The records of volumes name the drive on which this node's copy is now. @returns why one does not, in words */
   async #tell(): Promise<string[]> {
-    const { registry, node, log } = this.#world
+    const { registry, node, drives, log } = this.#world
     try {
       const { volumes } = await registry.list()
       for (const { record } of volumes) {
         const copy = copyOn(record, node)
-        const drive = copy && this.#driveWith(record.id)
+        const drive = copy && journalDrive(record.id, drives, systemDisk)
         if (!drive || drive.id === copy.drive) continue
         await registry.copyMoved(record.id, { id: copy.id, drive: drive.id })
         log.info({ op: 'drive.drain', volume: record.id, drive: drive.id }, 'its copy moved')
@@ -217,14 +220,8 @@ export class DriveDrains {
     }
   }
 
-  #driveWith(volume: VolumeId): Drive | undefined {
-    const { drives } = this.#world
-    return drives.find(({ dir }) => systemDisk.exists(join(dir, VOLUMES_NAME, volume)))
-  }
-
   #leftOn(drive: Drive): string {
-    let count = 0
-    for (const id of this.#world.chunks.on(drive)) if (!this.#goneFrom(drive).has(id)) count++
+    const count = this.chunksOn(drive)
     const journals = journalsOn(drive, systemDisk).length
     const aside = quarantinedOn(drive, systemDisk).length
     const parts = [
@@ -260,8 +257,4 @@ export class DriveDrains {
 
 function isToBeEmptied({ draining, state }: Drive): boolean {
   return state === 'failing' || (draining && state === 'ok')
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
 }

@@ -10,6 +10,7 @@ import {
   type Drive,
   findDisk,
   locateDisk,
+  takesData,
 } from '../drives/index.ts'
 import { describeBytes } from '../volumes/index.ts'
 import { addDirectory, addDisk } from './add-drive.ts'
@@ -54,7 +55,7 @@ export function driveControl(node: Node): DriveControl {
       return { ...(await driveInfo(node, drive)), notes: sharedDiskNotes(drive, node.drives) }
     },
     locate: async (name, on) => {
-      const { disk, dir } = listedOf(node, driveNamed(node, name))
+      const { disk, dir } = listedOf(listOf(node), driveNamed(node, name))
       if (disk === null) {
         throw new FsError('ENOTSUP', 'drive.locate', {
           message: `drive ${dir} is a directory: which disk it is on, weft does not know`,
@@ -91,7 +92,7 @@ export function driveControl(node: Node): DriveControl {
       const drive = driveNamed(node, name)
       mustNotBeAlone(node, drive, 'drive.remove')
       if (drive.state === 'gone') throw notHere(drive.id, String(drive.failure ?? ''))
-      if (!drive.draining && drive.state === 'ok') {
+      if (takesData(drive)) {
         throw new FsError('EBUSY', 'drive.remove', {
           drive: drive.id,
           message: `drive ${drive.dir} is in use`,
@@ -117,13 +118,19 @@ function notHere(id: DriveId, why: string): FsError {
 }
 
 export async function driveInfos(node: Node): Promise<DriveInfo[]> {
-  const infos = await Promise.all(node.drives.map((drive) => driveInfo(node, drive)))
+  const listed = listOf(node)
+  const infos = await Promise.all(
+    node.drives.map((drive) => driveInfo(node, drive, listedOf(listed, drive))),
+  )
   return [...infos, ...node.missingDrives.map(missingInfo)]
 }
 
-async function driveInfo(node: Node, drive: Drive): Promise<DriveInfo> {
+async function driveInfo(
+  node: Node,
+  drive: Drive,
+  { disk } = listedOf(listOf(node), drive),
+): Promise<DriveInfo> {
   const { totalBytes, freeBytes } = capacityOf([drive])
-  const { disk } = listedOf(node, drive)
   return {
     id: drive.id,
     name: nameOf({ dir: drive.dir, disk }),
@@ -167,13 +174,16 @@ function nameOf({ dir, disk }: ListedDrive): string {
   return disk?.serial || (dir.split('/').at(-1) ?? dir)
 }
 
-function listedOf({ home }: Node, { dir }: Drive): ListedDrive {
-  const listed = readDriveList(home)?.drives.find((one) => one.dir === dir)
-  return listed ?? { dir, disk: null }
+function listOf({ home }: Node): readonly ListedDrive[] {
+  return readDriveList(home)?.drives ?? []
+}
+
+function listedOf(list: readonly ListedDrive[], { dir }: Drive): ListedDrive {
+  return list.find((one) => one.dir === dir) ?? { dir, disk: null }
 }
 
 function measuredNotes(node: Node, drive: Drive): string[] {
-  const measured = listedOf(node, drive).disk?.measured
+  const measured = listedOf(listOf(node), drive).disk?.measured
   if (!measured) return ['it bore the label of this node, and is taken with what is on it']
   const { syncMs, bytesPerSecond } = measured
   const rate = Math.round(bytesPerSecond / 1e6)
@@ -197,8 +207,9 @@ function diskInfo({ standing, links, ...disk }: BlockDisk): DiskInfo {
 }
 
 /** @param name id or the beginning of it, directory, or the last part of that. @throws FsError ENOENT; EINVAL for several */
-function driveNamed({ drives, home }: Node, name: string): Drive {
-  const listed = readDriveList(home)?.drives ?? []
+function driveNamed(node: Node, name: string): Drive {
+  const { drives } = node
+  const listed = listOf(node)
   const bears = (dir: string) => listed.some((one) => one.dir === dir && nameOf(one) === name)
   const found = drives.filter(
     ({ id, dir }) => id === name || dir === name || dir.split('/').at(-1) === name || bears(dir),
@@ -232,8 +243,6 @@ async function drainPlan(
   const others = node.drives.filter((one) => one !== drive)
   const { freeBytes } = capacityOf(others)
   const bytes = await node.driveUse.bytes(drive)
-  let chunks = 0
-  for (const _ of node.chunks.on(drive)) chunks++
   if (bytes > freeBytes) {
     throw new FsError('ENOSPC', 'drive.drain', {
       drive: drive.id,
@@ -243,7 +252,7 @@ async function drainPlan(
   }
   return {
     what: `what is on drive ${drive.dir} goes to the other drives of this node while it is in use; the daemon restarts once under its mounts`,
-    chunks,
+    chunks: node.drains.chunksOn(drive),
     journals: journalsOn(drive, systemDisk).length,
     bytes,
     freeBytes,
@@ -251,7 +260,7 @@ async function drainPlan(
 }
 
 function mustNotBeAlone({ drives }: Node, drive: Drive, op: string): void {
-  if (drives.some((one) => one !== drive && one.state === 'ok' && !one.draining)) return
+  if (drives.some((one) => one !== drive && takesData(one))) return
   throw new FsError('EBUSY', op, {
     drive: drive.id,
     message: `drive ${drive.dir} is the only one of this node that takes data`,

@@ -1,6 +1,13 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { type Clock, codeOf, type DriveId, isBug, type Log, messageOf } from '../base/index.ts'
-import { checkDrives, type DiskWorld, type Drive, findDisk } from '../drives/index.ts'
+import {
+  Alarm,
+  type Clock,
+  codeOf,
+  type DriveId,
+  isBug,
+  type Log,
+  messageOf,
+} from '../base/index.ts'
+import { checkDrives, type Drive, diskSequence, findDisk } from '../drives/index.ts'
 import { type DriveOwner, type MissingDrive, usOf } from './open-drives.ts'
 
 export interface DriveWatchWorld {
@@ -14,7 +21,7 @@ export interface DriveWatchWorld {
 }
 
 const LOOK_MS = 2000
-/** A disk whose names have not changed is asked for again after this long: a label may have come late. */
+/** Where no disk has come or gone it is asked for again after this long: a label may have come late. */
 const AGAIN_MS = 60_000
 
 /**
@@ -23,32 +30,30 @@ const AGAIN_MS = 60_000
  */
 export class DriveWatch {
   readonly #world: DriveWatchWorld
-  /** Names of the disks of this host, when a missing one was looked for last. */
+  readonly #alarm: Alarm
+  /** Of the disks of this host, when a missing one was looked for last. */
   #seen: string
   #lookedMs: number
-  #cancel: (() => void) | null = null
   #isClosed = false
 
   constructor(world: DriveWatchWorld) {
     this.#world = world
+    this.#alarm = new Alarm(world.clock)
     // What was there at the start was looked at then.
-    this.#seen = disksOf(world.owner.disks)
+    this.#seen = diskSequence(world.owner.disks)
     this.#lookedMs = world.clock.monotonicMs()
   }
 
   async run(): Promise<void> {
-    const { clock } = this.#world
     while (!this.#isClosed) {
-      await new Promise<void>((resolve) => {
-        this.#cancel = clock.after(LOOK_MS, resolve)
-      })
+      await this.#alarm.sleep(LOOK_MS)
       if (!this.#isClosed) await this.#look()
     }
   }
 
   close(): void {
     this.#isClosed = true
-    this.#cancel?.()
+    this.#alarm.ring()
   }
 
   async #look(): Promise<void> {
@@ -57,10 +62,10 @@ export class DriveWatch {
     const pulled = drives.filter(({ kind, state }) => kind === 'block' && state === 'gone')
     const away = [...missing, ...pulled].map(({ id }) => id)
     if (away.length === 0) return
-    const names = disksOf(owner.disks)
+    const sequence = diskSequence(owner.disks)
     const now = clock.monotonicMs()
-    if (names === this.#seen && now - this.#lookedMs < AGAIN_MS) return
-    this.#seen = names
+    if (sequence === this.#seen && now - this.#lookedMs < AGAIN_MS) return
+    this.#seen = sequence
     this.#lookedMs = now
     for (const id of away) {
       if (!(await this.#isBack(id))) continue
@@ -74,9 +79,8 @@ export class DriveWatch {
   async #isBack(id: DriveId): Promise<boolean> {
     const { owner, log } = this.#world
     try {
-      const { standing, path } = await findDisk(id, usOf(owner), owner.disks)
-      // Where the one that was pulled is still mounted, /proc shows the old device.
-      return standing.kind === 'drive' && path !== ''
+      const { standing } = await findDisk(id, usOf(owner), owner.disks)
+      return standing.kind === 'drive'
     } catch (error) {
       if (isBug(error)) throw error
       if (codeOf(error) !== 'ENODEV') {
@@ -84,32 +88,5 @@ export class DriveWatch {
       }
       return false
     }
-  }
-}
-
-/**
- * Changes whenever a disk comes, goes, or is another one under its old name. Source: Linux, ABI/testing/sysfs-block: diskseq
- */
-function disksOf({ sysDir = '/sys', byIdDir = '/dev/disk/by-id' }: DiskWorld): string {
-  const disks = namesIn(`${sysDir}/block`).map((name) => {
-    return `${name} ${textIn(`${sysDir}/block/${name}/diskseq`)}`
-  })
-  return [...disks, ...namesIn(byIdDir)].join('/')
-}
-
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort()
-  } catch {
-    return []
-  }
-}
-
-/** '' of what is not there, or of a kernel before 5.15, which has none. */
-function textIn(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim()
-  } catch {
-    return ''
   }
 }

@@ -8,6 +8,8 @@ import {
   DRAINING_NAME,
   type Drive,
   mountDrive,
+  roomOn,
+  takesData,
   unmountDisk,
 } from '../drives/index.ts'
 import type {
@@ -22,6 +24,7 @@ import type {
   Step,
 } from '../provision/index.ts'
 import { addDisk } from './add-drive.ts'
+import { DRIVE_DIRECTORIES } from './clear-drive.ts'
 import { type ListedDrive, readDriveList, unlistDrive } from './drive-list.ts'
 import { isHalfMade, matching, mustBeUsable } from './match-disk.ts'
 import type { Node } from './node.ts'
@@ -122,7 +125,7 @@ class NodeHostDrives implements HostDrives {
     const { drains, clock } = this.#node
     const drive = this.#inPool(id)
     if (!drive) return
-    if (!drive.draining && drive.state === 'ok') {
+    if (takesData(drive)) {
       systemDisk.replaceFile(join(drive.dir, DRAINING_NAME), Buffer.alloc(0))
       await this.#restart(step)
     }
@@ -207,7 +210,6 @@ class NodeHostDrives implements HostDrives {
     const drain = drains.state(drive)
     const emptied = drain?.isEmpty ? 'drained' : 'draining'
     const sizeBytes = drive.totalBytes()
-    const freeBytes = Math.max(0, drive.freeBytes() - drive.headroomBytes())
     const usedBytes = Math.max(0, sizeBytes - drive.freeBytes())
     return {
       id: drive.id,
@@ -217,7 +219,7 @@ class NodeHostDrives implements HostDrives {
       state: drive.draining || drain?.isEmpty ? emptied : drive.state,
       sizeBytes,
       usedBytes,
-      freeBytes: drive.draining || drive.state !== 'ok' ? 0 : freeBytes,
+      freeBytes: takesData(drive) ? roomOn(drive) : 0,
       // What statfs says costs nothing; walking the drive to leave out what XFS keeps for itself took 2 % of a CPU at rest.
       moveBytes: usedBytes,
     }
@@ -236,7 +238,7 @@ class NodeHostDrives implements HostDrives {
     const dir = join(home, 'drives', `${standing.drive}.look`)
     await mountDrive(standing.drive, dir, usOf(driveOwner), disks)
     try {
-      for (const name of ['chunks', 'volumes', 'quarantine']) {
+      for (const name of DRIVE_DIRECTORIES) {
         const path = join(dir, name)
         if (existsSync(path) && hasFiles(path)) throw needed(what, `${name} of weft are on it`)
       }

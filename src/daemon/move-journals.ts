@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path'
 import { assert, FsError, type Log, messageOf, type VolumeId } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
-import { type Drive, pickDrive, type ServiceClass } from '../drives/index.ts'
+import { type Drive, pickDrive, type ServiceClass, takesData } from '../drives/index.ts'
 
 /** `DRIVE/volumes/<volume>/`: a journal with its checkpoint, and the promise of a copy. */
 export const VOLUMES_NAME = 'volumes'
@@ -83,7 +83,7 @@ function classWanted(
   const path = join(on.dir, VOLUMES_NAME, volume, CLASS_NAME)
   if (!disk.exists(path)) return null
   const cos = Number(disk.readFile(path).toString())
-  const there = drives.find((one) => one.cos === cos && one !== on && !one.draining)
+  const there = drives.find((one) => one.cos === cos && one !== on && takesData(one))
   return there && there.cos !== on.cos ? there.cos : null
 }
 
@@ -97,7 +97,7 @@ function move(
 ): Drive {
   const source = join(from.dir, VOLUMES_NAME, volume)
   const others = drives.filter(
-    (drive) => drive !== from && !drive.draining && (cos === null || drive.cos === cos),
+    (drive) => drive !== from && takesData(drive) && (cos === null || drive.cos === cos),
   )
   const to = pickDrive(others, bytesIn(source, disk), { cos: from.cos, urgent: true })
   const arriving = join(to.dir, VOLUMES_NAME, volume + ARRIVING)

@@ -1,9 +1,8 @@
 import { join } from 'node:path'
+import { QUARANTINE_NAME } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import { type Drive, pickDrive } from '../drives/index.ts'
 import { copyFile } from './move-journals.ts'
-
-const QUARANTINE_NAME = 'quarantine'
 
 /** What was set aside on a drive as damaged. */
 export function quarantinedOn(drive: Drive, disk: Disk): string[] {

@@ -20,7 +20,7 @@ import {
 } from '../base/index.ts'
 import type { RawChunks } from '../chunks/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, takesData } from '../drives/index.ts'
 import type { Net } from '../net/index.ts'
 import {
   type Candidate,
@@ -473,14 +473,12 @@ export class ReplicatedVolumes {
   }
 
   #ownDrives(): z.infer<typeof driveList> {
-    return this.#world.drives
-      .filter((drive) => drive.state === 'ok' && !drive.draining)
-      .map((drive) => ({
-        id: drive.id,
-        class: drive.cos,
-        freeBytes: Math.max(0, drive.freeBytes()),
-        totalBytes: drive.totalBytes(),
-      }))
+    return this.#world.drives.filter(takesData).map((drive) => ({
+      id: drive.id,
+      class: drive.cos,
+      freeBytes: Math.max(0, drive.freeBytes()),
+      totalBytes: drive.totalBytes(),
+    }))
   }
 
   async #call(

@@ -42,7 +42,7 @@ import {
 import type { EngineHost } from './engine-host.ts'
 import type { CarriedHandles } from './far-handles.ts'
 import { grantsEnd } from './grants-end.ts'
-import { VOLUMES_NAME } from './move-journals.ts'
+import { journalDrive, VOLUMES_NAME } from './move-journals.ts'
 import type { OwnerLine, ReleaseFor } from './owner-life.ts'
 import { placeHere } from './place-here.ts'
 import type { ReplicatedVolumes } from './replicated-volumes.ts'
@@ -536,11 +536,10 @@ export class Volumes {
     const { record } = volume.stored
     const copy = copyOn(record, identity.id)
     const named = drives.find((one) => one.id === copy?.drive)
-    const others = drives.filter((one) => one !== named)
-    const on = ({ dir }: Drive) => join(dir, VOLUMES_NAME, record.id)
+    const namedFirst = named ? [named, ...drives.filter((one) => one !== named)] : drives
     // Moved off a drive that is being emptied it counts where it is; the record follows.
-    const drive = [...(named ? [named] : []), ...others].find((one) => systemDisk.exists(on(one)))
-    if (drive ?? named) return on((drive ?? named) as Drive)
+    const drive = journalDrive(record.id, namedFirst, systemDisk) ?? named
+    if (drive) return join(drive.dir, VOLUMES_NAME, record.id)
     throw new FsError('EIO', 'open', {
       message: `the drive with the journal of ${record.name} is not here`,
     })

@@ -17,6 +17,7 @@ export { type BlockDisk, blockDiskAt, blockDisks, findDisk } from './block-disks
 export { checkDrives } from './check-drives.ts'
 export { classify } from './classify.ts'
 export type { Signature } from './disk-reports.ts'
+export { diskSequence } from './disk-sequence.ts'
 export type { DiskWorld } from './disk-world.ts'
 export { DRAINING_NAME, Drive, type DriveState } from './drive.ts'
 export { type DriveFiles, systemDriveFiles } from './drive-files.ts'
@@ -46,5 +47,5 @@ export {
   type LabelDisk,
   openDrive,
 } from './open-drive.ts'
-export { capacityOf, type PickOptions, pickDrive } from './pick-drive.ts'
+export { capacityOf, type PickOptions, pickDrive, roomOn, takesData } from './pick-drive.ts'
 export type { RunTool, Tool, ToolOptions, ToolResult } from './run-tool.ts'

@@ -2,6 +2,16 @@ import { FsError } from '../base/index.ts'
 import type { Drive } from './drive.ts'
 import type { ServiceClass } from './label.ts'
 
+/** Whether new data may go to a drive. */
+export function takesData({ state, draining }: Pick<Drive, 'state' | 'draining'>): boolean {
+  return state === 'ok' && !draining
+}
+
+/** Bytes that a put which is not urgent may still take. */
+export function roomOn(drive: Pick<Drive, 'freeBytes' | 'headroomBytes'>): number {
+  return Math.max(0, drive.freeBytes() - drive.headroomBytes())
+}
+
 export interface PickOptions {
   /** Take from the headroom too: deletes, journal, checkpoints. */
   readonly urgent?: boolean
@@ -73,8 +83,8 @@ export function capacityOf(drives: Iterable<Drive>): { totalBytes: number; freeB
     if (drive.state === 'gone') continue
     if (!measured.has(drive.device)) totalBytes += drive.totalBytes()
     measured.add(drive.device)
-    if (drive.state !== 'ok' || drive.draining || writable.has(drive.device)) continue
-    freeBytes += Math.max(0, drive.freeBytes() - drive.headroomBytes())
+    if (!takesData(drive) || writable.has(drive.device)) continue
+    freeBytes += roomOn(drive)
     writable.add(drive.device)
   }
   return { totalBytes, freeBytes }

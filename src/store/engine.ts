@@ -16,7 +16,7 @@ import {
   type RecordSeq,
   sleep,
 } from '../base/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, takesData } from '../drives/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import {
   type Change,
@@ -467,9 +467,8 @@ export class Engine {
   #driveOf(id: ChunkId, put: DriveId): DriveId {
     const { drives, chunks, shared } = this.volume
     const isRight = ({ cos }: Drive) => shared.cos === null || shared.cos === cos
-    const isSound = ({ draining, state }: Drive) => state === 'ok' && !draining
-    if (drives.some((one) => one.id === put && isSound(one) && isRight(one))) return put
-    const order = [...drives].sort((a, b) => Number(isSound(b)) - Number(isSound(a)))
+    if (drives.some((one) => one.id === put && takesData(one) && isRight(one))) return put
+    const order = [...drives].sort((a, b) => Number(takesData(b)) - Number(takesData(a)))
     return order.find((one) => chunks.has(id, one.id))?.id ?? put
   }
 

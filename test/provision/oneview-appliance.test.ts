@@ -86,7 +86,7 @@ test('who may not do a thing does not log in for it again', async () => {
 
 test('too many sessions are explained, and a login that failed is tried anew by the next request', async () => {
   const { script, appliance } = scripted()
-  const body = fixture('error.AUTHN_SESSION_CLIENT_LIMIT_CROSSED')
+  const body = fixture('errors/error.AUTHN_SESSION_CLIENT_LIMIT_CROSSED')
   script.on('GET', '/rest/x', { body: {} })
   script.series(
     'POST',
@@ -314,7 +314,7 @@ test('a task that does not end, and one that is gone, leave open what they did',
 })
 
 test('the errors of a task are its message', async () => {
-  const taskErrors = [fixture('taskError.ServerNotOffWithCauseForNoServerChange')]
+  const taskErrors = [fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')]
   const script = new Script().on('GET', TASK, { body: { taskState: 'Error', taskErrors } })
   const error = await thrownBy(() => following(script, { location: TASK }))
   assert.equal([error.code, error.subject.needsPowerOff], ['EPERM', true])

@@ -13,7 +13,7 @@ function answered(status: number, body: unknown) {
 }
 
 test('an error of the appliance is a sentence with what, why and what to do', () => {
-  const error = answered(400, fixture('error.UNRECOGNIZED_JSON_FIELD'))
+  const error = answered(400, fixture('errors/error.UNRECOGNIZED_JSON_FIELD'))
   assert.is(error.code, 'EINVAL')
   assert.is(
     error.message,
@@ -24,7 +24,7 @@ test('an error of the appliance is a sentence with what, why and what to do', ()
 })
 
 test('links in the midst of a text become their names', () => {
-  const { message } = fixture('taskError.ServerNotOffWithCauseForNoServerChange')
+  const { message } = fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')
   assert.match(plain(message), /cannot be applied because <location> is powered on/)
   assert.is(plain('Retry. {"name":"Learn more", "uri":"/doc#/x"}'), 'Retry.')
   assert.is(plain('{"name":"a \\"b\\"","uri":"/x"} is here'), 'a \\"b\\" is here')
@@ -32,7 +32,7 @@ test('links in the midst of a text become their names', () => {
 })
 
 test('a server that is on is told with its sections and the choices', () => {
-  const told = fixture('taskError.ServerNotOffWithCauseForNoServerChange')
+  const told = fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')
   told.message = told.message.replace('* Firmware', '* Local storage\n* Boot mode')
   const error = refused({
     op: 'x',
@@ -60,7 +60,7 @@ test('the older text says the same, also when it is nested', () => {
 })
 
 test('sections that weft does not touch are told as such', () => {
-  const error = answered(400, fixture('taskError.ServerNotOffWithCauseForNoServerChange'))
+  const error = answered(400, fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange'))
   assert.equal(error.subject.sections, ['Firmware'])
   assert.match(error.message, /weft changes nothing there/)
 })

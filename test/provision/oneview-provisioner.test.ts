@@ -5,7 +5,7 @@ import { JBOD, PREFIX, PROFILE, TAG, TASK, World } from './frame-world.ts'
 import { lost, pageOf, running, silentStep } from './script.ts'
 import { thrownBy } from './thrown.ts'
 
-const POWER = fixture('taskError.ServerNotOffWithCauseForNoServerChange')
+const POWER = fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')
 
 test('free drives are in reach, available, in good health and in no JBOD', async () => {
   const world = new World()

@@ -55,12 +55,12 @@ test('logical JBODs are read in either spelling of their bays', () => {
 
 test('tasks are read as far as their fragments go, and an error of a task is an error body', () => {
   allDecode(task, [fixture('task.observed-fragment'), fixture('task.observed-fragment-2')], 2)
-  const error = fixture('taskError.ServerNotOffWithCauseForNoServerChange')
+  const error = fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')
   allDecode(task, [{ taskState: 'Error', taskErrors: [error] }], 1)
   for (const name of [
-    'taskError.ServerNotOffWithCauseForNoServerChange',
-    'error.UNRECOGNIZED_JSON_FIELD',
-    'error.AUTHN_SESSION_CLIENT_LIMIT_CROSSED',
+    'errors/taskError.ServerNotOffWithCauseForNoServerChange',
+    'errors/error.UNRECOGNIZED_JSON_FIELD',
+    'errors/error.AUTHN_SESSION_CLIENT_LIMIT_CROSSED',
   ]) {
     assert.is(errorBody(fixture(name))?.errorCode, fixture(name).errorCode)
   }
