@@ -10,17 +10,19 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seconds: { type: 'string', default: '60' },
     'no-leases': { type: 'boolean', default: false },
+    drives: { type: 'boolean', default: false },
     copies: { type: 'string', default: '3' },
     help: { type: 'boolean', default: false },
   },
 })
 
 if (values.help) {
-  console.log(`npm run sim -- [--seed N] [--seconds S] [--copies N] [--no-leases]
+  console.log(`npm run sim -- [--seed N] [--seconds S] [--copies N] [--no-leases] [--drives]
 
   npm run sim -- --seconds 600              ten minutes of schedules
   npm run sim -- --seed 473                 the same schedule again
-  npm run sim -- --seed 473 --no-leases     copies grant nothing: what is acknowledged must not rest on a clock`)
+  npm run sim -- --seed 473 --no-leases     copies grant nothing: what is acknowledged must not rest on a clock
+  npm run sim -- --seed 473 --drives        nodes lose drives that chunks are on, and keep those with journals`)
   process.exit(0)
 }
 
@@ -31,11 +33,12 @@ const options = {
   minimum: Math.ceil(copies / 2),
   steps: 600,
   leases: !values['no-leases'],
+  drives: values.drives,
   plants: {},
 }
 const untilMs = performance.now() + 1000 * Number(values.seconds)
 const first = values.seed === undefined ? Math.floor(Math.random() * 1e9) : Number(values.seed)
-let [runs, acknowledgements, cuts, begun, swept] = [0, 0, 0, 0, 0]
+let [runs, acknowledgements, cuts, begun, swept, lost] = [0, 0, 0, 0, 0, 0]
 for (let seed = first; ; seed++) {
   const cluster = new SimCluster(seed, options)
   try {
@@ -49,8 +52,9 @@ for (let seed = first; ; seed++) {
   cuts += cluster.cuts
   begun += cluster.begun
   swept += cluster.swept
+  lost += cluster.lostDrives
   if (values.seed !== undefined || performance.now() > untilMs) break
 }
 console.log(
-  `seeds ${first} to ${first + runs - 1}: ${acknowledgements} acknowledgements, ${cuts} checkpoints on every member, ${begun} copies begun at one, ${swept} chunks swept; no promise broken`,
+  `seeds ${first} to ${first + runs - 1}: ${acknowledgements} acknowledgements, ${cuts} checkpoints on every member, ${begun} copies begun at one, ${swept} chunks swept, ${lost} drives lost; no promise broken`,
 )

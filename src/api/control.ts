@@ -150,7 +150,7 @@ export interface VolumeCopy {
   /** It has every acknowledged change. */
   readonly inSync: boolean
   /** 'behind': as much as the record says, its owner not answering. 'leaving': it is given up. */
-  readonly state: 'in sync' | 'joining' | 'silent' | 'damaged' | 'leaving' | 'behind'
+  readonly state: 'in sync' | 'incomplete' | 'joining' | 'silent' | 'damaged' | 'leaving' | 'behind'
   /** Why it is not in sync; '' when it is. */
   readonly why: string
   readonly silentSeconds: number

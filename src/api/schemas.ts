@@ -256,7 +256,7 @@ export const volumeDetail = volumeInfo.extend({
       node: z.string(),
       inSync: z.boolean().describe('it has every acknowledged change'),
       state: z
-        .enum(['in sync', 'joining', 'silent', 'damaged', 'leaving', 'behind'])
+        .enum(['in sync', 'incomplete', 'joining', 'silent', 'damaged', 'leaving', 'behind'])
         .describe('behind: as the record says, the owner not answering; leaving: it is given up'),
       why: z.string(),
       silentSeconds: z.number(),

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import {
   type Clock,
@@ -19,7 +20,13 @@ import {
 import type { ChunkHeader, RawChunks } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
-import { type Addressed, type Answer, Copy, type Request } from '../replication/index.ts'
+import {
+  type Addressed,
+  type Answer,
+  Copy,
+  type DriveSet,
+  type Request,
+} from '../replication/index.ts'
 import { VOLUMES_NAME } from './move-journals.ts'
 
 export interface CopiesWorld {
@@ -34,8 +41,13 @@ export interface CopiesWorld {
   isBuried(volume: VolumeId): Promise<boolean>
   /** Has the volume's owner given this copy up, says the coordinator now? */
   isReleased(volume: VolumeId, copy: CopyId): Promise<boolean>
-  /** Delete every chunk of the volume, by its header, on the drives of this node, and then these directories. */
-  destroy(volume: VolumeId, directories: readonly string[]): Promise<void>
+  /** A drive of this node that is not here now, and may come back. */
+  isAway(drive: DriveId): boolean
+  /** Delete, if `chunks`, every chunk of the volume by its header on the drives of this node, and then these directories. */
+  destroy(
+    volume: VolumeId,
+    what: { readonly chunks: boolean; readonly directories: readonly string[] },
+  ): Promise<void>
   readonly log: Log
 }
 
@@ -99,6 +111,10 @@ export class Copies {
   readonly #clock: Clock
   readonly #held = new Set<Held>()
   readonly #seen = new Set<Drive>()
+  /** Volumes whose chunks are being deleted: no copy of one is made meanwhile. */
+  readonly #clearing = new Set<VolumeId>()
+  #driveNames = ''
+  #driveSetName: DriveSet = '0'.repeat(32)
 
   private constructor(world: CopiesWorld) {
     this.#world = world
@@ -132,24 +148,29 @@ export class Copies {
   }
 
   /**
-   * Make a copy, empty and durable when this returns. No error when this very copy is here.
+   * Make a copy, empty and durable when this returns. No error when this very copy is here. One on a drive that answers no more
+   * is in nobody's way.
    * @throws FsError EEXIST when this node has another copy of the volume, or a journal that is none; ENODEV when the drive
    * is not usable; ENOSPC, EIO: nothing of it is left then
    */
   create({ volume, copy: id, drive: driveId }: NewCopy): void {
-    const held = this.#ofVolume(volume)
-    if (held?.copy?.identity.id === id) return
-    if (held?.copy?.isUnused) {
-      // Made for a volume that never heard of it: whoever asked for it has gone since.
-      this.#held.delete(held)
-      held.copy.close()
-      this.#clear(held.directory)
-    } else if (held) {
-      const which = held.copy ? `copy ${held.copy.identity.id}` : 'a copy that cannot be read'
-      throw exists(volume, `this node has ${which} of it, on drive ${held.drive.id}`)
+    for (const held of this.#ofVolume(volume)) {
+      if (held.copy?.identity.id === id) return
+      if (!isUsable(held.drive)) continue
+      if (held.copy?.isUnused) {
+        // Made for a volume that never heard of it: whoever asked for it has gone since.
+        this.#held.delete(held)
+        held.copy.close()
+        this.#clear(held.directory)
+      } else {
+        const which = held.copy ? `copy ${held.copy.identity.id}` : 'a copy that cannot be read'
+        throw exists(volume, `this node has ${which} of it, on drive ${held.drive.id}`)
+      }
     }
+    if (this.#clearing.has(volume))
+      throw exists(volume, 'an older copy of it is being deleted here')
     const drive = [...this.#world.drives()].find((one) => one.id === driveId)
-    if (drive?.state !== 'ok' || !drive.present()) {
+    if (!isUsable(drive)) {
       throw new FsError('ENODEV', 'copy.create', {
         volume,
         drive: driveId,
@@ -184,25 +205,23 @@ export class Copies {
       await held.copy?.handle({ op: 'lacksChunks', chunks: [] })
       held.copy?.close()
     }
-    await destroy(
-      volume,
-      [...drives()].map((drive) => directoryOn(drive, volume)),
-    )
+    const directories = [...drives()].map((drive) => directoryOn(drive, volume))
+    await destroy(volume, { chunks: true, directories })
     log.info({ op: 'copy.remove', volume }, 'copy removed')
   }
 
   /**
-   * Delete a copy that the volume's owner gave up; the volume lives on elsewhere. No error when it is not here. Begun again
-   * after a crash it goes on.
+   * Delete a copy that the volume's owner gave up; the volume lives on elsewhere. No error when it is not here, or its drive was
+   * taken out for good. With another copy of the volume on this node the chunks stay: they are that one's too. Begun again after
+   * a crash it goes on.
    * @throws FsError EBUSY unless the record orders it, or while this node owns the volume; ENODEV while its drive is not here
    */
   async release({ volume, copy: id, drive: driveId }: NewCopy): Promise<void> {
-    const { isReleased, destroy, drives, log } = this.#world
-    const held = [...this.#held].find(
-      (one) => one.volume === volume && (one.copy?.identity.id ?? id) === id,
-    )
+    const { isReleased, isAway, destroy, drives, log } = this.#world
+    const here = this.#ofVolume(volume)
+    const held = here.find((one) => (one.copy?.identity.id ?? id) === id)
     const drive = held?.drive ?? [...drives()].find((one) => one.id === driveId)
-    if (drive?.state !== 'ok' || !drive.present()) {
+    if (drive ? !isUsable(drive) : isAway(driveId)) {
       throw new FsError('ENODEV', 'copy.release', { volume, drive: driveId, retry: 'later' })
     }
     if (!(await isReleased(volume, id)) || held?.copy?.isLed) {
@@ -212,12 +231,23 @@ export class Copies {
         message: `volume ${volume}: copy ${id} is not given up`,
       })
     }
-    if (!held) return
-    this.#held.delete(held)
-    // Behind what it is working on.
-    await held.copy?.handle({ op: 'lacksChunks', chunks: [] })
-    held.copy?.close()
-    await destroy(volume, [held.directory])
+    // Its directory goes last.
+    if (!held && drive) return
+    const chunks = here.every((one) => one === held)
+    if (chunks) this.#clearing.add(volume)
+    try {
+      if (held) {
+        held.damaged = 'is being deleted'
+        // Behind what it is working on.
+        await held.copy?.handle({ op: 'lacksChunks', chunks: [] })
+        held.copy?.close()
+      }
+      await destroy(volume, { chunks, directories: held ? [held.directory] : [] })
+      // Not before: what could not be deleted is deleted when it is asked for again.
+      if (held) this.#held.delete(held)
+    } finally {
+      this.#clearing.delete(volume)
+    }
     log.info({ op: 'copy.release', volume, copy: id }, 'copy given up')
   }
 
@@ -284,9 +314,8 @@ export class Copies {
     return damaged ?? copy?.damaged ?? null
   }
 
-  #ofVolume(volume: VolumeId): Held | null {
-    for (const held of this.#held) if (held.volume === volume) return held
-    return null
+  #ofVolume(volume: VolumeId): Held[] {
+    return [...this.#held].filter((held) => held.volume === volume)
   }
 
   /** One whose promise cannot be read may be any copy. */
@@ -377,6 +406,7 @@ export class Copies {
       chunks: {
         put: (chunk, bytes) => chunks.put(chunk, volume, bytes),
         has: (chunk) => chunks.has(chunk),
+        drives: () => this.#driveSet(),
         read: (chunk) => chunks.read(chunk, volume),
         delete: (chunk) => chunks.delete(chunk, volume),
         check: (chunk) => chunks.check(chunk, volume),
@@ -388,6 +418,17 @@ export class Copies {
         },
       },
     }
+  }
+
+  /** Chunks of any copy lie on any drive. */
+  #driveSet(): DriveSet {
+    const ids = [...this.#world.drives()].filter(({ state }) => state === 'ok').map(({ id }) => id)
+    const names = ids.sort().join()
+    if (names !== this.#driveNames) {
+      this.#driveNames = names
+      this.#driveSetName = createHash('sha256').update(names).digest('hex').slice(0, 32)
+    }
+    return this.#driveSetName
   }
 
   /** What the asker is told; the copy is damaged where its own drive failed, or its journal is not what it was. */
@@ -436,6 +477,11 @@ export class Copies {
       throw error
     }
   }
+}
+
+/** It answers, and what is on it can be read and deleted. */
+function isUsable(drive: Drive | undefined): drive is Drive {
+  return drive?.state === 'ok' && drive.present()
 }
 
 function directoryOn(drive: Drive, volume: VolumeId): string {

@@ -82,8 +82,8 @@ export class OwnerFinder {
     }
     const others = copies.map((copy) => copy.node).filter((one) => one !== owner)
     log.info({ op: 'access.takeOver', volume: id }, `volume ${name}: looking for an owner`)
-    // It was let go of by the node itself, which is up.
-    if (owner === node) return await bringHere(volume)
+    // Let go of by this node, which is up: it takes it back, if what it has of it is whole.
+    if (owner === node) others.unshift(node)
     const reasons: string[] = []
     for (const candidate of others) {
       try {

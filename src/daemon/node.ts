@@ -6,6 +6,7 @@ import {
   type ChunkId,
   type Clock,
   codeOf,
+  type DriveId,
   type ErrnoCode,
   FsError,
   isBug,
@@ -420,7 +421,9 @@ export class Node {
         return repairs.wishes.draining
       }
       const synced = (volume: string, ms: number) => node.#synced(volume, ms)
-      const world = { ...common, drives, chunks, release, pace, synced, draining }
+      const awayMs = () => repairs.wishes.settings.graceMs
+      const isAway = (drive: DriveId) => node.missingDrives.some(({ id }) => id === drive)
+      const world = { ...common, drives, chunks, release, pace, synced, draining, awayMs, isAway }
       const replicated = await ReplicatedVolumes.open(world)
       node.#replicated = replicated
       node.#repairs = repairs

@@ -45,6 +45,8 @@ export interface OwnedVolumeWorld {
   isWhole(chunk: ChunkId, bytes: Buffer): boolean
   /** As OwnerWorld.pace, of replication. */
   pace(bytes: number, isAwaited: () => boolean): Promise<void>
+  /** As OwnerWorld.awayMs, of replication. */
+  awayMs(): number
   /** What was asked for is on stable storage on every copy in sync, after so long. */
   synced(ms: number): void
   /** The moment before anything of the volume is answered with an error. */
@@ -128,6 +130,7 @@ export async function ownVolume(world: OwnedVolumeWorld, copy: Copy): Promise<Ow
         lost,
         pace: world.pace,
         isWhole: world.isWhole,
+        awayMs: world.awayMs,
       },
       copy,
     )

@@ -155,6 +155,9 @@ export class NodeRepairs {
       isDown: (id) => cluster.statusOf(id).connection === 'down',
       refresh: (volume) => volumes.refresh(volume),
       bringHere: (volume) => volumes.bringHere(volume),
+      give: async ({ stored: { record } }, to) => {
+        await this.#call(to, SERVICE.take, record.id, TAKE_MS)
+      },
     })
     this.#orphans.start()
   }

@@ -21,6 +21,8 @@ export interface OrphansWorld {
   refresh(volume: NodeVolume): Promise<void>
   /** As Volumes.bringHere. */
   bringHere(volume: NodeVolume): Promise<void>
+  /** Have another node own it. @throws why that one cannot */
+  give(volume: NodeVolume, to: NodeId): Promise<void>
 }
 
 const LOOK_MS = 2000
@@ -30,7 +32,7 @@ const AGAIN_MS = 15_000
 
 /**
  * A volume whose owner is gone and that nobody uses has nobody to mend it: after the grace period a member of its in-sync set
- * takes it over, in the order of the set.
+ * takes it over, in the order of the set. Where the owner is this node, which has lost its copy with a drive, it asks the others.
  */
 export class Orphans {
   readonly #world: OrphansWorld
@@ -79,6 +81,7 @@ export class Orphans {
   #turnAt({ stored: { record }, closed }: NodeVolume): number | null {
     const { node, isDown } = this.#world
     const { owner, copies, inSync } = record
+    if (closed?.state === 'elsewhere' && owner === node && copies.length > 1) return 0
     const isOrphan = closed?.state === 'elsewhere' && owner !== null && isDown(owner)
     const own = copyOn(record, node)
     if (!isOrphan || copies.length === 1 || !own || !inSync.includes(own.id)) return null
@@ -89,16 +92,35 @@ export class Orphans {
   }
 
   async #takeOver(volume: NodeVolume): Promise<void> {
-    const { log, refresh, bringHere } = this.#world
+    const { node, log, refresh, bringHere } = this.#world
     const { id, name, owner } = volume.stored.record
     try {
       await refresh(volume)
       if (volume.stored.record.owner !== owner) return
       log.info({ op: 'repair.orphan', volume: id }, `volume ${name}: its owner is gone`)
-      await bringHere(volume)
+      if (owner === node) await this.#giveAway(volume)
+      else await bringHere(volume)
     } catch (error) {
       if (isBug(error)) throw error
       log.warn({ op: 'repair.orphan', volume: id, error: messageOf(error) }, 'not taken over')
     }
+  }
+
+  /** @throws the last one's refusal */
+  async #giveAway(volume: NodeVolume): Promise<void> {
+    const { node, bringHere, give } = this.#world
+    const { copies, inSync } = volume.stored.record
+    const others = copies.filter((copy) => inSync.includes(copy.id) && copy.node !== node)
+    const tries = [() => bringHere(volume), ...others.map((copy) => () => give(volume, copy.node))]
+    let refusal: unknown
+    for (const attempt of tries) {
+      try {
+        return await attempt()
+      } catch (error) {
+        if (isBug(error)) throw error
+        refusal = error
+      }
+    }
+    throw refusal
   }
 }

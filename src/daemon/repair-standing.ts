@@ -8,8 +8,10 @@ export const copyStanding = z.object({
   id: z.string(),
   node: z.string().describe('id of its node'),
   state: z
-    .enum(['in sync', 'joining', 'silent', 'damaged', 'leaving'])
-    .describe('joining: it is given what it lacks; leaving: it is given up'),
+    .enum(['in sync', 'incomplete', 'joining', 'silent', 'damaged', 'leaving'])
+    .describe(
+      'incomplete: in the set, and without chunks that were on a drive which is away; joining: it is given what it lacks; leaving: it is given up',
+    ),
   /** Since it last answered. */
   silentMs: z.number(),
   /** Why it is not in sync, in words. */

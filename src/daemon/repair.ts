@@ -220,10 +220,20 @@ export class Repairs {
     return record.copies.flatMap(({ id, node }) => {
       const copy = standing.get(id)
       if (!copy) return []
-      const { isMember, isOwn, silentMs, lost } = copy
+      const { isMember, isWhole, isOwn, silentMs, lost } = copy
       const isLeaving = wishes.draining.has(node)
       return [
-        { id, node, domain: domainOf(node), isMember, isOwn, silentMs, damaged: lost, isLeaving },
+        {
+          id,
+          node,
+          domain: domainOf(node),
+          isMember,
+          isWhole,
+          isOwn,
+          silentMs,
+          damaged: lost,
+          isLeaving,
+        },
       ]
     })
   }
@@ -290,7 +300,7 @@ export class Repairs {
     return {
       copies,
       wanted: record.spec.repl,
-      inSync: owner.members.size,
+      inSync: copies.filter(({ state }) => state === 'in sync').length,
       minimum: owner.recorded.minimum,
       copyBytes: repair.copyBytes,
       doing: this.#doing(volume, repair.step),
@@ -321,11 +331,14 @@ export class Repairs {
 
   #copyInfo(copy: CopyStanding, { copyBytes }: Repair): CopyStandingInfo {
     const { id, node, isMember, isLeaving, silentMs, lost, wrong, fill, lagRecords } = copy
+    const { lacksChunks } = copy
     const isSilent = silentMs > SILENT_MS
     const state = isLeaving
       ? 'leaving'
       : isMember
-        ? 'in sync'
+        ? lacksChunks > 0
+          ? 'incomplete'
+          : 'in sync'
         : lost !== null
           ? 'damaged'
           : isSilent
@@ -334,7 +347,8 @@ export class Repairs {
     const doneBytes = fill?.filledBytes ?? (isMember || copy.isWhole ? copyBytes : 0)
     const mean = fill && fill.filledChunks > 0 ? fill.filledBytes / fill.filledChunks : 0
     const totalBytes = fill ? Math.round(Math.max(doneBytes, fill.chunks * mean)) : copyBytes
-    const why = lost ?? wrong ?? ''
+    const lacks = `it lacks ${lacksChunks} chunks: a drive of its node is away`
+    const why = lost ?? wrong ?? (lacksChunks > 0 ? lacks : '')
     return { id, node, state, silentMs, why, doneBytes, totalBytes, lagRecords }
   }
 

@@ -62,6 +62,10 @@ export interface ReplicatedWorld {
   readonly log: Log
   /** Fulfilled when so many bytes, which no caller waits for, may go to another node. */
   pace(bytes: number, isAwaited: () => boolean): Promise<void>
+  /** A drive of this node that is not here now, and may come back. */
+  isAway(drive: DriveId): boolean
+  /** A drive that went away may come back so long before what was on it is made anew. */
+  awayMs(): number
   /** What a volume's engine wanted on stable storage is there on every copy in sync, after so long. */
   synced(volume: string, ms: number): void
   /** Nodes that are being emptied: no copy goes there. */
@@ -129,10 +133,10 @@ export class ReplicatedVolumes {
   readonly #obeying = new Set<CopyId>()
 
   static async open(world: ReplicatedWorld): Promise<ReplicatedVolumes> {
-    const { registry, engine, drives, chunks } = world
+    const { registry, engine, drives } = world
     const copies = await Copies.open({
       drives: () => drives,
-      chunks,
+      chunks: world.chunks,
       disk: systemDisk,
       clock: world.clock,
       termMs: designTimes.termMs,
@@ -141,8 +145,9 @@ export class ReplicatedVolumes {
         const { record } = await registry.get(id)
         return record.released.some((one) => one.id === copy)
       },
-      destroy: async (volume, directories) => {
-        const driveDirectories = drives.map((drive) => drive.dir)
+      isAway: world.isAway,
+      destroy: async (volume, { chunks, directories }) => {
+        const driveDirectories = chunks ? drives.map((drive) => drive.dir) : []
         const traces = { driveDirectories, directories: [...directories] }
         await engine.call('destroy', { volume, traces })
       },
@@ -429,6 +434,7 @@ export class ReplicatedVolumes {
           readChunk: (chunk: ChunkId) => this.#world.chunks.read(chunk, record.id),
           isWhole: (chunk, bytes) => this.#world.chunks.isWhole(chunk, record.id, bytes),
           pace: (bytes, isAwaited) => this.#world.pace(bytes, isAwaited),
+          awayMs: () => this.#world.awayMs(),
           synced: (ms) => this.#world.synced(record.name, ms),
           fencing: () => opening.fencing(),
           // What was given up is known to whoever did.

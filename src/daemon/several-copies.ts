@@ -334,8 +334,10 @@ export class SeveralCopies {
         () => this.#world.opened(volume),
         async (error: unknown) => {
           wipeOpened(opened)
-          // By its next look at the coordinator it is tried again; what another node has is that one's.
-          const state = codeOf(error) === 'EBUSY' ? 'elsewhere' : 'waiting'
+          // By its next look at the coordinator it is tried again. What another node has is that one's, and what this one has
+          // lost with a drive, another's who is asked for it.
+          const isElsewhere = ['EBUSY', 'ENODEV'].includes(codeOf(error))
+          const state = isElsewhere ? 'elsewhere' : 'waiting'
           volume.closed = { state, why: messageOf(error) }
           if (state === 'elsewhere') this.isAnothers(volume)
           await this.#rest.announceAbsent(volume)

@@ -20,11 +20,17 @@ export function sparePlace(
     orLower: spec.cosFallback,
     bytesMin: copyBytes + limits.driveHeadroomBytes,
   }
+  // A node deletes what was given up as soon as the drive is there; one that lost the drive may have another copy.
+  const deleting = new Set(
+    found
+      .filter(({ drive }) => released.some((copy) => copy.drive === drive))
+      .map(({ node }) => node),
+  )
   const open = found.filter(
     ({ node }) =>
       (on === null || node === on) &&
       (spec.nodes === null || spec.nodes.includes(node)) &&
-      !released.some((copy) => copy.node === node),
+      !deleting.has(node),
   )
   return { wish, open }
 }

@@ -28,15 +28,18 @@ import {
   writeCheckpoint,
 } from '../journal/index.ts'
 import { Grant } from '../lease/index.ts'
-import type { Answer, OldChunks, Place, Refusal, Request } from './messages.ts'
+import type { Answer, DriveSet, OldChunks, Place, Refusal, Request } from './messages.ts'
 import { type Promised, readPromise, writePromise } from './promise-file.ts'
 import { RecentPlaces } from './recent-places.ts'
+import { readWhole, writeWhole } from './whole-file.ts'
 
 /** Sealed chunks of one copy, as stored. */
 export interface CopyChunks {
   /** On stable storage when it is fulfilled; no error when it is there already. @throws FsError ENOSPC … */
   put(chunk: ChunkId, bytes: Buffer): Promise<void>
   has(chunk: ChunkId): boolean
+  /** Those that chunks can be read from now. */
+  drives(): DriveSet
   /** Null when it is not there or fails its checksum. */
   read(chunk: ChunkId): Promise<Buffer | null>
   delete(chunk: ChunkId): Promise<void>
@@ -92,6 +95,8 @@ export class Copy {
   #head: JournalHead
   #checkpoint: Checkpoint | null
   #durable: RecordSeq
+  /** Its node's drives when it was last found to have every chunk. */
+  #wholeOn: DriveSet | null
   #damaged: string | null
   /** Found while its node owned the volume. */
   #foundDamaged: string | null = null
@@ -108,6 +113,7 @@ export class Copy {
       promised: Promised
       head: JournalHead
       checkpoint: Checkpoint | null
+      wholeOn: DriveSet | null
       damaged: string | null
       silentFromMs: number
     },
@@ -118,6 +124,7 @@ export class Copy {
     this.#head = state.head
     this.#durable = state.head.seq
     this.#checkpoint = state.checkpoint
+    this.#wholeOn = state.wholeOn
     this.#damaged = state.damaged
     this.#grant = new Grant(world.termMs, state.promised.owner, state.silentFromMs)
     const { volume, directory } = identity
@@ -137,10 +144,13 @@ export class Copy {
   static create(identity: CopyIdentity, world: CopyWorld): Copy {
     const { volume, id, directory } = identity
     const head = createJournal(world.disk, directory, volume)
+    // It is to have no chunk yet.
+    const wholeOn = world.chunks.drives()
+    writeWhole(world.disk, directory, wholeOn)
     const promised = { copy: id, epoch: 0 as Epoch, owner: null }
     writePromise(world.disk, directory, promised)
     const silentFromMs = Number.NEGATIVE_INFINITY
-    const state = { promised, head, checkpoint: null, damaged: null, silentFromMs }
+    const state = { promised, head, checkpoint: null, wholeOn, damaged: null, silentFromMs }
     return new Copy(identity, world, state)
   }
 
@@ -152,7 +162,8 @@ export class Copy {
     const { volume, directory } = identity
     const promised = readPromise(world.disk, directory)
     const silentFromMs = world.clock.monotonicMs()
-    const state = { promised, silentFromMs, ...stateOf(world.disk, directory, volume) }
+    const wholeOn = readWhole(world.disk, directory)
+    const state = { promised, wholeOn, silentFromMs, ...stateOf(world.disk, directory, volume) }
     const { head, damaged } = state
     const copy = new Copy({ ...identity, id: promised.copy }, world, state)
     // What a daemon left in the page cache is not durable because it can be read.
@@ -300,7 +311,8 @@ export class Copy {
         if (refused) return refused
         const given = this.#grant.give(request.owner, clock.monotonicMs())
         assert(given, 'who may be promised an epoch may be granted the lease')
-        return { kind: 'granted' }
+        const drives = chunks.drives()
+        return { kind: 'granted', doubt: drives === this.#wholeOn ? null : drives }
       }
       case 'yield': {
         const refused = this.#refuse(request)
@@ -323,6 +335,8 @@ export class Copy {
         // What is on its way to the drive counts once it is there.
         await Promise.allSettled(this.#puts)
         return { kind: 'lacks', chunks: request.chunks.filter((chunk) => !chunks.has(chunk)) }
+      case 'whole':
+        return this.#refuse(request) ?? this.#foundWhole(request.drives)
       case 'listOld':
         return await this.#listOld(request)
       case 'readChunk':
@@ -351,6 +365,16 @@ export class Copy {
           checkpoint: this.#checkpoint,
         }
     }
+  }
+
+  /** Other drives since: what was found says nothing of now. */
+  #foundWhole(drives: DriveSet): Answer {
+    const { disk, chunks } = this.#world
+    if (drives === chunks.drives() && drives !== this.#wholeOn) {
+      writeWhole(disk, this.identity.directory, drives)
+      this.#wholeOn = drives
+    }
+    return { kind: 'done' }
   }
 
   async #checkChunks(chunks: readonly ChunkId[]): Promise<Answer> {

@@ -24,6 +24,7 @@ export type {
   Addressed,
   Answer,
   CopyPlace,
+  DriveSet,
   OldChunks,
   Place,
   PlacedCopy,

@@ -1,4 +1,4 @@
-import type { ChunkId, Log, RecordSeq, VolumeId } from '../base/index.ts'
+import { type ChunkId, FsError, type Log, type RecordSeq, type VolumeId } from '../base/index.ts'
 import type { Checkpoint, JournalHead } from '../journal/index.ts'
 import type { Copy, LedLog } from './copy.ts'
 import type { OwnLog } from './follower.ts'
@@ -36,6 +36,7 @@ export interface LeadWorld extends CandidateWorld {
   /** As OwnerWorld.pace. */
   readonly pace?: OwnerWorld['pace']
   readonly isWhole?: OwnerWorld['isWhole']
+  readonly awayMs?: OwnerWorld['awayMs']
   /** The volume is this node's no more: told once, also while it is being taken over. */
   lost(words: string): void
 }
@@ -52,6 +53,12 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
   const { epoch, recorded } = claimed
   const head = await adopt(world, claimed, own)
   const opened = await world.open(claimed, head)
+  if (own.promised.epoch !== epoch) {
+    throw new FsError('EAGAIN', 'takeOver', {
+      retry: 'later',
+      message: `take-over: epoch ${own.promised.epoch} was promised while epoch ${epoch} was opened`,
+    })
+  }
   const set = new InSyncSet(store, { node, epoch }, recorded)
   const owner = new Owner(
     {
@@ -65,6 +72,7 @@ export async function lead(world: LeadWorld, own: Copy): Promise<Owner | Refused
       report,
       ...(world.pace ? { pace: world.pace } : {}),
       ...(world.isWhole ? { isWhole: world.isWhole } : {}),
+      ...(world.awayMs ? { awayMs: world.awayMs } : {}),
       ...opened,
       lost: (words) => {
         if (own.promised.epoch === epoch) own.unlead()

@@ -11,6 +11,9 @@ import type {
 } from '../base/index.ts'
 import type { Checkpoint, LogPlace } from '../journal/index.ts'
 
+/** Names the drives that chunks of a node can be read from, 32 hex digits: other drives, another name. */
+export type DriveSet = string
+
 /** Place behind a record: its position, and its seal tag (16 bytes), which names the whole log up to it. */
 export type Place = LogPlace
 
@@ -50,6 +53,13 @@ export type Request =
       readonly bytes: Buffer
     }
   | { readonly op: 'lacksChunks'; readonly chunks: readonly ChunkId[] }
+  /** It was looked through while its node's drives were these, and had every chunk in use. */
+  | {
+      readonly op: 'whole'
+      readonly epoch: Epoch
+      readonly owner: NodeId
+      readonly drives: DriveSet
+    }
   | { readonly op: 'readChunk'; readonly chunk: ChunkId }
   /** Read these chunks whole and look at their checksums; a damaged one is moved aside, so that it can be given anew. */
   | { readonly op: 'checkChunks'; readonly chunks: readonly ChunkId[] }
@@ -106,7 +116,8 @@ export type Answer =
       readonly damaged: string | null
     }
   | { readonly kind: 'promised'; readonly end: Place }
-  | { readonly kind: 'granted' }
+  /** `doubt`: the drives of its node, where they are others than those with which it was last found whole; else null. */
+  | { readonly kind: 'granted'; readonly doubt: DriveSet | null }
   /** The log is the owner's up to `end`, and on stable storage up to `durable`. */
   | { readonly kind: 'appended'; readonly end: RecordSeq; readonly durable: RecordSeq }
   /** The log does not hold `before`; it ends at `end`. */

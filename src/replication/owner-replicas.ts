@@ -28,7 +28,7 @@ export class OwnerReplicas implements Replicas {
   }
 
   async putChunk(chunk: ChunkId, file: Buffer | null): Promise<number> {
-    const bytes = file ?? (await this.#readChunk(chunk))
+    const bytes = file ?? (await this.#readChunk(chunk)) ?? (await this.#mended(chunk))
     if (!bytes) {
       throw new FsError('EIO', 'putChunk', { chunk, message: `chunk ${chunk} is gone or damaged` })
     }
@@ -36,6 +36,11 @@ export class OwnerReplicas implements Replicas {
     do await this.#owner.putChunk(chunk, bytes, { isHere: true })
     while (!this.#owner.mayName([chunk]))
     return this.#shared.setNumber
+  }
+
+  /** Its drive was lost since it was put: from another copy. */
+  async #mended(chunk: ChunkId): Promise<Buffer | null> {
+    return (await this.#owner.mend(chunk)) ? await this.#readChunk(chunk) : null
   }
 
   async readBack(chunk: ChunkId): Promise<void> {

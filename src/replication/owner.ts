@@ -18,7 +18,7 @@ import type { Checkpoint } from '../journal/index.ts'
 import { OwnerLease } from '../lease/index.ts'
 import { type AskCopy, type Begun, Follower, isSilence, type OwnLog } from './follower.ts'
 import type { InSyncSet } from './in-sync-set.ts'
-import type { CopyPlace, OldChunks, Place, PlacedCopy, Request } from './messages.ts'
+import type { CopyPlace, DriveSet, OldChunks, Place, PlacedCopy, Request } from './messages.ts'
 import { Fill, type FillProgress } from './repair-fill.ts'
 import { type ScrubFinding, type ScrubProgress, scrubCopy } from './scrub.ts'
 import type { RecordedSet } from './sets.ts'
@@ -50,6 +50,8 @@ export interface OwnerWorld {
   readonly report: Log
   /** Told once: nothing is acknowledged any more. */
   lost(words: string): void
+  /** A member's drive that went away may come back so long before the member is given what was on it. Without it at once. */
+  awayMs?(): number
   /** Whether another copy's answer is this chunk, as far as checksums tell. Without it every answer is. */
   isWhole?(chunk: ChunkId, bytes: Buffer): boolean
   /** Fulfilled when so many bytes, which no caller waits for, may go to another copy. Without it they go at once. */
@@ -75,6 +77,8 @@ export interface CopyStanding {
   readonly lagRecords: number
   /** It has every chunk in use. */
   readonly isWhole: boolean
+  /** Chunks that a member was found to lack, since its node lost a drive; 0 when none, or not known. */
+  readonly lacksChunks: number
   /** While it is given what it lacks. */
   readonly fill: FillProgress | null
   /** How long it has had everything, while it is no member. */
@@ -86,6 +90,17 @@ interface Waiter {
   /** The own copy counts: nobody else sees to it. */
   readonly own: boolean
   readonly done: (error: Error | null) => void
+}
+
+/** A member whose node has other drives than when it was last found to have every chunk. */
+interface Doubt {
+  readonly drives: DriveSet
+  readonly sinceMs: number
+  /** Null until it was looked through once. */
+  lacksChunks: number | null
+  lookedMs: number
+  /** Why it cannot be given them, in words. */
+  stuck: string | null
 }
 
 const TICKS_PER_TERM = 10
@@ -106,6 +121,9 @@ export class Owner {
   readonly #taking = new Set<CopyId>()
   /** Of these, the copies that have every chunk in use. */
   readonly #whole = new Set<CopyId>()
+  readonly #doubts = new Map<CopyId, Doubt>()
+  /** How often each copy's node was found to have other drives. */
+  readonly #driveChanges = new Map<CopyId, number>()
   /** Copies that confirmed a chunk which no record names yet. */
   readonly #confirmed = new Map<ChunkId, Set<CopyId>>()
   /** Copies that are to give a chunk back still. */
@@ -228,10 +246,12 @@ export class Owner {
         isLeaving: this.#leaving.has(id),
         silentMs: Math.max(0, now - this.#answeredMs(id)),
         wrong: follower?.wrong ?? null,
-        lost: id === own ? this.#ownDamage : (follower?.lost ?? null),
+        lost:
+          (id === own ? this.#ownDamage : follower?.lost) ?? this.#doubts.get(id)?.stuck ?? null,
         durable: this.#durableAt(id) as RecordSeq,
         lagRecords: Math.max(0, head - this.#durableAt(id)),
-        isWhole: this.#whole.has(id),
+        isWhole: this.#whole.has(id) && !this.#doubts.has(id),
+        lacksChunks: this.#doubts.get(id)?.lacksChunks ?? 0,
         fill: this.#fills.get(id)?.progress ?? null,
         steadyMs: since === undefined ? null : now - since,
       }
@@ -598,9 +618,12 @@ export class Owner {
     const { epoch, node, own, ask, clock, times } = this.#world
     const copy = this.#placeOf(id)
     const request: Request = { op: 'putChunk', epoch, owner: node, chunk, bytes }
+    const drivesBefore = this.#driveChanges.get(id)
     try {
       const answer = await ask(copy, request, { deadlineMs: times.chunkMs })
-      if (answer.kind === 'done') confirmed.add(id)
+      const isKept = this.#driveChanges.get(id) === drivesBefore
+      if (answer.kind === 'done' && isKept) confirmed.add(id)
+      else if (answer.kind === 'done') return
       else if (answer.kind === 'refused' && answer.why === 'promised') this.stop(answer.words)
       else this.#leaveBehind(id)
     } catch (error) {
@@ -624,6 +647,22 @@ export class Owner {
     this.#taking.delete(id)
     this.#whole.delete(id)
     this.#steadySince.delete(id)
+  }
+
+  /** @param drives those of its node, when they are others than those it was found whole on */
+  #doubt(id: CopyId, drives: DriveSet | null): void {
+    const known = this.#doubts.get(id)
+    if (drives === null) this.#doubts.delete(id)
+    else if (known?.drives !== drives) {
+      // What it confirmed and no record names yet may be gone with the drive: it is to confirm it again.
+      for (const confirmed of this.#confirmed.values()) confirmed.delete(id)
+      this.#driveChanges.set(id, (this.#driveChanges.get(id) ?? 0) + 1)
+      if (this.members.has(id) || this.#taking.has(id)) this.#world.log.grew()
+      const sinceMs = this.#world.clock.monotonicMs()
+      const lookedMs = Number.NEGATIVE_INFINITY
+      if (!this.members.has(id) && this.#whole.has(id)) this.#forget(id)
+      this.#doubts.set(id, { drives, sinceMs, lacksChunks: null, lookedMs, stuck: null })
+    }
   }
 
   #durableAt(id: CopyId): number {
@@ -711,6 +750,7 @@ export class Owner {
             this.#lease.granted(copy.id, sentMs)
             this.#tellLease()
             this.#followers.get(copy.id)?.heard()
+            this.#doubt(copy.id, answer.doubt)
           } else if (answer.kind === 'refused') {
             if (answer.why === 'promised') this.stop(answer.words)
             else this.#followers.get(copy.id)?.refused(answer)
@@ -732,6 +772,7 @@ export class Owner {
     this.#changingSet = true
     try {
       this.#bringUp(now)
+      this.#lookThroughMembers(now)
       await this.#spreadCheckpoint()
       if (!this.#serving || this.#end !== null) return
       if (this.#set.changing) {
@@ -794,6 +835,8 @@ export class Owner {
       follower.stop()
       this.#followers.delete(id)
       this.#leaving.delete(id)
+      this.#doubts.delete(id)
+      this.#driveChanges.delete(id)
       this.#forget(id)
     }
   }
@@ -865,9 +908,63 @@ export class Owner {
     }
   }
 
+  /**
+   * A member keeps its place while its node's drives change, and then may lack chunks that it has confirmed (§6.7): it is
+   * looked through, and given what it lacks when the drive has had its time to come back.
+   */
+  #lookThroughMembers(now: number): void {
+    if (!this.#serving) return
+    const { termMs } = this.#world.times
+    for (const copy of this.#set.recorded.copies) {
+      const doubt = this.#doubts.get(copy.id)
+      if (!doubt || !this.members.has(copy.id) || this.#fills.has(copy.id)) continue
+      // Once a term: what can be given now is.
+      if (now - doubt.lookedMs < termMs || !this.#answers(copy.id)) continue
+      doubt.lookedMs = now
+      this.#lookThrough(copy, doubt, now).catch((error: unknown) => {
+        if (!isSilence(error)) doubt.stuck = messageOf(error)
+        this.#world.report.warn({ copy: copy.id, error: messageOf(error) }, 'not looked through')
+      })
+    }
+  }
+
+  async #lookThrough(copy: CopyPlace, doubt: Doubt, now: number): Promise<void> {
+    const { report, volume, awayMs } = this.#world
+    const isOver = () => this.#doubts.get(copy.id) !== doubt
+    const fill = this.#fillOf(copy, () => this.#world.chunksInUse(this.committed), isOver)
+    const lacking = await fill.lacking()
+    if (lacking === null || isOver()) return
+    doubt.lacksChunks = lacking.length
+    if (lacking.length > 0) {
+      report.warn(
+        { volume, copy: copy.id, node: copy.node, chunks: lacking.length },
+        'it lacks chunks',
+      )
+      if (now - doubt.sinceMs < (awayMs?.() ?? 0)) return
+      this.#fills.set(copy.id, fill)
+      try {
+        if (!(await fill.run()) || isOver()) return
+        doubt.stuck = null
+      } finally {
+        this.#fills.delete(copy.id)
+      }
+      doubt.lacksChunks = 0
+    }
+    await this.#foundWhole(copy, doubt)
+  }
+
+  /** Its next grant says whether it is in doubt still. @param doubt of before it was looked through */
+  async #foundWhole(copy: CopyPlace, doubt: Doubt | undefined): Promise<void> {
+    if (!doubt) return
+    const { ask, epoch, node, times } = this.#world
+    const request: Request = { op: 'whole', epoch, owner: node, drives: doubt.drives }
+    await ask(copy, request, { deadlineMs: times.chunkMs })
+  }
+
   async #fillUp(copy: CopyPlace): Promise<void> {
     const { clock } = this.#world
     const { id } = copy
+    const doubt = this.#doubts.get(id)
     // Before it serves nothing is appended, and all that is there is committed once the set is recorded.
     const fill = this.#fillOf(
       copy,
@@ -877,10 +974,12 @@ export class Owner {
     this.#fills.set(id, fill)
     try {
       const isWhole = await fill.run()
-      // Forgotten meanwhile: what it was given may not be all.
-      if (!isWhole || !this.#taking.has(id)) return this.#leaveBehind(id)
+      // Forgotten meanwhile, or on other drives: what it was given may not be all.
+      const isKept = this.#taking.has(id) && this.#doubts.get(id)?.drives === doubt?.drives
+      if (!isWhole || !isKept) return this.#leaveBehind(id)
       this.#whole.add(id)
       this.#steadySince.set(id, clock.monotonicMs())
+      await this.#foundWhole(copy, doubt)
     } finally {
       this.#fills.delete(id)
     }

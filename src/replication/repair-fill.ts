@@ -25,7 +25,8 @@ export interface FillProgress {
   readonly filledBytes: number
 }
 
-const CHUNKS_PER_QUESTION = 512
+/** Each is looked for on the drives before it is answered, and records wait for that. */
+const CHUNKS_PER_QUESTION = 128
 /** Chunks on their way to one copy: one is read while another is written there. */
 const LANES = 2
 
@@ -61,7 +62,7 @@ export class Fill {
   async run(): Promise<boolean> {
     try {
       for (;;) {
-        const lacking = await this.#lacking()
+        const lacking = await this.lacking()
         if (lacking === null) return false
         this.#chunks = this.#filledChunks + lacking.length
         if (lacking.length === 0) return true
@@ -76,7 +77,8 @@ export class Fill {
     }
   }
 
-  async #lacking(): Promise<ChunkId[] | null> {
+  /** What it has not of all it must have; null when it did not say. @throws FsError when it falls silent */
+  async lacking(): Promise<ChunkId[] | null> {
     const { ask, chunkMs } = this.#world
     const chunks = [...(await this.#world.chunksInUse())]
     const lacking: ChunkId[] = []

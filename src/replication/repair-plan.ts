@@ -7,6 +7,8 @@ export interface CopyView {
   readonly node: NodeId
   readonly domain: FailureDomain
   readonly isMember: boolean
+  /** It has every chunk in use: a member whose node lost a drive may not. */
+  readonly isWhole: boolean
   readonly isOwn: boolean
   /** Since it last answered as it should. */
   readonly silentMs: number
@@ -46,6 +48,7 @@ export type RepairStep =
  *
  * - A copy counts as there while it is in sync, or answers, or has been silent for less than the grace period. While one
  *   copy alone is in sync there is no grace: what is acknowledged lies on one drive.
+ * - A member that lacks chunks is given them by the owner. Until then none is given up because of it, and it owns nothing.
  * - With fewer there than wanted one is added, one after the other.
  * - None is given up before as many as wanted are in sync without it. Then those in sync stay that are not to leave, not too
  *   near to another, and oldest; so of a node that returned and the spare for it, whichever has caught up first stays.
@@ -61,7 +64,7 @@ export function nextStep(view: RepairView): RepairStep {
   if (there.length < wanted) return { do: 'add', on: null }
 
   const own = copies.find(({ isOwn }) => isOwn)
-  const inSync = staying.filter(({ isMember }) => isMember)
+  const inSync = staying.filter(isInSync)
   // It serves from memory what its drive has lost: another owner first, then it is replaced as any other.
   const heir = inSync.find(({ isOwn }) => !isOwn)
   if (own?.damaged && heir) return { do: 'handOver', to: heir.node }
@@ -79,11 +82,15 @@ export function nextStep(view: RepairView): RepairStep {
   return { do: 'release', copies: given.map(({ id }) => id) }
 }
 
+function isInSync({ isMember, isWhole }: CopyView): boolean {
+  return isMember && isWhole
+}
+
 /** It has what it should, or is on the way there, or may come back by itself. */
 function isThere(copy: CopyView, { copies, graceMs, wanted }: RepairView): boolean {
-  if (copy.isMember) return true
+  if (isInSync(copy)) return true
   if (copy.damaged !== null) return false
-  const isOneCopy = wanted > 1 && copies.filter(({ isMember }) => isMember).length === 1
+  const isOneCopy = wanted > 1 && copies.filter(isInSync).length === 1
   return copy.silentMs < (isOneCopy ? Math.min(graceMs, ONE_COPY_GRACE_MS) : graceMs)
 }
 
@@ -91,7 +98,7 @@ function isThere(copy: CopyView, { copies, graceMs, wanted }: RepairView): boole
 const ONE_COPY_GRACE_MS = 5000
 
 function waiting({ graceMs }: RepairView, staying: readonly CopyView[]): RepairStep {
-  const behind = staying.filter(({ isMember }) => !isMember)
+  const behind = staying.filter((copy) => !isInSync(copy))
   const silent = behind.find(({ silentMs }) => silentMs > SILENT_MS)
   if (!silent || behind.some(({ silentMs }) => silentMs <= SILENT_MS)) return { do: 'fill' }
   return { do: 'wait', copy: silent.id, ms: Math.max(0, graceMs - silent.silentMs) }

@@ -117,6 +117,7 @@ export async function adopt(
     if (!place || place.seq <= at.seq) throw lost(done)
     at = place
   }
+  await haveCheckpoint(world, claimed, own)
   const place = own.endAt(epoch, end)
   if (!place) throw lost(promise)
   return place
@@ -153,6 +154,31 @@ async function beginAnew(
   const begun = await own.handle({ op: 'begin', epoch, owner: node, end, checkpoint })
   if (begun.kind !== 'done') throw lost(begun)
   return checkpoint.newest
+}
+
+/**
+ * The own checkpoint, which the volume may be opened from, with chunks that a drive of this node had and that others have. One
+ * that nobody has is left to whoever needs it.
+ */
+async function haveCheckpoint(
+  { node, ask, times }: CandidateWorld,
+  { epoch, promised }: Claim,
+  own: Copy,
+): Promise<void> {
+  const lacks = await own.handle({ op: 'lacksChunks', chunks: own.checkpoint?.chunks ?? [] })
+  for (const chunk of lacks.kind === 'lacks' ? lacks.chunks : []) {
+    for (const { copy } of promised) {
+      if (copy.id === own.identity.id) continue
+      try {
+        const read = await ask(copy, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
+        if (read.kind !== 'chunk' || !read.bytes) continue
+        await own.handle({ op: 'putChunk', epoch, owner: node, chunk, bytes: read.bytes })
+        break
+      } catch (error) {
+        if (!isSilence(error)) throw error
+      }
+    }
+  }
 }
 
 /** Another candidate was quicker: its promise was asked for, or its log taken, in between. */

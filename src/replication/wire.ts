@@ -48,10 +48,11 @@ import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
  *      13 begin         reign · place end · rest: checkpoint file
  *      14 readCheckpoint
  *      15 listOld       u8 part · u53 epoch · u32 key epoch · u53 rest ms
+ *      16 whole         reign · id drives
  *     answer    u8 version 1 · u8 kind · the rest by kind
  *       1 state         u53 promised · u32 wait ms · place end · u8 0, or u8 1 and text damaged
  *       2 promised      place end
- *       3 granted
+ *       3 granted       u8 0, or u8 1 and id drives in doubt
  *       4 appended      u53 end · u53 durable
  *       5 apart         place end
  *       6 tags          u32 count; each: u8 0, or u8 1 and 16 bytes
@@ -88,6 +89,7 @@ const OP = {
   begin: 13,
   readCheckpoint: 14,
   listOld: 15,
+  whole: 16,
 } as const satisfies Record<Request['op'], number>
 const KIND = {
   state: 1,
@@ -171,6 +173,8 @@ export function encodeRequest({ volume, copy, message }: Addressed<Request>): Bu
       )
     case 'readCheckpoint':
       return to.finish()
+    case 'whole':
+      return putId(putReign(to, message), message.drives).finish()
     case 'listOld': {
       const { epoch, keyEpoch, restMs } = message.old
       return to.u8(message.part).u53(epoch).u32(keyEpoch).u53(restMs).finish()
@@ -253,6 +257,10 @@ function requestOf(from: ByteReader, op: number, volume: VolumeId): Request {
       const end = place(from)
       return { op: 'begin', epoch, owner, end, checkpoint: checkpoint(from, volume) }
     }
+    case OP.whole: {
+      const { epoch, owner } = reign(from)
+      return { op: 'whole', epoch, owner, drives: id(from) }
+    }
     case OP.readCheckpoint:
       return { op: 'readCheckpoint' }
     case OP.listOld: {
@@ -278,6 +286,7 @@ export function encodeAnswer(answer: Answer): Buffer {
     case 'apart':
       return putPlace(to, answer.end).finish()
     case 'granted':
+      return (answer.doubt === null ? to.u8(0) : putId(to.u8(1), answer.doubt)).finish()
     case 'done':
       return to.finish()
     case 'appended':
@@ -327,7 +336,7 @@ export function decodeAnswer(body: Buffer): Answer {
       case KIND.promised:
         return { kind: 'promised', end: place(from) }
       case KIND.granted:
-        return { kind: 'granted' }
+        return { kind: 'granted', doubt: flag(from) ? id(from) : null }
       case KIND.appended: {
         const end = from.u53() as RecordSeq
         const durable = from.u53() as RecordSeq

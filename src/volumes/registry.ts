@@ -330,14 +330,14 @@ export class VolumeRegistry {
 
   /**
    * A further copy, empty and made already: no member until the owner has brought it up. No error when it is there.
-   * @throws FsError ESTALE as setInSync; EEXIST when that node has a copy, EBUSY while it still deletes one
+   * @throws FsError ESTALE as setInSync; EEXIST when that node has a copy, EBUSY while its drive has one that was given up
    */
   async addCopy(id: VolumeId, by: Owning, copy: Copy): Promise<StoredVolume> {
     return this.#change('addCopy', id, (record) => {
       mustOwn(record, by, 'addCopy')
       if (record.copies.some((one) => one.id === copy.id)) return record
       const has = record.copies.some((one) => one.node === copy.node)
-      if (has || record.released.some((one) => one.node === copy.node)) {
+      if (has || record.released.some((one) => one.drive === copy.drive)) {
         throw new FsError(has ? 'EEXIST' : 'EBUSY', 'volume.addCopy', {
           volume: record.name,
           retry: 'later',

@@ -9,6 +9,7 @@ import {
   codeOf,
   type DriveId,
   type Epoch,
+  FsError,
   type KeyEpoch,
   type NodeId,
   type RecordSeq,
@@ -40,8 +41,12 @@ class CopiesWorld {
   readonly driveId: DriveId
   readonly buried = new Set<VolumeId>()
   readonly released = new Set<CopyId>()
+  /** Volumes whose chunks were deleted. */
   readonly destroyed: string[] = []
+  destroying: Promise<void> = Promise.resolve()
+  readonly away = new Set<DriveId>()
   drive: Drive
+  readonly more: Drive[] = []
   clock: Clock = systemClock()
   termMs = 50
 
@@ -53,9 +58,17 @@ class CopiesWorld {
     this.driveId = this.drive.id
   }
 
+  /** Another drive of the node. */
+  addDrive(directory: string): Drive {
+    initDrive(directory, { class: 2, nodeId: owner }, this.disk, { files: this.disk })
+    const drive = openDrive(directory, {}, { files: this.disk })
+    this.more.push(drive)
+    return drive
+  }
+
   async open(): Promise<Copies> {
     this.drive = openDrive(this.directory, {}, { files: this.disk })
-    const drives = () => [this.drive]
+    const drives = () => [this.drive, ...this.more]
     return await Copies.open({
       drives,
       chunks: new RawChunks(drives, chunkFilesOf(this.disk)),
@@ -64,8 +77,10 @@ class CopiesWorld {
       termMs: this.termMs,
       isBuried: async (id) => this.buried.has(id),
       isReleased: async (_, copy) => this.released.has(copy),
-      destroy: async (id, directories) => {
-        this.destroyed.push(id)
+      isAway: (drive) => this.away.has(drive),
+      destroy: async (id, { chunks, directories }) => {
+        if (chunks) this.destroyed.push(id)
+        await this.destroying
         for (const each of directories) rmSync(each, { recursive: true, force: true })
       },
       log: silentLog,
@@ -219,6 +234,95 @@ test('only a tombstone removes a copy', async () => {
     assert.ok(answer.kind === 'refused' && answer.why === 'otherCopy')
     copies.close()
     assert.equal((await world.open()).list(), [])
+  })
+})
+
+test('a copy whose drive is gone is in nobody’s way: another is made on a drive that is there', async () => {
+  await onDisk(async (world) => {
+    const second = world.addDrive(`${world.directory}2`)
+    const copies = await world.open()
+    copies.create(world.made)
+    await ask(copies, append(recordsOf(['one'])))
+    const made = { volume, copy: otherCopy, drive: second.id }
+    assert.is(codeOf(errorOf(() => copies.create(made))), 'EEXIST')
+    world.drive.fail(new FsError('ENODEV', 'read', {}))
+    copies.create(made)
+    assert.is((await ask(copies, append(recordsOf(['one'])), otherCopy)).kind, 'appended')
+    copies.close()
+    // The first drive is back: what it has goes when the record says so, and takes nothing of the other copy with it.
+    const again = await world.open()
+    world.released.add(copy)
+    await again.release(world.made)
+    assert.equal(world.destroyed, [], 'its chunks may be those of the other copy')
+    assert.equal(
+      again.list().map(({ copy: id, end }) => [id, end.seq]),
+      [[otherCopy, 1]],
+    )
+    assert.ok(!systemDisk.exists(join(world.directory, 'volumes', volume)))
+    again.close()
+  })
+})
+
+test('a copy on a drive that is away is given up when that returns, and at once when it was taken out for good', async () => {
+  await onDisk(async (world) => {
+    const copies = await world.open()
+    const drive = 'dd'.repeat(16) as DriveId
+    world.released.add(copy)
+    world.away.add(drive)
+    assert.is(codeOf(await rejectionOf(copies.release({ ...world.made, drive }))), 'ENODEV')
+    world.away.clear()
+    await copies.release({ ...world.made, drive })
+    assert.equal(world.destroyed, [volume], 'what it had on other drives')
+    copies.close()
+  })
+})
+
+test('while what a copy has is deleted no other is made; what cannot be deleted is when it is asked for again', async () => {
+  await onDisk(async (world) => {
+    const second = world.addDrive(`${world.directory}2`)
+    const copies = await world.open()
+    copies.create(world.made)
+    await ask(copies, append(recordsOf(['one'])))
+    world.released.add(copy)
+    let fail = (_: Error) => {}
+    world.destroying = new Promise((_, reject) => {
+      fail = reject
+    })
+    const releasing = rejectionOf(copies.release(world.made))
+    const made = { volume, copy: otherCopy, drive: second.id }
+    assert.is(codeOf(errorOf(() => copies.create(made))), 'EEXIST')
+    fail(new FsError('EIO', 'destroy', {}))
+    assert.is(codeOf(await releasing), 'EIO')
+    world.destroying = Promise.resolve()
+    await copies.release(world.made)
+    assert.equal(copies.list(), [])
+    copies.create(made)
+    copies.close()
+  })
+})
+
+test('a node that has other drives than when its copy was found whole says so, until it is found whole again', async () => {
+  await onDisk(async (world) => {
+    const second = world.addDrive(`${world.directory}2`)
+    const copies = await world.open()
+    copies.create(world.made)
+    const grant = async (from: Copies) => {
+      const answer = await ask(from, { op: 'grant', epoch, owner })
+      return answer.kind === 'granted' ? answer.doubt : assert.unreachable(answer.kind)
+    }
+    assert.is(await grant(copies), null, 'it is to have nothing yet')
+    second.fail(new FsError('ENODEV', 'read', {}))
+    const drives = await grant(copies)
+    assert.ok(drives)
+    copies.close()
+    const again = await world.open()
+    assert.is(await grant(again), drives, 'a start changes nothing')
+    const whole: Request = { op: 'whole', epoch, owner, drives: 'ab'.repeat(16) }
+    assert.is((await ask(again, whole)).kind, 'done')
+    assert.is(await grant(again), drives, 'it was looked through with others')
+    assert.is((await ask(again, { ...whole, drives: drives ?? '' })).kind, 'done')
+    assert.is(await grant(again), null)
+    again.close()
   })
 })
 

@@ -27,6 +27,8 @@ function volume(): NodeVolume {
   return { stored: { record }, closed: { state: 'elsewhere', why: '' } } as unknown as NodeVolume
 }
 
+const given: NodeId[] = []
+
 /** When a node takes it over, milliseconds from the owner's end; null if it does not within ten minutes. */
 async function takenAt(node: NodeId, isDown: (nowMs: number) => boolean): Promise<number | null> {
   const timeline = new Timeline()
@@ -44,6 +46,11 @@ async function takenAt(node: NodeId, isDown: (nowMs: number) => boolean): Promis
       atMs ??= timeline.nowMs
       throw new FsError('EBUSY', 'own', {})
     },
+    give: async (_, to) => {
+      given.push(to)
+      if (to === first) throw new FsError('EIO', 'own', {})
+      Object.assign(orphan.stored, { record: { ...orphan.stored.record, owner: to } })
+    },
   })
   orphans.start()
   await timeline.run(600_000)
@@ -55,6 +62,13 @@ test('a volume whose owner is gone is taken over after the grace period, by one 
   const [one, two] = await Promise.all([takenAt(first, () => true), takenAt(second, () => true)])
   assert.ok(one !== null && one >= GRACE_MS && one < GRACE_MS + 5000, `${one}`)
   assert.ok(two !== null && two >= one + 2000, `${two}`)
+})
+
+test('a node that owns a volume and has lost its copy has another in-sync node own it', async () => {
+  given.splice(0)
+  const at = await takenAt(owner, () => false)
+  assert.ok(at !== null && at >= GRACE_MS, 'it looks for its own copy first')
+  assert.equal(given, [first, second])
 })
 
 test('nobody takes a volume whose owner returns in time, or without being in sync', async () => {

@@ -54,6 +54,7 @@ class World {
     const chunks: CopyChunks = {
       put: async (id) => void this.chunks.add(id),
       has: (id) => this.chunks.has(id),
+      drives: () => '00'.repeat(16),
       check: async () => null,
       read: async () => null,
       delete: async (id) => void this.chunks.delete(id),

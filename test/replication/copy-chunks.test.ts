@@ -43,6 +43,7 @@ function slowCopy() {
             })
           }),
         has: (id) => stored.has(id),
+        drives: () => '00'.repeat(16),
         old: async () => [],
         check: async () => null,
         read: async () => null,

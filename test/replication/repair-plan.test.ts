@@ -15,6 +15,7 @@ function copy(n: number, more: Partial<CopyView> = {}): CopyView {
     node: nodeId(n),
     domain: { region: null, zone: null, rack: `r${n}`, enclosure: null },
     isMember: true,
+    isWhole: true,
     isOwn: n === 1,
     silentMs: 0,
     damaged: null,
@@ -34,6 +35,7 @@ const view = (copies: CopyView[], more: Partial<RepairView> = {}): RepairView =>
 
 const silent = (n: number, silentMs: number) => copy(n, { isMember: false, silentMs })
 const joining = (n: number) => copy(n, { isMember: false })
+const incomplete = (n: number, more: Partial<CopyView> = {}) => copy(n, { isWhole: false, ...more })
 
 test('while as many are in sync as are wanted there is nothing to do', () => {
   assert.equal(nextStep(view([copy(1), copy(2), copy(3)])), { do: 'nothing' })
@@ -139,6 +141,33 @@ test('whatever happens, no step leaves fewer in sync than are wanted, and the ow
     }
   }
   assert.ok(looked > 5000)
+})
+
+test('no copy is given up for, and none owns the volume with, a member that lacks chunks', () => {
+  const fewer = (third: CopyView) => nextStep(view([copy(1), copy(2), third], { wanted: 2 }))
+  assert.equal(fewer(copy(3)), { do: 'release', copies: [id(3)] })
+  assert.equal(
+    nextStep(view([copy(1, { isLeaving: true }), incomplete(2)], { wanted: 1 })),
+    { do: 'fill' },
+    'the one that is leaving may have the only good copy',
+  )
+  assert.equal(nextStep(view([copy(1), incomplete(2), copy(3)], { wanted: 2 })), {
+    do: 'release',
+    copies: [id(2)],
+  })
+  assert.equal(nextStep(view([copy(1), incomplete(2)], { wanted: 2, movingTo: nodeId(2) })), {
+    do: 'fill',
+  })
+})
+
+test('a member that cannot be given the chunks it lacks is replaced, as one that is damaged', () => {
+  const stuck = incomplete(3, { damaged: 'no room' })
+  assert.equal(nextStep(view([copy(1), copy(2), incomplete(3)])), { do: 'fill' })
+  assert.equal(nextStep(view([copy(1), copy(2), stuck])), { do: 'add', on: null })
+  assert.equal(nextStep(view([copy(1), copy(2), stuck, copy(4)])), {
+    do: 'release',
+    copies: [id(3)],
+  })
 })
 
 test.run()

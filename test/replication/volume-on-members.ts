@@ -91,6 +91,7 @@ export class Member {
   readonly copy: Copy
   readonly raw: RawChunks
   reachable = true
+  drives = '00'.repeat(16)
   open: { volume: LocalVolume; engine: Engine; fs: VolumeFs; owner: Owner } | null = null
   lost: string | null = null
 
@@ -102,6 +103,7 @@ export class Member {
     const chunks: CopyChunks = {
       put: (chunk, bytes) => this.raw.put(chunk, volume, bytes),
       has: (chunk) => this.raw.has(chunk),
+      drives: () => this.drives,
       read: (chunk) => this.raw.read(chunk, volume),
       delete: (chunk) => this.raw.delete(chunk, volume),
       check: (chunk) => this.raw.check(chunk, volume),

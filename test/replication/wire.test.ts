@@ -59,6 +59,7 @@ const requests: readonly Request[] = [
   { op: 'checkpoint', epoch, owner, checkpoint },
   { op: 'begin', epoch, owner, end: place, checkpoint },
   { op: 'readCheckpoint' },
+  { op: 'whole', epoch, owner, drives: 'ab'.repeat(16) },
   { op: 'listOld', part: 255, old: { epoch, keyEpoch: 3 as KeyEpoch, restMs: 2 ** 53 - 1 } },
 ]
 
@@ -66,7 +67,8 @@ const answers: readonly Answer[] = [
   { kind: 'state', promised: epoch, waitMs: 0, end: place, damaged: null },
   { kind: 'state', promised: epoch, waitMs: 9999, end: place, damaged: 'cannot be read, é' },
   { kind: 'promised', end: place },
-  { kind: 'granted' },
+  { kind: 'granted', doubt: null },
+  { kind: 'granted', doubt: 'ab'.repeat(16) },
   { kind: 'appended', end: seq(2 ** 40), durable: seq(3) },
   { kind: 'apart', end: place },
   { kind: 'tags', tags: [] },
@@ -130,6 +132,7 @@ test('the bytes are those of version 1, both ways', () => {
     [{ op: 'checkpoint', epoch, owner, checkpoint }, `010c${to}${reign}${file}`],
     [{ op: 'begin', epoch, owner, end: place, checkpoint }, `010d${to}${reign}${at}${file}`],
     [{ op: 'readCheckpoint' }, `010e${to}`],
+    [{ op: 'whole', epoch, owner, drives: 'ab'.repeat(16) }, `0110${to}${reign}${'ab'.repeat(16)}`],
     [
       { op: 'listOld', part: 5, old: { epoch, keyEpoch: 3 as KeyEpoch, restMs: 258 } },
       `010f${to}050700000000000000030000000201000000000000`,
@@ -145,7 +148,8 @@ test('the bytes are those of version 1, both ways', () => {
       `0101070000000000000002010000${at}01020000006e6f`,
     ],
     [{ kind: 'promised', end: place }, `0102${at}`],
-    [{ kind: 'granted' }, '0103'],
+    [{ kind: 'granted', doubt: null }, '010300'],
+    [{ kind: 'granted', doubt: 'ab'.repeat(16) }, `010301${'ab'.repeat(16)}`],
     [{ kind: 'appended', end: seq(9), durable: seq(8) }, '010409000000000000000800000000000000'],
     [{ kind: 'apart', end: place }, `0105${at}`],
     [{ kind: 'tags', tags: [null, Buffer.alloc(16, 1)] }, `0106020000000001${'01'.repeat(16)}`],

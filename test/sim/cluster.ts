@@ -84,6 +84,8 @@ export interface SimOptions {
   readonly steps: number
   /** Without, copies grant nothing, as if clocks could not be trusted: reads may be old then, nothing else. */
   readonly leases: boolean
+  /** Drives with chunks alone are lost too. */
+  readonly drives?: boolean
   readonly plants: Plants
 }
 
@@ -207,7 +209,7 @@ class SimNode implements Host<Question, Answer> {
     const { plants, network, coordinator } = this.#cluster
     const { clock, disk: bare } = this.machine.boot()
     const disk = plants.disk?.(bare) ?? bare
-    const chunks = new MachineChunks(disk)
+    const chunks = new MachineChunks(disk, () => this.machine.drives)
     const direct = new SimSetStore(network, { name: this.name, clock }, coordinator)
     this.#now = { clock, disk, chunks, store: plants.store?.(direct) ?? direct }
     const termMs = this.#cluster.leases ? times.termMs : 0
@@ -288,6 +290,7 @@ class SimNode implements Host<Question, Answer> {
     if ('why' in claimed) return
     const { epoch, recorded } = claimed
     const end = old ? copy.head : await adopt(world, claimed, copy)
+    if (!this.#canOpen(copy, chunks)) throw new FsError('EIO', 'open', {})
     const { seq: baseSeq, chunks: baseChunks } = readDump(disk) ?? { seq: 0, chunks: new Set() }
     const place = {
       disk,
@@ -359,6 +362,12 @@ class SimNode implements Host<Question, Answer> {
     const { serving } = this
     if (!serving || this.#now?.clock.paused) return
     serving.owner.resign('asked to').catch((error: unknown) => this.#cluster.mayFail(error))
+  }
+
+  /** A chunk of the checkpoint that nobody who answered has keeps this node from opening the volume, for now. */
+  #canOpen(copy: Copy, chunks: MachineChunks): boolean {
+    if (!this.#cluster.losesDrives) return true
+    return (copy.checkpoint?.chunks ?? []).every((chunk) => chunks.has(chunk))
   }
 
   /** A caller at the owner: a change, perhaps with a chunk, and fsync behind it, or a read. */
@@ -505,6 +514,7 @@ const HAPPENINGS = {
   cut: 60,
   heal: 60,
   network: 20,
+  loseDrive: 30,
 } as const
 
 type Happening = keyof typeof HAPPENINGS
@@ -515,6 +525,7 @@ export class SimCluster {
   readonly dice: Seeded
   readonly plants: Plants
   readonly leases: boolean
+  readonly losesDrives: boolean
   readonly checks: Checks
   readonly network: Network
   readonly nodes: SimNode[] = []
@@ -528,16 +539,21 @@ export class SimCluster {
   begun = 0
   /** Chunks that no record named. */
   swept = 0
+  lostDrives = 0
   #body = 0
 
   constructor(seed: number, options: SimOptions) {
     this.dice = seeded(seed)
-    this.#weights = Object.entries(HAPPENINGS).map(([what, most]) => {
+    const may = Object.entries(HAPPENINGS).filter(
+      ([what]) => options.drives || what !== 'loseDrive',
+    )
+    this.#weights = may.map(([what, most]) => {
       const share = what === 'takeOver' && !options.leases ? most / 5 : most
       return [what as Happening, 1 + this.dice.below(share)] as const
     })
     this.plants = options.plants
     this.leases = options.leases
+    this.losesDrives = options.drives ?? false
     this.#options = options
     this.checks = new Checks(options.minimum)
     this.network = new Network(this.timeline, this.dice)
@@ -591,6 +607,8 @@ export class SimCluster {
   #giveUp(node: SimNode): void {
     const { serving } = this.nodes.find((one) => one.serving) ?? {}
     if (!serving || node.serving) return
+    // Nobody gives a copy up while another lacks something.
+    if (!serving.owner.standing().every(({ isMember, isWhole }) => isWhole || !isMember)) return
     const { copies, inSync, minimum } = serving.owner.recorded
     if (inSync.length > minimum && copies.some(({ id }) => id === node.place.id)) {
       serving.owner.release(node.place.id)
@@ -670,6 +688,9 @@ export class SimCluster {
       case 'sweep':
         for (const one of this.nodes) one.sweep()
         break
+      case 'loseDrive':
+        this.#loseDrive(node)
+        break
       case 'cut':
         this.#cutSome(node)
         break
@@ -705,7 +726,29 @@ export class SimCluster {
   #mayWipe(node: SimNode): boolean {
     const { inSync } = this.coordinator.recorded
     const members = this.nodes.filter(({ place }) => inSync.includes(place.id))
-    return members.filter((one) => one !== node).length >= Math.max(1, this.#options.minimum - 1)
+    const isEnough =
+      members.filter((one) => one !== node).length >= Math.max(1, this.#options.minimum - 1)
+    if (!isEnough || !this.#options.drives) return isEnough
+    return node.machine.chunks().every((chunk) => this.#isElsewhere(chunk, node))
+  }
+
+  /** What another member has too: with more lost than that, it is gone by right. */
+  #loseDrive(node: SimNode): void {
+    // An owner of the simulation reads its log anew, checkpoint included, for every answer.
+    const read = new Set(node.copy?.isLed ? node.copy.checkpoint?.chunks : [])
+    const lost = node.machine
+      .chunks()
+      .filter((chunk) => !read.has(chunk) && this.#isElsewhere(chunk, node))
+    node.machine.loseChunks(lost.filter(() => this.dice.below(2) === 0))
+    this.lostDrives++
+  }
+
+  #isElsewhere(chunk: ChunkId, node: SimNode): boolean {
+    const { inSync } = this.coordinator.recorded
+    return this.nodes.some(
+      (one) =>
+        one !== node && inSync.includes(one.place.id) && one.machine.chunks().includes(chunk),
+    )
   }
 
   /** Every fault mended: the volume must come back to work by itself. */
@@ -721,7 +764,9 @@ export class SimCluster {
     const allInSync = () => {
       const { copies, inSync } = this.coordinator.recorded
       const listed = this.nodes.filter(({ place }) => copies.some(({ id }) => id === place.id))
-      return listed.every(({ place }) => inSync.includes(place.id))
+      const { owner } = this.nodes.find((node) => node.serving)?.serving ?? {}
+      const areWhole = owner?.standing().every((copy) => copy.isWhole || !copy.isMember) ?? false
+      return areWhole && listed.every(({ place }) => inSync.includes(place.id))
     }
     const calm = () => this.checks.acknowledgements > before && allInSync()
     for (let round = 0; round < 500 && !calm(); round++) {
@@ -743,7 +788,7 @@ export class SimCluster {
     if (!allInSync()) {
       const { epoch, inSync } = this.coordinator.recorded
       throw new PromiseBroken(
-        `5 s after every fault was mended not every copy is in sync: epoch ${epoch}, set ${inSync}`,
+        `5 s after every fault was mended not every copy is in sync and whole: epoch ${epoch}, set ${inSync}`,
       )
     }
   }

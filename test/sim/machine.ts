@@ -10,7 +10,7 @@ import {
 } from '../../src/base/index.ts'
 import { type Disk, SimulatedDisk } from '../../src/disk/index.ts'
 import { firstHead, readCheckpoint, scan } from '../../src/journal/index.ts'
-import type { CopyChunks, OldChunks } from '../../src/replication/index.ts'
+import type { CopyChunks, DriveSet, OldChunks } from '../../src/replication/index.ts'
 import { plainSealer } from '../journal/world.ts'
 import type { Seeded } from '../support/seeded.ts'
 import { NodeClock, type Timeline } from './timeline.ts'
@@ -33,6 +33,8 @@ export class Machine {
   readonly timeline: Timeline
   readonly dice: Seeded
   disk = new SimulatedDisk()
+  /** Changes of the drives that chunks lie on. */
+  #driveChanges = 0
   #life: MachineLife | null = null
 
   constructor(timeline: Timeline, dice: Seeded) {
@@ -58,6 +60,22 @@ export class Machine {
   powerCut(): void {
     this.kill()
     this.disk.powerCut(this.dice)
+  }
+
+  get drives(): DriveSet {
+    return this.#driveChanges.toString(16).padStart(32, '0')
+  }
+
+  chunks(): ChunkId[] {
+    return this.disk.exists(CHUNKS) ? (this.disk.list(CHUNKS) as ChunkId[]) : []
+  }
+
+  /** A drive that these chunks were on, and nothing else, is gone. */
+  loseChunks(chunks: readonly ChunkId[]): void {
+    this.#driveChanges++
+    if (chunks.length === 0) return
+    for (const chunk of chunks) this.disk.unlink(`${CHUNKS}/${chunk}`)
+    this.disk.fsyncDirectory(CHUNKS)
   }
 
   /** Another drive in its place. */
@@ -93,9 +111,11 @@ export class Machine {
 /** Chunks as files with nothing but their bytes. */
 export class MachineChunks implements CopyChunks {
   readonly #disk: Disk
+  readonly drives: () => DriveSet
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk, drives: () => DriveSet) {
     this.#disk = disk
+    this.drives = drives
     disk.mkdir(CHUNKS)
   }
 

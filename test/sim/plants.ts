@@ -156,3 +156,11 @@ export const appendsAfterPromise: Plants = {
     return await copy.handle(late ? { ...request, epoch, owner } : request)
   },
 }
+
+/** Rule 7: a member does not say that a drive with chunks it has confirmed is gone. */
+export const hidesLostDrive: Plants = {
+  copy: async (copy, request) => {
+    const answer = await copy.handle(request)
+    return answer.kind === 'granted' ? { ...answer, doubt: null } : answer
+  },
+}
