@@ -41,8 +41,8 @@ export interface CopiesWorld {
   isBuried(volume: VolumeId): Promise<boolean>
   /** Has the volume's owner given this copy up, says the coordinator now? */
   isReleased(volume: VolumeId, copy: CopyId): Promise<boolean>
-  /** A drive of this node that is not here now, and may come back. */
-  isAway(drive: DriveId): boolean
+  /** Drives of this node that are not here now, and may come back. */
+  away(): Iterable<DriveId>
   /** Delete, if `chunks`, every chunk of the volume by its header on the drives of this node, and then these directories. */
   destroy(
     volume: VolumeId,
@@ -217,11 +217,11 @@ export class Copies {
    * @throws FsError EBUSY unless the record orders it, or while this node owns the volume; ENODEV while its drive is not here
    */
   async release({ volume, copy: id, drive: driveId }: NewCopy): Promise<void> {
-    const { isReleased, isAway, destroy, drives, log } = this.#world
+    const { isReleased, away, destroy, drives, log } = this.#world
     const here = this.#ofVolume(volume)
     const held = here.find((one) => (one.copy?.identity.id ?? id) === id)
     const drive = held?.drive ?? [...drives()].find((one) => one.id === driveId)
-    if (drive ? !isUsable(drive) : isAway(driveId)) {
+    if (drive ? !isUsable(drive) : [...away()].includes(driveId)) {
       throw new FsError('ENODEV', 'copy.release', { volume, drive: driveId, retry: 'later' })
     }
     if (!(await isReleased(volume, id)) || held?.copy?.isLed) {
@@ -258,6 +258,8 @@ export class Copies {
    */
   async answer({ volume, copy: id, message }: Addressed<Request>): Promise<Answer> {
     const held = this.#ofCopy(volume, id)
+    const isAway = held ? held.drive.state === 'gone' : [...this.#world.away()].length > 0
+    if (isAway) return refusal('away', 0 as Epoch, `copy ${id}: its drive is not here now`)
     if (!held?.copy) {
       const words = held?.damaged ?? `this node has no copy ${id} of volume ${volume}`
       return refusal(held ? 'damaged' : 'otherCopy', 0 as Epoch, words)
@@ -310,8 +312,8 @@ export class Copies {
     this.#held.clear()
   }
 
-  #damageOf({ copy, damaged }: Held): string | null {
-    return damaged ?? copy?.damaged ?? null
+  #damageOf({ copy, damaged, drive }: Held): string | null {
+    return damaged ?? copy?.damaged ?? (drive.state === 'gone' ? 'its drive is gone' : null)
   }
 
   #ofVolume(volume: VolumeId): Held[] {
@@ -495,6 +497,6 @@ function exists(volume: VolumeId, why: string): FsError {
   })
 }
 
-function refusal(why: 'damaged' | 'otherCopy', promised: Epoch, words: string): Answer {
+function refusal(why: 'damaged' | 'otherCopy' | 'away', promised: Epoch, words: string): Answer {
   return { kind: 'refused', why, promised, waitMs: 0, words }
 }

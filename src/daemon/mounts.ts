@@ -292,9 +292,11 @@ export class Mounts {
     return await worker.tell({ kind: 'absent', volume: { number, name, code: null } })
   }
 
-  /** A request comes back to the namespace mount, which answers for its volume again. */
-  async again(frame: Uint8Array, fd: number): Promise<void> {
-    await this.namespace?.worker.tell({ kind: 'again', frame, fd })
+  /** A request comes back to a mount, the namespace's unless another is named, which answers for its volume again. */
+  async again(frame: Uint8Array, fd: number, number?: number): Promise<void> {
+    const mount =
+      number === undefined ? this.namespace : this.#mounts.find(({ kept }) => kept.mount === number)
+    await mount?.worker.tell({ kind: 'again', frame, fd })
   }
 
   /** News of what the namespace mount has handed on. */

@@ -6,7 +6,6 @@ import {
   type ChunkId,
   type Clock,
   codeOf,
-  type DriveId,
   type ErrnoCode,
   FsError,
   isBug,
@@ -15,6 +14,7 @@ import {
   limits,
   messageOf,
   type NodeId,
+  sleep,
   suspendProof,
   systemClock,
   systemRandom,
@@ -90,6 +90,8 @@ export interface NodeOptions {
 const SWEEP_MS = 6 * 3600 * 1000
 /** What LMDB brings about on a damaged file (lmdb-check.ts), rather than an error. */
 const NATIVE_DEATHS: readonly string[] = ['SIGSEGV', 'SIGBUS', 'SIGABRT', 'SIGILL', 'SIGFPE']
+/** A reader waits so long for a chunk that another copy has. */
+const MENDED_MS_MAX = 900
 /** Staged bytes that all volumes together may hold, before the tmpfs itself is full. */
 const STAGING_VOLUMES = 16
 /** Between the keeper's yes to a restart and the end of this life, at most: the keeper kills after 5 s. */
@@ -422,8 +424,8 @@ export class Node {
       }
       const synced = (volume: string, ms: number) => node.#synced(volume, ms)
       const awayMs = () => repairs.wishes.settings.graceMs
-      const isAway = (drive: DriveId) => node.missingDrives.some(({ id }) => id === drive)
-      const world = { ...common, drives, chunks, release, pace, synced, draining, awayMs, isAway }
+      const away = () => node.missingDrives.map(({ id }) => id)
+      const world = { ...common, drives, chunks, release, pace, synced, draining, awayMs, away }
       const replicated = await ReplicatedVolumes.open(world)
       node.#replicated = replicated
       node.#repairs = repairs
@@ -650,6 +652,20 @@ export class Node {
   }
 
   /** Another copy may have it: the next read finds it whole then. */
+  /** @param waits a READ that is served again then, and no later than a person waits who wants to end its program */
+  async #mendFor(
+    volume: VolumeId,
+    chunk: ChunkId,
+    waits: { frame: Uint8Array; fd: number; mount: number } | undefined,
+  ): Promise<void> {
+    const mending = this.#mend(volume, chunk)
+    if (waits) {
+      await Promise.race([mending, sleep(this.clock, MENDED_MS_MAX)])
+      await this.mounts.again(waits.frame, waits.fd, waits.mount)
+    }
+    await mending
+  }
+
   async #mend(volume: VolumeId, chunk: ChunkId): Promise<void> {
     try {
       if (!(await this.#repairs?.mend(volume, chunk))) return
@@ -673,8 +689,9 @@ export class Node {
         const list = this.damage.get(message.volume) ?? []
         if (!list.some(({ chunk }) => chunk === message.chunk)) list.push(message)
         this.damage.set(message.volume, list)
-        this.log.error({ op: 'read', ...message }, 'a chunk is damaged')
-        this.#mend(message.volume as VolumeId, message.chunk as ChunkId).catch(
+        const { volume, chunk, what, waits } = message
+        this.log.error({ op: 'read', volume, chunk, what }, 'a chunk is damaged')
+        this.#mendFor(volume as VolumeId, chunk as ChunkId, waits && { ...waits, mount }).catch(
           background(this.log, 'chunk.mend'),
         )
         return

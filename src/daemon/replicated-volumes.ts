@@ -62,8 +62,8 @@ export interface ReplicatedWorld {
   readonly log: Log
   /** Fulfilled when so many bytes, which no caller waits for, may go to another node. */
   pace(bytes: number, isAwaited: () => boolean): Promise<void>
-  /** A drive of this node that is not here now, and may come back. */
-  isAway(drive: DriveId): boolean
+  /** Drives of this node that are not here now, and may come back. */
+  away(): Iterable<DriveId>
   /** A drive that went away may come back so long before what was on it is made anew. */
   awayMs(): number
   /** What a volume's engine wanted on stable storage is there on every copy in sync, after so long. */
@@ -145,7 +145,7 @@ export class ReplicatedVolumes {
         const { record } = await registry.get(id)
         return record.released.some((one) => one.id === copy)
       },
-      isAway: world.isAway,
+      away: world.away,
       destroy: async (volume, { chunks, directories }) => {
         const driveDirectories = chunks ? drives.map((drive) => drive.dir) : []
         const traces = { driveDirectories, directories: [...directories] }

@@ -198,7 +198,14 @@ export type FromWorker =
   /** What was changed here and not synced, of a volume that is far from now on; `ownedMs` on the clock of leases. */
   | { kind: 'unsynced'; number: VolumeNumber; changes: readonly Change[]; ownedMs: number }
   | { kind: 'interrupt'; uniqueLo: number; uniqueHi: number }
-  | { kind: 'damaged'; volume: string; chunk: string; what: string }
+  /** `waits`: the READ that met it, which is not answered, and comes back when the chunk is mended, or soon. */
+  | {
+      kind: 'damaged'
+      volume: string
+      chunk: string
+      what: string
+      waits?: { frame: Uint8Array; fd: number }
+    }
   | { kind: 'reason'; reason: Reason }
   /** Pages the kernel holds were refused: it would keep showing what is nowhere (design §5). */
   | { kind: 'refused'; number: VolumeNumber; ino: number; from: number; length: number }

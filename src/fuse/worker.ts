@@ -78,7 +78,9 @@ class MountWorker {
   readonly #metrics: Float64Array
   /** Requests that the kernel sent again after a restart; it sends each twice. */
   readonly #resent = new Set<string>()
-  /** The request in hand was forwarded, and is this thread's again. */
+  /** What the request in hand met, of a volume that has other copies. */
+  #toMend: Extract<FromWorker, { kind: 'damaged' }> | null = null
+  /** The request in hand was forwarded, or waited for a chunk to be mended, and is this thread's again. */
   #comesBack = false
   readonly #notice = Buffer.alloc(64)
   readonly #request = Buffer.allocUnsafeSlow(limits.fuseBufferBytes)
@@ -267,12 +269,20 @@ class MountWorker {
       else if (wire.isResend(header.uniqueHi)) end = this.#again(request)
       else end = session.handle(request)
     } catch (error) {
+      if (this.#toMend && codeOf(error) === 'EIO') {
+        const waits = { frame: Uint8Array.from(request.subarray(0, length)), fd: this.#fd }
+        this.#tell({ ...this.#toMend, waits })
+        this.#toMend = null
+        return
+      }
       const op = opcodeName(header.opcode)
       errno = failed(error, op, this.#log)
       const number = wire.nodeVolume(header.nodeHi) || (this.#start.exclusive ?? 0)
       const ino = wire.nodeIno(header.nodeLo, header.nodeHi)
       this.#reasons.note(error, { number: number as VolumeNumber, ino, op })
     }
+    if (this.#toMend) this.#tell(this.#toMend)
+    this.#toMend = null
     if (end <= 0) return
     const { uniqueLo, uniqueHi } = header
     // Once more: since the look above this thread may have stood still.
@@ -487,7 +497,13 @@ class MountWorker {
       wakeEngine: () => this.#tellEngine(number),
       purge: (purge) => this.#tellEngine({ number, purge }),
       secondReader: this.#secondReader,
-      damaged: (volume, chunk, what) => this.#tell({ kind: 'damaged', volume, chunk, what }),
+      damaged: (volume, chunk, what) => {
+        const message = { kind: 'damaged', volume, chunk, what } as const
+        const { opcode } = this.#session.header
+        const isMended = this.#served.open.get(number)?.volume.shared.replicated ?? false
+        if (isMended && opcode === OPCODES.READ.code && !this.#comesBack) this.#toMend = message
+        else this.#tell(message)
+      },
     }
   }
 

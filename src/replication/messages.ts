@@ -102,8 +102,11 @@ export interface OldChunks {
   readonly restMs: number
 }
 
-/** Why a copy refuses: a higher promise, a lease that lasts, its own damage, or being another copy than the one meant. */
-export type Refusal = 'promised' | 'leased' | 'damaged' | 'otherCopy'
+/**
+ * Why a copy refuses: a higher promise, a lease that lasts, its own damage, being another copy than the one meant, or lying on a
+ * drive that is not there now, and may come back with it.
+ */
+export type Refusal = 'promised' | 'leased' | 'damaged' | 'otherCopy' | 'away'
 
 export type Answer =
   | {

@@ -753,6 +753,8 @@ export class Owner {
             this.#doubt(copy.id, answer.doubt)
           } else if (answer.kind === 'refused') {
             if (answer.why === 'promised') this.stop(answer.words)
+            // Nothing can be appended: others have what was acknowledged, and own the volume next.
+            else if (copy.id === this.#world.own) this.stop(`the own copy: ${answer.words}`)
             else this.#followers.get(copy.id)?.refused(answer)
           }
         },

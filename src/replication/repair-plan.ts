@@ -60,14 +60,14 @@ export function nextStep(view: RepairView): RepairStep {
   if (movingTo !== null && !copies.some(({ node }) => node === movingTo)) {
     return { do: 'add', on: movingTo }
   }
-  const there = staying.filter((copy) => isThere(copy, view))
-  if (there.length < wanted) return { do: 'add', on: null }
-
   const own = copies.find(({ isOwn }) => isOwn)
   const inSync = staying.filter(isInSync)
   // It serves from memory what its drive has lost: another owner first, then it is replaced as any other.
   const heir = inSync.find(({ isOwn }) => !isOwn)
   if (own?.damaged && heir) return { do: 'handOver', to: heir.node }
+
+  const there = staying.filter((copy) => isThere(copy, view))
+  if (there.length < wanted) return { do: 'add', on: null }
   const target = inSync.find(({ node, isOwn }) => node === movingTo && !isOwn)
   if (target) return { do: 'handOver', to: target.node }
   if (inSync.length < wanted) return waiting(view, staying)

@@ -62,7 +62,7 @@ import type { Addressed, Answer, Place, Refusal, Request } from './messages.ts'
  *      10 done
  *      13 old           ids
  *      12 checkpoint    id volume · u8 0, or u8 1 and rest: checkpoint file
- *      11 refused       u8 why: 1 promised, 2 leased, 3 damaged, 4 other copy · u53 promised · u32 wait ms · text words
+ *      11 refused       u8 why: 1 promised, 2 leased, 3 damaged, 4 other copy, 5 away · u53 promised · u32 wait ms · text words
  *      20 checked       u53 bytes · ids bad · ids missing
  *      21 checkedLog    u53 end · u53 bytes · u8 0, or u8 1 and text damaged
  *     reign     u53 epoch · id owner
@@ -108,7 +108,7 @@ const KIND = {
   checkpoint: 12,
   old: 13,
 } as const satisfies Record<Answer['kind'], number>
-const WHY = { promised: 1, leased: 2, damaged: 3, otherCopy: 4 } as const satisfies Record<
+const WHY = { promised: 1, leased: 2, damaged: 3, otherCopy: 4, away: 5 } as const satisfies Record<
   Refusal,
   number
 >

@@ -1,8 +1,8 @@
-import { type ChunkId, CorruptError } from '../base/index.ts'
+import type { ChunkId } from '../base/index.ts'
 import { type ChunkInfo, decodeChunkInfo, keys } from '../meta/index.ts'
 import { rangesByBackPointer } from './live-ranges.ts'
 import type { LocalVolume } from './local-volume.ts'
-import { type Moved, wholeMoved } from './move-extents.ts'
+import { isUnreadable, type Moved, wholeMoved } from './move-extents.ts'
 
 /** Verdicts remembered: a chunk costs milliseconds to look at. */
 const VERDICTS_MAX = 65_536
@@ -57,7 +57,7 @@ export class ChunkUses {
     return value !== null && this.liveExtents(id, decodeChunkInfo(value)) !== null
   }
 
-  /** Every extent that names a chunk; null when it is shared or damaged, and left alone from now on. */
+  /** Every extent that names a chunk; null when it is shared, damaged or on a drive that fails, and left alone from now on. */
   liveExtents(id: ChunkId, info: ChunkInfo): Moved[] | null {
     try {
       const ranges = rangesByBackPointer(this.#volume, id, info.drive)
@@ -70,7 +70,7 @@ export class ChunkUses {
       this.#sole.set(id, info.liveBytes)
       return ranges.map(({ ino, offset, was }) => wholeMoved(ino, offset, was))
     } catch (error) {
-      if (!(error instanceof CorruptError)) throw error
+      if (!isUnreadable(error)) throw error
       this.leave(id)
       return null
     }

@@ -1015,8 +1015,18 @@ export class Engine {
       const [first] = this.#ended
       if (!first || first.seq > Math.min(shared.synced, shared.committed)) return
       this.#ended.shift()
-      await this.volume.chunks.delete(first.chunk.id, first.chunk.drive)
+      await this.#delete(first.chunk)
       this.volume.replicas?.deleteChunk(first.chunk.id, first.seq as RecordSeq)
+    }
+  }
+
+  /** One whose drive fails stays on it: nothing names it, and a sweep finds it if the drive is ever used again. */
+  async #delete({ id, drive }: { id: ChunkId; drive: DriveId }): Promise<void> {
+    try {
+      await this.volume.chunks.delete(id, drive)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      this.#log.warn({ op: 'chunk.delete', chunk: id, drive, error: error.message }, 'not deleted')
     }
   }
 

@@ -1,4 +1,12 @@
-import { assert, type ChunkId, CorruptError, type Ino, newId, type Random } from '../base/index.ts'
+import {
+  assert,
+  type ChunkId,
+  CorruptError,
+  codeOf,
+  type Ino,
+  newId,
+  type Random,
+} from '../base/index.ts'
 import { decodeChunkInfo, decodeExtent, type Extent, keys } from '../meta/index.ts'
 import { type ChunkPiece, nameChunk, putPieces } from './chunk-pieces.ts'
 import { type Draft, ExtentEditor } from './draft.ts'
@@ -39,6 +47,11 @@ export class UnreadableChunk extends Error {
     super(`chunk ${chunk} cannot be moved`, { cause })
     this.chunk = chunk
   }
+}
+
+/** A chunk that is damaged, or on a drive that does not give it: work that nobody waits for goes on without it. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof CorruptError || codeOf(error) === 'EIO'
 }
 
 /**
@@ -145,7 +158,7 @@ function readSpan(volume: LocalVolume, { pieces, from, to }: Span, plain: Buffer
     const outAt = alone ? first.at : 0
     volume.chunks.readSync(chunk, drive, volume.reader, from, to - from, out, outAt)
   } catch (cause) {
-    if (!(cause instanceof CorruptError)) throw cause
+    if (!isUnreadable(cause)) throw cause
     throw new UnreadableChunk(chunk, cause)
   }
   if (alone) return

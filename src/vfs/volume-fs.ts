@@ -2,11 +2,13 @@ import {
   type ChunkId,
   type Clock,
   CorruptError,
+  codeOf,
   type DriveId,
   FsError,
   type Ino,
   type Log,
   limits,
+  messageOf,
   type RecordSeq,
   ROOT_INO,
   type Timespec,
@@ -483,7 +485,7 @@ export class VolumeFs {
 
   /**
    * Plain bytes of a chunk into `out`.
-   * @throws FsError EIO when the chunk is damaged or missing: that range alone is lost; status names it
+   * @throws FsError EIO when the chunk is damaged or missing: that range alone is lost, unless another copy has it
    */
   readChunk(chunk: ChunkId, at: number, length: number, out: Buffer, outAt: number): void {
     let drive = this.#chunkDrives.get(chunk)
@@ -497,9 +499,12 @@ export class VolumeFs {
     try {
       this.#readBoth(chunk, drive, at, length, out, outAt)
     } catch (error) {
-      if (!(error instanceof CorruptError)) throw error
+      if (!(error instanceof CorruptError || codeOf(error) === 'EIO')) throw error
       if (this.outdated) throw new FsError('EAGAIN', 'read', { chunk, cause: error })
-      this.world.damaged(this.volume.id, chunk, error.message)
+      // What a drive of this node does not give is damage where another copy has it; else the drive's own state tells it.
+      if (error instanceof CorruptError || this.volume.shared.replicated) {
+        this.world.damaged(this.volume.id, chunk, messageOf(error))
+      }
       throw new FsError('EIO', 'read', { chunk, cause: error })
     }
   }

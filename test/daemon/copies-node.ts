@@ -118,7 +118,7 @@ const copies = await Copies.open({
   termMs: times.termMs,
   isBuried: async () => false,
   isReleased: async () => false,
-  isAway: () => false,
+  away: () => [],
   destroy: async () => {},
   log: silentLog,
 })

@@ -77,7 +77,7 @@ class CopiesWorld {
       termMs: this.termMs,
       isBuried: async (id) => this.buried.has(id),
       isReleased: async (_, copy) => this.released.has(copy),
-      isAway: (drive) => this.away.has(drive),
+      away: () => this.away,
       destroy: async (id, { chunks, directories }) => {
         if (chunks) this.destroyed.push(id)
         await this.destroying
@@ -274,6 +274,29 @@ test('a copy on a drive that is away is given up when that returns, and at once 
     await copies.release({ ...world.made, drive })
     assert.equal(world.destroyed, [volume], 'what it had on other drives')
     copies.close()
+  })
+})
+
+test('a copy whose drive is away says so: it may come back, and is not lost', async () => {
+  await onDisk(async (world) => {
+    const copies = await world.open()
+    copies.create(world.made)
+    const why = async (from: Copies, id = copy) => {
+      const answer = await ask(from, { op: 'grant', epoch, owner }, id)
+      return answer.kind === 'refused' ? answer.why : answer.kind
+    }
+    assert.is(await why(copies), 'granted')
+    world.drive.fail(new FsError('ENODEV', 'read', {}))
+    assert.is(await why(copies), 'away')
+    assert.is(copies.find(volume, copy), null)
+    copies.close()
+    // Started without it: any copy that is not here may be on it.
+    const again = await world.open()
+    assert.is(await why(again, otherCopy), 'otherCopy')
+    world.away.add('dd'.repeat(16) as DriveId)
+    assert.is(await why(again, otherCopy), 'away')
+    assert.is(await why(again), 'granted')
+    again.close()
   })
 })
 

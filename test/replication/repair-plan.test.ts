@@ -160,6 +160,11 @@ test('no copy is given up for, and none owns the volume with, a member that lack
   })
 })
 
+test('an owner whose log is damaged hands over before there is a place for another copy', () => {
+  const step = nextStep(view([copy(1, { damaged: 'its log' }), copy(2), copy(3)]))
+  assert.equal(step, { do: 'handOver', to: nodeId(2) })
+})
+
 test('a member that cannot be given the chunks it lacks is replaced, as one that is damaged', () => {
   const stuck = incomplete(3, { damaged: 'no room' })
   assert.equal(nextStep(view([copy(1), copy(2), incomplete(3)])), { do: 'fill' })

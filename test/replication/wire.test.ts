@@ -90,6 +90,7 @@ const answers: readonly Answer[] = [
   { kind: 'refused', why: 'leased', promised: epoch, waitMs: 2 ** 32 - 1, words: '' },
   { kind: 'refused', why: 'damaged', promised: epoch, waitMs: 0, words: 'words' },
   { kind: 'refused', why: 'otherCopy', promised: 0 as Epoch, waitMs: 0, words: 'words' },
+  { kind: 'refused', why: 'away', promised: 0 as Epoch, waitMs: 0, words: 'words' },
 ]
 
 const addressed = (message: Request): Addressed<Request> => ({ volume, copy, message })
