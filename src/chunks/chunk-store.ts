@@ -544,9 +544,9 @@ export class ChunkStore {
     try {
       return open(drive)
     } catch (error) {
-      // Moved off its drive between the look and the opening.
+      // Moved off its drive between the look and the opening; or that drive fails, and was left with what is elsewhere now.
       const isMissing = error instanceof CorruptError && error.subject.missing === true
-      const now = isMissing ? this.#find(id, undefined) : null
+      const now = isMissing || drive.state !== 'ok' ? this.#find(id, undefined) : null
       if (now === null || now === drive) throw error
       return open(now)
     }
@@ -561,22 +561,38 @@ export class ChunkStore {
     return this.#find(id, this.#drives.get(driveId)) ?? this.#driveOf(driveId, id)
   }
 
+  /**
+   * A drive that cannot be looked at is no reason not to look at the others: they may have it.
+   * @throws FsError EIO when none of them does
+   */
   #find(id: ChunkId, named: Drive | undefined): Drive | null {
-    // What cannot be looked at is no reason to look elsewhere: the caller's own try says what is wrong.
-    if (named !== undefined && (this.#drives.size === 1 || this.#isSoundOn(named, id))) return named
+    if (named !== undefined && this.#drives.size === 1) return named
+    const look: Look = { trouble: null }
+    if (named !== undefined && this.#isSoundOn(named, id, look)) return named
     // Twice: it may be moved from a drive not yet looked at to one that was.
-    for (let look = 0; look < 2; look++) {
-      for (const drive of this.#drives.values()) if (this.#isSoundOn(drive, id)) return drive
+    for (let round = 0; round < 2; round++) {
+      for (const drive of this.#drives.values()) if (this.#isSoundOn(drive, id, look)) return drive
     }
     // Only a drive that fails has it, if any.
     for (const drive of this.#drives.values()) {
-      if (drive.state !== 'ok' && this.#isOn(drive, id)) return drive
+      if (drive.state !== 'ok' && this.#isSeenOn(drive, id, look)) return drive
     }
+    if (look.trouble !== null) throw look.trouble
     return null
   }
 
-  #isSoundOn(drive: Drive, id: ChunkId): boolean {
-    return drive.state === 'ok' && this.#isOn(drive, id)
+  #isSoundOn(drive: Drive, id: ChunkId, look: Look): boolean {
+    return drive.state === 'ok' && this.#isSeenOn(drive, id, look)
+  }
+
+  #isSeenOn(drive: Drive, id: ChunkId, look: Look): boolean {
+    try {
+      return this.#isOn(drive, id)
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      look.trouble ??= error
+      return false
+    }
   }
 
   #isElsewhere(id: ChunkId, drive: Drive): boolean {
@@ -601,6 +617,12 @@ export class ChunkStore {
       message: `drive ${id} is not attached to this node now`,
     })
   }
+}
+
+/** What came of looking for a chunk on one drive after the other. */
+interface Look {
+  /** Of the first drive that could not be looked at. */
+  trouble: FsError | null
 }
 
 interface PutInFlight extends Placing {

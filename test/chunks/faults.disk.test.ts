@@ -184,4 +184,37 @@ test('a drive that was taken away answers EIO', () => {
   }
 })
 
+test('a dead drive that is looked at first does not hide a chunk that another one has', async () => {
+  const dead = new Set<string>()
+  const world = makeWorld({
+    drives: 2,
+    files: {
+      ...systemChunkFiles,
+      exists(path) {
+        if ([...dead].some((dir) => path.startsWith(dir)))
+          throw new FsError('EIO', 'exists', { path })
+        return systemChunkFiles.exists(path)
+      },
+    },
+  })
+  try {
+    const [first, second] = [world.drives[0]!, world.drives[1]!]
+    const ids = Array.from({ length: 4 }, () => world.newId())
+    for (const id of ids) world.store.putSync(id, world.seal, plain, plain.length, none)
+    const id = ids.find((one) => world.store.has(one, second.id))!
+    const lost = ids.find((one) => world.store.has(one, first.id))!
+    dead.add(first.dir)
+    const out = Buffer.alloc(plain.length)
+    // Made on another node, or moved since: the record names a drive that does not have it.
+    world.store.readSync(id, first.id, world.reader, 0, out.length, out, 0)
+    assert.ok(out.equals(plain))
+    assert.is(first.state, 'failing')
+    assert.ok((await world.store.scrub(id, first.id, world.reader)).ok)
+    assert.ok(await world.store.delete(id, first.id))
+    assert.is(failure(() => world.store.statSync(lost, second.id)).code, 'EIO', 'not: missing')
+  } finally {
+    world.close()
+  }
+})
+
 test.run()
