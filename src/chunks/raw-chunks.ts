@@ -1,14 +1,16 @@
 import { crc32 } from 'node:zlib'
 import {
   type ChunkId,
+  type Clock,
   CorruptError,
   codeOf,
   FsError,
   ProtocolError,
+  systemClock,
   type VolumeId,
 } from '../base/index.ts'
 import { alignedBuffer, type ChunkFiles, isAligned, systemChunkFiles } from '../disk/index.ts'
-import type { Drive, ServiceClass } from '../drives/index.ts'
+import { type Drive, type ServiceClass, takesData } from '../drives/index.ts'
 import {
   ARRIVING_NAME,
   arrivingDirectory,
@@ -33,16 +35,20 @@ import { type Placing, passOver, prepareDrive, reserveDrive } from './place-chun
 const CHUNK_ID = /^[0-9a-f]{32}$/
 /** Images that nobody uses, kept for what comes next. */
 const IDLE_IMAGES_MOST = 4
+/** A file that is not whole and was written to less long ago may be another thread's put under way: a disk may hang for minutes. */
+const YOUNG_MS = 10 * 60_000
 
 /**
  * Chunk files as another node sealed them, byte for byte: what a copy without the key stores and gives out. One object
  * per node, for all its drives. A chunk that it has put is whole or not there, after a power cut too, so that `has` may
- * be told to an owner. Drives are used once they are settled; of one that does not answer nothing is there.
+ * be told to an owner. Drives are used once they are settled; of one that fails nothing is there, but what can still be read of
+ * it whole is given out.
  */
 export class RawChunks {
   readonly #drives: () => Iterable<Drive>
   readonly #files: ChunkFiles
   readonly #classOf: (volume: VolumeId) => ServiceClass | null
+  readonly #clock: Clock
   readonly #settled = new Set<Drive>()
   readonly #putting = new Map<ChunkId, Promise<void>>()
   readonly #idleImages: Buffer[] = []
@@ -55,10 +61,12 @@ export class RawChunks {
     drives: () => Iterable<Drive>,
     files: ChunkFiles = systemChunkFiles,
     classOf: (volume: VolumeId) => ServiceClass | null = () => null,
+    clock: Clock = systemClock(),
   ) {
     this.#drives = drives
     this.#files = files
     this.#classOf = classOf
+    this.#clock = clock
   }
 
   /**
@@ -106,52 +114,55 @@ export class RawChunks {
     }
   }
 
-  /** Is it on any drive? */
+  /** Is it on a drive that works? What is on one that fails alone is to be put anew: that drive may not give it again. */
   has(id: ChunkId): boolean {
-    return this.#find(id) !== null
+    return this.#sound(id) !== null
   }
 
   /** The whole file, the caller's to keep; null when it is not there, is of another volume, or fails its checksums. */
   async read(id: ChunkId, volume: VolumeId): Promise<Buffer | null> {
-    const drive = this.#find(id)
-    if (drive === null) return null
-    try {
-      return await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
-        checkBody(id, checkHead(id, volume, bytes), bytes)
-        return Buffer.from(bytes)
-      })
-    } catch (error) {
-      if (error instanceof ProtocolError || codeOf(error) === 'ENOENT') return null
-      this.#silent(drive, error)
-      return null
+    for (const drive of this.#holders(id)) {
+      try {
+        return await this.#withFile(drive, id, chunkFileBytesMax, (bytes) => {
+          checkBody(id, checkHead(id, volume, bytes), bytes)
+          return Buffer.from(bytes)
+        })
+      } catch (error) {
+        if (error instanceof ProtocolError || codeOf(error) === 'ENOENT') continue
+        this.#silent(drive, error)
+      }
     }
+    return null
   }
 
   /**
    * Read all of it and look at its checksums, without a key. What is there and not whole is moved aside, so that `put` can
-   * store it anew. @returns null when it is not there, or its drive does not answer
+   * store it anew. @returns null when it is not there, or its drive fails: `put` stores it anew then, on another
    */
   async check(
     id: ChunkId,
     volume: VolumeId,
   ): Promise<{ readonly isWhole: boolean; readonly bytes: number } | null> {
-    const drive = this.#find(id)
-    if (drive === null) return null
-    let bytes = 0
-    try {
-      await this.#withFile(drive, id, chunkFileBytesMax, (image, fileBytes) => {
-        bytes = fileBytes
-        checkBody(id, checkHead(id, volume, image), image)
-      })
-      return { isWhole: true, bytes }
-    } catch (error) {
-      if (!(error instanceof ProtocolError)) {
-        if (codeOf(error) !== 'ENOENT') this.#silent(drive, error)
-        return null
+    for (let drive = this.#sound(id); drive !== null; drive = this.#sound(id)) {
+      let bytes = 0
+      try {
+        await this.#withFile(drive, id, chunkFileBytesMax, (image, fileBytes) => {
+          bytes = fileBytes
+          checkBody(id, checkHead(id, volume, image), image)
+        })
+        return { isWhole: true, bytes }
+      } catch (error) {
+        if (error instanceof ProtocolError) {
+          this.#setAside(drive, id)
+          return { isWhole: false, bytes }
+        }
+        // Moved in between; or it is failing from now on: another drive may have it.
+        if (codeOf(error) === 'ENOENT') continue
+        this.#silent(drive, error)
+        if (drive.state === 'ok') return null
       }
     }
-    this.#setAside(drive, id)
-    return { isWhole: false, bytes }
+    return null
   }
 
   /** Ids of the chunk files on a drive, damaged ones too. Memory for 1/256 of them. */
@@ -180,10 +191,12 @@ export class RawChunks {
 
   /**
    * Move a chunk file to another drive, as it is, from one that is being emptied: nothing new is put there. Whoever looks for
-   * the chunk meanwhile finds it, and who has it open reads on. A whole one that another drive has already is enough.
+   * the chunk meanwhile finds it, and who has it open reads on. A whole one that another drive has already is enough, if that
+   * drive is to keep it: of two that are being emptied each would take the other's for the one that stays.
    * @param except drives that it must not go to
    * @returns bytes moved; 0 when it is gone, or was elsewhere already
-   * @throws FsError ENOSPC when no other drive has room; EIO when it cannot be read, or written: it stays where it was
+   * @throws FsError ENOSPC when no other drive has room; EIO when it cannot be read, or written; EAGAIN while it is being
+   *   written: it stays where it was
    */
   async moveOff(id: ChunkId, from: Drive, except: readonly Drive[] = []): Promise<number> {
     for (;;) {
@@ -213,7 +226,13 @@ export class RawChunks {
         if (fileBytes > chunkFileBytesMax) {
           throw new FsError('EFBIG', 'chunk.move', { chunk: id, drive: from.id })
         }
-        if (bytes.length < fileBytes) throw new FsError('EAGAIN', 'chunk.move', { chunk: id })
+        if (bytes.length < fileBytes || this.#isUnderWay(id, from, bytes)) {
+          throw new FsError('EAGAIN', 'chunk.move', {
+            chunk: id,
+            drive: from.id,
+            message: `chunk ${id} is not whole on drive ${from.dir}, and may be still being written there: it is moved later`,
+          })
+        }
         const cos = this.#classIn(bytes, id)
         const target = await this.#write(id, bytes, fileBytes, cos, [from, ...except])
         // Not emptied first, as `remove` does: other threads may have it open. Gone: it was deleted meanwhile, by its owner's order.
@@ -243,15 +262,27 @@ export class RawChunks {
     }
   }
 
-  /** A file of this name on another drive is moved aside there unless it is whole. */
+  /** Moved now it would be a part of itself for good: whoever writes it goes on in a file without a name. */
+  #isUnderWay(id: ChunkId, from: Drive, bytes: Buffer): boolean {
+    if (this.isWhole(id, null, bytes)) return false
+    const writtenMs = this.#files.writtenMs(chunkPath(from, id))
+    return writtenMs !== null && Math.abs(this.#clock.now().sec * 1000 - writtenMs) < YOUNG_MS
+  }
+
+  /** On one that is to keep it. A file of this name there is moved aside unless it is whole; a drive that fails has none. */
   async #isWholeBeside(id: ChunkId, from: Drive): Promise<boolean> {
     for (const drive of this.#usable()) {
-      if (drive === from || !this.#files.exists(chunkPath(drive, id))) continue
-      const isWhole = await this.#withFile(drive, id, chunkFileBytesMax, (bytes) =>
-        this.isWhole(id, null, bytes),
-      )
-      if (isWhole) return true
-      this.#setAside(drive, id)
+      if (drive === from || !takesData(drive)) continue
+      try {
+        if (!this.#files.exists(chunkPath(drive, id))) continue
+        const isWhole = await this.#withFile(drive, id, chunkFileBytesMax, (bytes) =>
+          this.isWhole(id, null, bytes),
+        )
+        if (isWhole) return true
+        this.#setAside(drive, id)
+      } catch (error) {
+        if (codeOf(error) !== 'ENOENT') this.#silent(drive, error)
+      }
     }
     return false
   }
@@ -282,8 +313,8 @@ export class RawChunks {
    * @throws FsError EIO when the drive fails
    */
   async delete(id: ChunkId, volume: VolumeId): Promise<void> {
-    const drive = this.#find(id)
-    if (drive === null) return
+    const [drive] = this.#holders(id)
+    if (drive === undefined) return
     try {
       const { volume: its } = await this.#withFile(drive, id, BLOCK_BYTES, (block) =>
         decodeHeader(block, block.length, id),
@@ -392,10 +423,10 @@ export class RawChunks {
 
   /**
    * Is the same chunk there, durably? Its block 0 holds the checksum of all behind it. A file that differs is damaged,
-   * for a chunk never changes: it is moved aside.
+   * for a chunk never changes: it is moved aside. On a drive that fails block 0 says nothing of what can be read behind it.
    */
   async #holds(id: ChunkId, bytes: Buffer): Promise<boolean> {
-    const drive = this.#find(id)
+    const drive = this.#sound(id)
     if (drive === null) return false
     try {
       const head = bytes.subarray(0, BLOCK_BYTES)
@@ -420,19 +451,30 @@ export class RawChunks {
     for (const drive of this.#drives()) if (this.#settled.has(drive)) yield drive
   }
 
-  /** On a drive that fails only if no other has it. */
-  #find(id: ChunkId): Drive | null {
-    let found: Drive | null = null
+  /** A drive that has it and works. */
+  #sound(id: ChunkId): Drive | null {
     for (const drive of this.#usable()) {
-      try {
-        if (!this.#files.exists(chunkPath(drive, id))) continue
-        if (drive.state === 'ok') return drive
-        found ??= drive
-      } catch (error) {
-        this.#silent(drive, error)
-      }
+      if (drive.state === 'ok' && this.#isOn(drive, id)) return drive
     }
-    return found
+    return null
+  }
+
+  /** Drives that have it, those that fail last: they need not be settled to be read. */
+  *#holders(id: ChunkId): Generator<Drive> {
+    const sound = [...this.#usable()].filter(({ state }) => state === 'ok')
+    for (const drive of sound) if (this.#isOn(drive, id)) yield drive
+    for (const drive of this.#drives()) {
+      if (drive.state !== 'ok' && !sound.includes(drive) && this.#isOn(drive, id)) yield drive
+    }
+  }
+
+  #isOn(drive: Drive, id: ChunkId): boolean {
+    try {
+      return this.#files.exists(chunkPath(drive, id))
+    } catch (error) {
+      this.#silent(drive, error)
+      return false
+    }
   }
 
   /** @param use is lent the first `bytesMax` of the file, until what it gives is settled, and told its size. @throws FsError as ChunkFiles.open */

@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -389,6 +397,117 @@ test('a chunk for which no other drive has room stays where it is', async () => 
     assert.is(codeOf(error), 'ENOSPC')
     assert.ok(readFileSync(pathOf(from, id)).equals(bytes))
   })
+})
+
+/** The same directory as a thread of a later life opens it: with the mark of a drive that is being emptied. */
+function emptied(drive: Drive): Drive {
+  writeFileSync(join(drive.dir, 'draining'), '')
+  return openDrive(drive.dir)
+}
+
+test('of two drives that are being emptied, or fail, neither counts as the other place of a chunk', async () => {
+  await withNodes(async (owner, replica) => {
+    const [failing, second, third] = replica.drives as [Drive, Drive, Drive]
+    const draining = emptied(second)
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    for (const drive of [failing, draining]) place(drive, id, bytes)
+    const two = new RawChunks(() => [failing, draining])
+    await two.settle()
+    failing.fail(new FsError('EROFS', 'test', {}))
+    for (const from of [failing, draining]) {
+      assert.is(codeOf(await refused(two.moveOff(id, from))), 'ENOSPC')
+      assert.ok(readFileSync(pathOf(from, id)).equals(bytes), 'it stays where it is')
+    }
+    const three = new RawChunks(() => [failing, draining, third])
+    await three.settle()
+    assert.is(await three.moveOff(id, failing), bytes.length)
+    assert.is(await three.moveOff(id, draining), 0)
+    assert.ok(readFileSync(pathOf(third, id)).equals(bytes))
+  }, 3)
+})
+
+test('a third drive that answers errors does not keep the others from being emptied', async () => {
+  for (const broken of ['exists', 'open'] as const) {
+    await withNodes(async (owner, replica) => {
+      const [dead, from, to] = replica.drives as [Drive, Drive, Drive]
+      let isDead = false
+      const raw = new RawChunks(() => replica.drives, {
+        ...systemChunkFiles,
+        [broken](path: string) {
+          if (isDead && path.startsWith(dead.dir)) throw new FsError('EIO', broken, { path })
+          return systemChunkFiles[broken](path)
+        },
+      })
+      await raw.settle()
+      const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+      for (const drive of [dead, from]) place(drive, id, bytes)
+      isDead = true
+      assert.is(await raw.moveOff(id, from), bytes.length)
+      assert.is(dead.state, 'failing')
+      assert.ok(readFileSync(pathOf(to, id)).equals(bytes))
+      assert.ok(raw.has(id))
+      assert.ok((await raw.read(id, volume))?.equals(bytes))
+    }, 3)
+  }
+})
+
+test('a chunk in a bad sector is stored anew on another drive, not taken for there by its first block', async () => {
+  await withNodes(async (owner, replica) => {
+    const [bad, spare] = replica.drives as [Drive, Drive]
+    const opened = new Set<number>()
+    const raw = new RawChunks(() => replica.drives, {
+      ...systemChunkFiles,
+      open(path) {
+        const fd = systemChunkFiles.open(path)
+        if (path.startsWith(bad.dir)) opened.add(fd)
+        else opened.delete(fd)
+        return fd
+      },
+      async readAsync(fd, into, at, length, position) {
+        if (opened.has(fd) && position + length > 4096) throw new FsError('EIO', 'read', {})
+        return await systemChunkFiles.readAsync(fd, into, at, length, position)
+      },
+    })
+    await raw.settle()
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(bad, id, bytes)
+    assert.ok(raw.has(id))
+    assert.is(await raw.check(id, volume), null)
+    assert.is(bad.state, 'failing')
+    assert.not(raw.has(id), 'it is to be sent anew')
+    await raw.put(id, volume, bytes)
+    assert.ok(readFileSync(pathOf(spare, id)).equals(bytes))
+    assert.equal(await raw.check(id, volume), { isWhole: true, bytes: bytes.length })
+    assert.ok((await raw.read(id, volume))?.equals(bytes))
+  }, 2)
+})
+
+test('what a drive that fails has alone is given out if it is whole, though it does not count as there', async () => {
+  await withNodes(async (owner, replica, raw) => {
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(replica.drive, id, bytes)
+    replica.drive.fail(new FsError('EIO', 'test', {}))
+    assert.not(raw.has(id))
+    assert.is(await raw.check(id, volume), null)
+    assert.ok((await raw.read(id, volume))?.equals(bytes))
+  }, 2)
+})
+
+test('a chunk that another thread is still writing is not moved as the part of it that is there', async () => {
+  await withNodes(async (owner, replica, raw) => {
+    const [from, to] = replica.drives as [Drive, Drive]
+    const { id, bytes } = await sealed(owner, seeded(9).bytes(30_000))
+    place(from, id, bytes.subarray(0, 12_288))
+    assert.is(codeOf(await refused(raw.moveOff(id, from))), 'EAGAIN')
+    assert.ok(existsSync(pathOf(from, id)))
+    assert.not(existsSync(pathOf(to, id)))
+    // What rests so long that nobody can be writing it any more is damaged, and goes as it is.
+    utimesSync(pathOf(from, id), new Date(0), new Date(0))
+    assert.is(await raw.moveOff(id, from), 12_288)
+    place(from, id, bytes)
+    assert.is(await raw.moveOff(id, from), bytes.length)
+    assert.ok(readFileSync(pathOf(to, id)).equals(bytes))
+  }, 2)
 })
 
 test.run()
