@@ -96,9 +96,10 @@ export interface EngineReason {
   reason: Reason
 }
 
-/** A drive began to fail under a volume. */
+/** A drive began to fail under a volume, or could not be opened for one. */
 export interface EngineDrive {
-  failing: { drive: DriveId; code: string; message: string }
+  /** @property drive its id, or its directory when that could not be read */
+  failing: { drive: DriveId | string; code: string; message: string }
 }
 
 export interface EngineAnswer {

@@ -3,6 +3,7 @@ import {
   AssertionError,
   assert,
   codeOf,
+  type DriveId,
   type ErrnoCode,
   FsError,
   messageOf,
@@ -42,6 +43,8 @@ import { PortReplicas } from './replica-port.ts'
 const log = openLog(2).child({ room: 'store' })
 const world = { log, clock: systemClock(), random: systemRandom }
 const engines = new Map<VolumeNumber, Engine>()
+/** Why drives fail that did so in this life: a volume that is opened later is not to write there either. */
+const failing = new Map<DriveId | string, FsError>()
 const reasons = new Reasons(world.clock, (reason) =>
   parent.postMessage({ reason } satisfies EngineReason),
 )
@@ -68,13 +71,23 @@ async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['
   }
   if (replicas) volume.replicas = new PortReplicas(replicas)
   volume.onDriveFail = ({ id }, error) => {
-    const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
-    parent.postMessage({ failing: { drive: id, ...words } } satisfies EngineDrive)
+    driveFails(id, error)
+  }
+  for (const { dir, error } of volume.lostDrives) driveFails(dir, error)
+  for (const drive of volume.drives) {
+    const error = failing.get(drive.id)
+    if (error) drive.fail(error)
   }
   const engine = new Engine(volume, world)
   engines.set(opening.number, engine)
   engine.wake()
   return found
+}
+
+/** The main thread tells the other volumes. */
+function driveFails(drive: DriveId | string, error: unknown): void {
+  const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
+  parent.postMessage({ failing: { drive, ...words } } satisfies EngineDrive)
 }
 
 async function close({ number, clean }: EngineCalls['close']['args']): Promise<null> {
@@ -199,10 +212,11 @@ async function obey(request: EngineRequest): Promise<unknown> {
       engineOf(request.args.number).volume.keys.replace(request.args.keys)
       return null
     case 'driveFails': {
-      const { drive: failing, code, message } = request.args
-      const error = new FsError(code as ErrnoCode, 'drive', { drive: failing, message })
+      const { drive: id, code, message } = request.args
+      const error = new FsError(code as ErrnoCode, 'drive', { drive: id, message })
+      failing.set(id, error)
       for (const { volume } of engines.values()) {
-        for (const drive of volume.drives) if (drive.id === failing) drive.fail(error)
+        for (const drive of volume.drives) if (drive.id === id) drive.fail(error)
       }
       return null
     }
@@ -229,7 +243,7 @@ async function obey(request: EngineRequest): Promise<unknown> {
       pins.delete(request.args.pin)
       return null
     case 'destroy':
-      return destroyVolume(request.args.volume, request.args.traces)
+      return destroyVolume(request.args.volume, request.args.traces, driveFails)
     case 'isEmpty':
       return await isEmpty(request.args.number)
     case 'figures':

@@ -196,7 +196,7 @@ export class Node {
       (reason) => this.reasons.note(reason),
       ({ drive, code, message }) => {
         const error = new FsError(code as ErrnoCode, 'drive', { drive, message })
-        this.drives.find(({ id }) => id === drive)?.fail(error)
+        this.drives.find(({ id, dir }) => id === drive || dir === drive)?.fail(error)
       },
     )
     this.jobs = new Jobs(() => isoTime(clock))

@@ -14,7 +14,7 @@ import {
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, toldOf } from '../drives/index.ts'
 import type {
   AbsentVolume,
   Forgetting,
@@ -563,7 +563,7 @@ export class Volumes {
       viewDirectory: join(home, 'views', record.id),
       journalDirectory,
       stagingDirectory: join(stagingDirectory, record.id),
-      driveDirectories: drives.map((one) => one.dir),
+      ...toldOf(drives),
       boot,
       keys: opened.keys.export(),
       shared: shared.buffer,
@@ -583,7 +583,8 @@ export class Volumes {
     try {
       const opened = await keys.open(record, { kind: 'node' })
       try {
-        const driveDirectories = drives.map((one) => one.dir)
+        const { driveDirectories } = toldOf(drives)
+        if (driveDirectories.length === 0) return null
         return { id: record.id, driveDirectories, keys: opened.keys.export() }
       } finally {
         wipeOpened(opened)
@@ -775,9 +776,9 @@ export class Volumes {
       volume: id,
       traces: {
         // One that was never shown has no chunks: no need to ask every chunk of the drives whose it is.
-        driveDirectories: record.state === 'making' ? [] : drives.map((drive) => drive.dir),
+        driveDirectories: record.state === 'making' ? [] : toldOf(drives).driveDirectories,
         directories: [
-          ...drives.map((drive) => join(drive.dir, VOLUMES_NAME, id)),
+          ...toldOf(drives).driveDirectories.map((dir) => join(dir, VOLUMES_NAME, id)),
           join(home, 'views', id),
           join(stagingDirectory, id),
         ],

@@ -47,5 +47,6 @@ export {
   type LabelDisk,
   openDrive,
 } from './open-drive.ts'
+export { type FailingDrives, type LostDrive, openEach, toldOf } from './open-each.ts'
 export { capacityOf, type PickOptions, pickDrive, roomOn, takesData } from './pick-drive.ts'
 export type { RunTool, Tool, ToolOptions, ToolResult } from './run-tool.ts'

@@ -1,7 +1,7 @@
-import { CorruptError, type DriveId, type VolumeId } from '../base/index.ts'
+import { CorruptError, type DriveId, FsError, type VolumeId } from '../base/index.ts'
 import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
 import { type ExportedKeys, VolumeKeys } from '../crypto/index.ts'
-import { openDrive } from '../drives/index.ts'
+import { openEach } from '../drives/index.ts'
 import { type FileMap, readExtents } from '../vfs/index.ts'
 
 /** What a thread needs to read chunks of a volume that another node owns from this node's drives. */
@@ -30,10 +30,16 @@ export class NearCopy {
   constructor({ id, driveDirectories, keys }: NearOpening) {
     this.volume = id
     this.#keys = VolumeKeys.import(keys)
-    const drives = driveDirectories.map((directory) => openDrive(directory))
+    const { drives } = openEach(driveDirectories)
+    if (!drives[0]) {
+      throw new FsError('EIO', 'near', {
+        volume: id,
+        message: 'no drive of this node can be opened',
+      })
+    }
     this.#chunks = new ChunkStore(drives, { openMost: OPEN_MOST })
     this.#reader = { volume: id, keyOf: (epoch) => this.#keys.get(epoch).chunk }
-    this.#drive = drives[0]?.id as DriveId
+    this.#drive = drives[0].id
   }
 
   /**

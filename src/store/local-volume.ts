@@ -13,7 +13,7 @@ import {
 import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
 import { type ExportedKeys, openBlob, sealBlob, VolumeKeys } from '../crypto/index.ts'
 import { chunkFilesOf, type Disk, systemDisk } from '../disk/index.ts'
-import { type Drive, openDrive } from '../drives/index.ts'
+import { type Drive, type FailingDrives, type LostDrive, openEach } from '../drives/index.ts'
 import {
   Journal,
   type JournalHead,
@@ -40,6 +40,8 @@ export interface VolumeOpening {
   /** Directory of the staged writes, on tmpfs. */
   stagingDirectory: string
   driveDirectories: string[]
+  /** Those of them that fail: nothing new goes there. */
+  failing?: FailingDrives
   /** This boot of the machine, 32 hex digits: staged writes of another are void. */
   boot: string
   keys: ExportedKeys
@@ -94,6 +96,8 @@ export class LocalVolume {
   /** Where journal, checkpoints and chunks lie. The view and the staged writes are not on it. */
   readonly disk: Disk
   readonly drives: readonly Drive[]
+  /** What could not be opened: chunks that are there alone answer EIO. */
+  readonly lostDrives: readonly LostDrive[]
   readonly view: View
   readonly journal: Journal
   readonly sealer: RecordSealer
@@ -115,13 +119,12 @@ export class LocalVolume {
     this.#boot = Buffer.from(opening.boot, 'hex')
     this.shared = new SharedVolume(opening.shared)
     this.keys = new KeyHolder(opening.keys)
-    this.drives = opening.driveDirectories.map((directory) =>
-      openDrive(
-        directory,
-        {},
-        { files: disk, onFail: (drive, error) => this.onDriveFail?.(drive, error) },
-      ),
-    )
+    const { drives, lost } = openEach(opening.driveDirectories, opening.failing, {
+      files: disk,
+      onFail: (drive, error) => this.onDriveFail?.(drive, error),
+    })
+    this.drives = drives
+    this.lostDrives = lost
     this.view = new View(opening.viewDirectory, this.keys)
     this.sealer = {
       seal: (epoch, plain, ad) => sealBlob(this.keys.get(epoch).journal, plain, ad),
