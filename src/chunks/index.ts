@@ -12,7 +12,7 @@
  * Invariants: one id is sealed once (its nonces follow from it); one ChunkStore per thread, one RawChunks per node.
  * Bytes on disk: docs/format.md, "Chunk files".
  */
-export { CHUNKS_NAME, QUARANTINE_NAME } from './chunk-path.ts'
+export { ARRIVING_NAME, CHUNKS_NAME, QUARANTINE_NAME } from './chunk-path.ts'
 export {
   type ChunkInfo,
   ChunkStore,

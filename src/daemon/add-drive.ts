@@ -17,7 +17,14 @@ import {
   type ServiceClass,
   unmountDisk,
 } from '../drives/index.ts'
-import { type ListedDisk, listDrive, mustBeNew, readDriveList } from './drive-list.ts'
+import {
+  forgetFailure,
+  type ListedDisk,
+  type ListedDrive,
+  listDrive,
+  mustBeNew,
+  readDriveList,
+} from './drive-list.ts'
 import { type DriveOwner, usOf } from './open-drives.ts'
 
 /** Label a directory as a further drive and remember it; it is used from the next start of the daemon. */
@@ -26,8 +33,29 @@ export function addDirectory(owner: DriveOwner, directory: string, cos: ServiceC
   const dir = resolve(directory)
   mustBeNew(readDriveList(home) ?? { drives: [] }, dir)
   const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
-  listDrive(home, { dir, disk: null })
+  listDrive(home, { dir, disk: null, failed: null })
   return drive
+}
+
+/**
+ * Take a drive of this node that failed into use again: a person says that it is sound. From the next start of the daemon on.
+ * @param given its directory, or its disk
+ * @returns null when that is no drive that failed
+ */
+export async function takeBack(
+  owner: DriveOwner,
+  given: { readonly dir?: string | undefined; readonly device?: string | undefined },
+): Promise<ListedDrive | null> {
+  const { home, disks } = owner
+  const failed = (readDriveList(home)?.drives ?? []).filter((one) => one.failed !== null)
+  if (failed.length === 0) return null
+  const found = given.device && (await blockDiskAt(deviceAt(given.device), usOf(owner), disks))
+  const id = found && found.standing.kind === 'drive' ? found.standing.drive : null
+  const dir = given.dir === undefined ? null : resolve(given.dir)
+  const taken = failed.find((one) => one.dir === dir || (id !== null && one.disk?.drive === id))
+  if (!taken) return null
+  forgetFailure(home, taken.dir)
+  return taken
 }
 
 export interface AddDiskOptions {
@@ -70,7 +98,7 @@ export async function addDisk(
   if (isOurs) {
     await mountDrive(id, dir, us, world)
     const drive = openDrive(dir, { id, nodeId: node, cluster, keys })
-    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, null) })
+    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, null), failed: null })
     return drive
   }
   progress(`formatting ${disk.path}`)
@@ -82,7 +110,7 @@ export async function addDisk(
     const cos = options.class ?? classify(disk, measured)
     const label = { id, class: cos, nodeId: node, cluster, keys }
     const drive = labelDisk(dir, disk, label, systemDisk)
-    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, measured) })
+    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, measured), failed: null })
     return drive
   } catch (error) {
     await unmountDisk(dir, disks)

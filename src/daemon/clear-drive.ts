@@ -1,12 +1,52 @@
 import { join } from 'node:path'
 import { codeOf } from '../base/index.ts'
-import { CHUNKS_NAME, QUARANTINE_NAME } from '../chunks/index.ts'
+import { ARRIVING_NAME, CHUNKS_NAME, QUARANTINE_NAME } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
-import { DRAINING_NAME, LABEL_NAME } from '../drives/index.ts'
+import { DRAINING_NAME, type Drive, LABEL_NAME } from '../drives/index.ts'
 import { VOLUMES_NAME } from './move-journals.ts'
 
 /** What weft makes on a drive, besides the label and the mark of one that is being emptied. */
 export const DRIVE_DIRECTORIES = [CHUNKS_NAME, VOLUMES_NAME, QUARANTINE_NAME]
+
+/**
+ * Files of weft's on a drive that was taken out, and on none of those that stay: what was written after it had been found empty.
+ * One that fails keeps what was copied off it.
+ * @returns paths below the drive @throws FsError EIO when it does not answer: then nobody knows
+ */
+export function leftOnlyOn(dir: string, staying: readonly Drive[], disk: Disk): string[] {
+  if (!disk.exists(join(dir, LABEL_NAME))) return []
+  const left: string[] = []
+  for (const path of DRIVE_DIRECTORIES.flatMap((name) => filesBelow(dir, name, disk))) {
+    // Of a chunk of another node that was cut short while it came: its owner was told nothing of it.
+    if (path.startsWith(`${CHUNKS_NAME}/${ARRIVING_NAME}/`)) continue
+    const bytes = disk.stat(join(dir, path))?.bytes ?? 0
+    if (!staying.some((drive) => hasCopy(drive, path, bytes, disk))) left.push(path)
+  }
+  return left
+}
+
+function hasCopy(drive: Drive, path: string, bytes: number, disk: Disk): boolean {
+  // A journal is on one drive alone, whatever another has under its name.
+  if (path.startsWith(`${VOLUMES_NAME}/`)) return false
+  if (disk.stat(join(drive.dir, path))?.bytes === bytes) return true
+  if (!path.startsWith(`${QUARANTINE_NAME}/`)) return false
+  // There it has a number behind its name where that was taken.
+  const directory = join(drive.dir, QUARANTINE_NAME)
+  const names = disk.exists(directory) ? disk.list(directory) : []
+  const name = path.slice(QUARANTINE_NAME.length + 1)
+  return names.some(
+    (one) => one.startsWith(`${name}.`) && disk.stat(join(directory, one))?.bytes === bytes,
+  )
+}
+
+function filesBelow(dir: string, name: string, disk: Disk): string[] {
+  const directory = join(dir, name)
+  if (!disk.exists(directory)) return []
+  return disk.list(directory).flatMap((one) => {
+    const path = `${name}/${one}`
+    return disk.stat(join(dir, path))?.kind === 'directory' ? filesBelow(dir, path, disk) : [path]
+  })
+}
 
 /**
  * Take away what weft made on an empty drive, the label last: done again after a crash it goes on. A directory that is not

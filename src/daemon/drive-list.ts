@@ -21,6 +21,15 @@ export interface ListedDrive {
   readonly dir: string
   /** Null for a directory that a person mounts. */
   readonly disk: ListedDisk | null
+  /** Null unless it failed once, and nobody has said since that it is sound. */
+  readonly failed: Failed | null
+}
+
+/** The first failure of a drive: nothing new goes to it in later lives of the daemon either. */
+export interface Failed {
+  readonly why: string
+  /** ISO 8601. */
+  readonly at: string
 }
 
 export interface DriveList {
@@ -29,8 +38,8 @@ export interface DriveList {
   readonly leaving: readonly ListedDrive[]
 }
 
-/** Version 2 has disks, and drives that leave; a list without them is written as version 1, which older builds read. */
-const FORMAT = 2
+/** Version 2 has disks, and drives that leave; 3 drives that failed. A list is written as the least that has all of it: older builds read that. */
+const FORMAT = 3
 
 const dir = z.string().startsWith('/')
 const disk = z.strictObject({
@@ -41,9 +50,14 @@ const disk = z.strictObject({
   tag: z.string().nullable(),
   measured: z.strictObject({ syncMs: z.number(), bytesPerSecond: z.number() }).nullable(),
 })
-const entry = z.strictObject({ dir, disk: disk.nullable().default(null) })
+const failed = z.strictObject({ why: z.string(), at: z.string() })
+const entry = z.strictObject({
+  dir,
+  disk: disk.nullable().default(null),
+  failed: failed.nullable().default(null),
+})
 const shape = z.strictObject({
-  version: z.union([z.literal(1), z.literal(FORMAT)]),
+  version: z.union([z.literal(1), z.literal(2), z.literal(FORMAT)]),
   drives: z.array(entry),
   leaving: z.array(entry).default([]),
 })
@@ -72,10 +86,44 @@ export function readDriveList(home: string): DriveList | null {
 
 /** Durable when it returns. */
 export function writeDriveList(home: string, { drives, leaving }: DriveList): void {
-  const isOld = leaving.length === 0 && drives.every((one) => one.disk === null)
-  const plain = { version: 1, drives: drives.map((one) => ({ dir: one.dir })) }
-  const text = JSON.stringify(isOld ? plain : { version: FORMAT, drives, leaving }, null, 2)
+  const text = JSON.stringify(asWritten({ drives, leaving }), null, 2)
   systemDisk.replaceFile(pathIn(home), Buffer.from(`${text}\n`))
+}
+
+function asWritten({ drives, leaving }: DriveList): object {
+  const all = [...drives, ...leaving]
+  if (all.some((one) => one.failed !== null)) return { version: FORMAT, drives, leaving }
+  const bare = ({ dir, disk }: ListedDrive) => ({ dir, disk })
+  if (leaving.length > 0 || drives.some((one) => one.disk !== null)) {
+    return { version: 2, drives: drives.map(bare), leaving: leaving.map(bare) }
+  }
+  return { version: 1, drives: drives.map((one) => ({ dir: one.dir })) }
+}
+
+/** Durable when it returns. A failure that is known is kept: it came first. */
+export function noteFailure(home: string, directory: string, failed: Failed): void {
+  changeFailure(home, directory, (before) => before ?? failed)
+}
+
+/** It is sound, or was never to blame. @returns whether a failure was known */
+export function forgetFailure(home: string, directory: string): boolean {
+  return changeFailure(home, directory, () => null)
+}
+
+function changeFailure(
+  home: string,
+  directory: string,
+  change: (before: Failed | null) => Failed | null,
+): boolean {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  let isChanged = false
+  const changed = drives.map((one) => {
+    const failed = one.dir === directory ? change(one.failed) : one.failed
+    isChanged ||= failed !== one.failed
+    return { ...one, failed }
+  })
+  if (isChanged) writeDriveList(home, { drives: changed, leaving })
+  return isChanged
 }
 
 /** It is a drive from the next start of the daemon on. @throws FsError EEXIST */

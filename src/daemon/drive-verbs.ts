@@ -13,7 +13,7 @@ import {
   takesData,
 } from '../drives/index.ts'
 import { describeBytes } from '../volumes/index.ts'
-import { addDirectory, addDisk } from './add-drive.ts'
+import { addDirectory, addDisk, takeBack } from './add-drive.ts'
 import {
   forgetDrive,
   type ListedDisk,
@@ -40,6 +40,15 @@ export function driveControl(node: Node): DriveControl {
       return missing ? missingInfo(missing) : await driveInfo(node, driveNamed(node, name))
     },
     add: async ({ dir, device, class: cos, create = false, force = false }) => {
+      const back = force ? null : await takeBack(node.driveOwner, { dir, device })
+      if (back) {
+        const drive = node.drives.find((one) => one.dir === back.dir)
+        await node.restart(null)
+        const info = drive
+          ? await driveInfo(node, drive)
+          : missingInfo({ id: back.disk?.drive ?? ('' as DriveId), listed: back, why: '' })
+        return { ...info, notes: ['it is taken into use again, with what is on it'] }
+      }
       if (device !== undefined) {
         const options = { class: cos ?? null, force, tag: null }
         const drive = await addDisk(node.driveOwner, device, options)
@@ -170,7 +179,7 @@ function diskOf({ wwn, serial, model, tag, measured }: ListedDisk): DriveInfo['d
 }
 
 /** A disk is told by its serial number, as on its sticker. */
-function nameOf({ dir, disk }: ListedDrive): string {
+function nameOf({ dir, disk }: Pick<ListedDrive, 'dir' | 'disk'>): string {
   return disk?.serial || (dir.split('/').at(-1) ?? dir)
 }
 
@@ -179,7 +188,7 @@ function listOf({ home }: Node): readonly ListedDrive[] {
 }
 
 function listedOf(list: readonly ListedDrive[], { dir }: Drive): ListedDrive {
-  return list.find((one) => one.dir === dir) ?? { dir, disk: null }
+  return list.find((one) => one.dir === dir) ?? { dir, disk: null, failed: null }
 }
 
 function measuredNotes(node: Node, drive: Drive): string[] {

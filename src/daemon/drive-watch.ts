@@ -7,8 +7,9 @@ import {
   type Log,
   messageOf,
 } from '../base/index.ts'
-import { checkDrives, type Drive, diskSequence, findDisk } from '../drives/index.ts'
-import { type DriveOwner, type MissingDrive, usOf } from './open-drives.ts'
+import { checkDrives, type Drive, diskSequence, findDisk, tryDrive } from '../drives/index.ts'
+import { forgetFailure } from './drive-list.ts'
+import { type DriveOwner, type MissingDrive, openDisk, PULLED_MS, usOf } from './open-drives.ts'
 
 export interface DriveWatchWorld {
   readonly owner: DriveOwner
@@ -26,7 +27,8 @@ const AGAIN_MS = 60_000
 
 /**
  * Looks after the drives while the node runs: a disk that was pulled, or became read-only, is noticed without anybody reading it;
- * one that is put back, or comes late, is taken into use again with all that is on it.
+ * one that is put back, or comes late, is taken into use again with all that is on it. One that failed without having been pulled
+ * stays failing (ListedDrive.failed); if it answers no more, one restart makes readable what can still be read of it.
  */
 export class DriveWatch {
   readonly #world: DriveWatchWorld
@@ -34,6 +36,12 @@ export class DriveWatch {
   /** Of the disks of this host, when a missing one was looked for last. */
   #seen: string
   #lookedMs: number
+  /** Failed in an earlier life: this one began with what a restart can do for them. */
+  readonly #failedBefore: ReadonlySet<Drive>
+  /** When each began to fail in this life, and the disks of the host when it was asked whether it had been pulled. */
+  readonly #failing = new Map<Drive, { readonly sinceMs: number; asked: string }>()
+  /** Why a disk is not used, as told last. */
+  readonly #told = new Map<DriveId, string>()
   #isClosed = false
 
   constructor(world: DriveWatchWorld) {
@@ -42,12 +50,22 @@ export class DriveWatch {
     // What was there at the start was looked at then.
     this.#seen = diskSequence(world.owner.disks)
     this.#lookedMs = world.clock.monotonicMs()
+    this.#failedBefore = new Set(world.drives.filter(({ state }) => state !== 'ok'))
   }
 
   async run(): Promise<void> {
     while (!this.#isClosed) {
       await this.#alarm.sleep(LOOK_MS)
-      if (!this.#isClosed) await this.#look()
+      if (this.#isClosed) return
+      try {
+        await this.#look()
+      } catch (error) {
+        if (isBug(error)) throw error
+        this.#world.log.warn(
+          { op: 'drive.watch', error: messageOf(error) },
+          'looked at again later',
+        )
+      }
     }
   }
 
@@ -59,16 +77,21 @@ export class DriveWatch {
   async #look(): Promise<void> {
     const { owner, drives, missing, clock, log, restart } = this.#world
     checkDrives(drives, owner.disks)
-    const pulled = drives.filter(({ kind, state }) => kind === 'block' && state === 'gone')
-    const away = [...missing, ...pulled].map(({ id }) => id)
-    if (away.length === 0) return
-    const sequence = diskSequence(owner.disks)
     const now = clock.monotonicMs()
+    const failing = drives.filter(
+      (drive) => drive.kind === 'block' && drive.state !== 'ok' && !this.#failedBefore.has(drive),
+    )
+    if (failing.length + missing.length === 0) return
+    const sequence = diskSequence(owner.disks)
+    for (const drive of failing) await this.#clear(drive, sequence, now)
+    const gone = failing.filter(({ state }) => state === 'gone')
+    if (gone.length + missing.length === 0) return
     if (sequence === this.#seen && now - this.#lookedMs < AGAIN_MS) return
     this.#seen = sequence
     this.#lookedMs = now
-    for (const id of away) {
-      if (!(await this.#isBack(id))) continue
+    for (const one of [...missing, ...gone]) {
+      const { id } = one
+      if (!(await this.#isBack(id, 'listed' in one ? one : null))) continue
       log.info({ op: 'drive.back', drive: id }, 'a disk is there again')
       await restart()
       this.close()
@@ -76,15 +99,47 @@ export class DriveWatch {
     }
   }
 
-  async #isBack(id: DriveId): Promise<boolean> {
+  /** One that was pulled has not failed: its first errors came from the pulling. */
+  async #clear(drive: Drive, sequence: string, now: number): Promise<void> {
     const { owner, log } = this.#world
+    const known = this.#failing.get(drive) ?? { sinceMs: now, asked: '' }
+    this.#failing.set(drive, known)
+    if (known.asked === sequence || now - known.sinceMs > PULLED_MS) return
+    known.asked = sequence
+    if (!(await this.#isPulled(drive)) || !forgetFailure(owner.home, drive.dir)) return
+    log.info({ op: 'drive.pulled', drive: drive.id }, 'a disk was pulled')
+  }
+
+  /** Its disk is not here, or here again as another device than the one it is mounted from. */
+  async #isPulled({ id }: Drive): Promise<boolean> {
+    const { owner } = this.#world
     try {
       const { standing } = await findDisk(id, usOf(owner), owner.disks)
-      return standing.kind === 'drive'
+      return standing.kind === 'drive' && standing.mountedAt === null
     } catch (error) {
       if (isBug(error)) throw error
-      if (codeOf(error) !== 'ENODEV') {
-        log.warn({ op: 'drive.back', drive: id, why: messageOf(error) }, 'a disk is not used')
+      return codeOf(error) === 'ENODEV'
+    }
+  }
+
+  /**
+   * Whether the next life of the daemon could use it: for what cannot be mounted, or has a label that is refused, a restart
+   * would help nobody. @param missing null for one that this life still has open
+   */
+  async #isBack(id: DriveId, missing: Pick<MissingDrive, 'listed'> | null): Promise<boolean> {
+    const { owner, log } = this.#world
+    const { node, cluster, keys, disks } = owner
+    try {
+      // Mounted for the next life: nobody has it open in this one.
+      if (missing) await openDisk(missing.listed, id, owner, {})
+      else await tryDrive(id, usOf(owner), { nodeId: node, cluster, keys }, disks)
+      return true
+    } catch (error) {
+      if (isBug(error)) throw error
+      const why = messageOf(error)
+      if (codeOf(error) !== 'ENODEV' && this.#told.get(id) !== why) {
+        this.#told.set(id, why)
+        log.warn({ op: 'drive.back', drive: id, why }, 'a disk is not used')
       }
       return false
     }

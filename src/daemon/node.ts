@@ -38,6 +38,7 @@ import {
   KeysService,
   type NodeIdentity,
   openNodeIdentity,
+  type VolumeRecord,
   VolumeRegistry,
 } from '../volumes/index.ts'
 import { AccessHost } from './access-host.ts'
@@ -478,12 +479,27 @@ export class Node {
   }
 
   /** The engine's thread has its own picture of each drive. */
-  #driveFails({ id, dir, state }: Drive, error: unknown): void {
+  #driveFails({ id, dir, kind, state }: Drive, error: unknown): void {
     const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
     this.log.error({ op: 'drive', drive: id, dir, state, error: words.message }, 'a drive fails')
+    // A directory that is not mounted any more has not failed.
+    if (kind === 'block' || state !== 'gone') this.#noteFailure(dir, words.message)
     this.engine
       .call('driveFails', { drive: id, ...words })
       .catch(background(this.log, 'drive.fails'))
+  }
+
+  /** Later lives are to know it too. The home may be on the drive that fails. */
+  #noteFailure(dir: string, why: string): void {
+    try {
+      noteFailure(this.home, dir, { why, at: isoTime(this.clock) })
+    } catch (error) {
+      if (isBug(error)) throw error
+      this.log.warn(
+        { op: 'drive', dir, error: messageOf(error) },
+        'its failure is not written down',
+      )
+    }
   }
 
   /** Records of this node's volumes, and of the copies that it holds of others'. */

@@ -1,5 +1,16 @@
 import { join } from 'node:path'
-import { type DriveId, FsError, isBug, type Log, messageOf, type NodeId } from '../base/index.ts'
+import {
+  type Clock,
+  codeOf,
+  type DriveId,
+  FsError,
+  isBug,
+  type Log,
+  messageOf,
+  type NodeId,
+  systemClock,
+  wallMs,
+} from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import {
   type DiskWorld,
@@ -12,11 +23,12 @@ import {
   mountDrive,
   openDrive,
   relabel,
+  takesData,
   type Us,
   unmountDisk,
 } from '../drives/index.ts'
-import { clearDrive } from './clear-drive.ts'
-import { type ListedDrive, readDriveList, writeDriveList } from './drive-list.ts'
+import { clearDrive, leftOnlyOn } from './clear-drive.ts'
+import { forgetFailure, type ListedDrive, readDriveList, writeDriveList } from './drive-list.ts'
 
 /** Whose drives are opened, and how they are looked for. */
 export interface DriveOwner {
@@ -34,6 +46,12 @@ export interface MissingDrive {
   readonly listed: ListedDrive
   readonly why: string
 }
+
+/**
+ * A drive whose disk went away within this time of its first error was pulled: nothing is wrong with it. One that failed for
+ * longer stays failing, also when it went away since.
+ */
+export const PULLED_MS = 60_000
 
 export interface OpenedDrives {
   readonly drives: readonly Drive[]
@@ -55,32 +73,37 @@ export async function openDrives(
   owner: DriveOwner,
   log: Log,
   onFail: NonNullable<DriveWorld['onFail']>,
+  clock: Clock = systemClock(),
 ): Promise<OpenedDrives> {
   const { home, node } = owner
   if (readDriveList(home) === null) {
     const dir = join(home, 'drives', 'default')
     systemDisk.mkdir(dir)
     initDrive(dir, { class: 2, nodeId: node }, systemDisk)
-    writeDriveList(home, { drives: [{ dir, disk: null }], leaving: [] })
+    writeDriveList(home, { drives: [{ dir, disk: null, failed: null }], leaving: [] })
   }
-  await clearLeaving(owner, log)
   const drives: Drive[] = []
   const missing: MissingDrive[] = []
-  for (const listed of readDriveList(home)?.drives ?? []) {
-    const { dir, disk } = listed
-    if (disk === null) {
-      drives.push(openDrive(dir, { nodeId: node }, { onFail }))
-      continue
-    }
+  const open = async (listed: ListedDrive) => {
+    const { dir, disk, failed } = listed
     try {
-      drives.push(await openDisk(listed, disk.drive, owner, { onFail }))
+      const drive =
+        disk === null
+          ? openDrive(dir, { nodeId: node }, { onFail })
+          : await openDisk(listed, disk.drive, owner, { onFail })
+      drives.push(drive)
+      if (failed !== null) drive.fail(failedBefore(listed, failed.why, failed.at))
     } catch (error) {
-      if (isBug(error)) throw error
+      if (isBug(error) || disk === null) throw error
       const why = messageOf(error)
       log.error({ op: 'drive.open', drive: disk.drive, why }, 'a disk is not used')
       missing.push({ id: disk.drive, listed, why })
+      if (failed === null || codeOf(error) !== 'ENODEV') return
+      if (wallMs(clock) - Date.parse(failed.at) < PULLED_MS) forgetFailure(home, dir)
     }
   }
+  for (const listed of readDriveList(home)?.drives ?? []) await open(listed)
+  for (const listed of await clearLeaving(owner, drives.filter(takesData), log)) await open(listed)
   if (drives.length === 0) {
     throw new FsError('ENODEV', 'drives', {
       message: `no drive of this node is here: ${missing.map(({ why }) => why).join('; ')}`,
@@ -90,8 +113,18 @@ export async function openDrives(
   return { drives, missing }
 }
 
-/** Mounted at its directory, under today's name, with a label that is ours. */
-async function openDisk(
+function failedBefore({ dir }: ListedDrive, why: string, at: string): FsError {
+  return new FsError('EIO', 'drive', {
+    dir,
+    message: `it failed on ${at}: ${why}; it gets nothing new until somebody says that it is sound: weft drive add ${dir}`,
+  })
+}
+
+/**
+ * Mounted at its directory, under today's name, with a label that is ours. Where that fails nothing of it stays mounted: a
+ * person may have to look at it.
+ */
+export async function openDisk(
   listed: ListedDrive,
   id: DriveId,
   owner: DriveOwner,
@@ -107,31 +140,92 @@ async function openDisk(
     // Not mounted, or what is mounted there is of a disk that went away: nobody of before has it open any more.
     await unmountDisk(listed.dir, disks)
     await mountDrive(id, listed.dir, usOf(owner), disks)
-    drive = openDrive(listed.dir, expected, world)
+    try {
+      drive = openDrive(listed.dir, expected, world)
+    } catch (refused) {
+      // Why it is refused is what is told.
+      await unmountDisk(listed.dir, disks).catch(() => {})
+      throw refused
+    }
   }
   return cluster === null ? drive : relabel(drive, cluster, keys, systemDisk, world)
 }
 
-/** What weft made on drives that were taken out goes, and their disks come off. Nothing of them is open any more. */
-async function clearLeaving({ home, disks }: DriveOwner, log: Log): Promise<void> {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  if (leaving.length === 0) return
-  const staying: ListedDrive[] = []
-  for (const listed of leaving) {
-    try {
-      // One that fails may be read-only: it comes off all the same.
-      try {
-        clearDrive(listed.dir, systemDisk)
-      } finally {
-        if (listed.disk !== null) await takeOff(listed.dir, disks)
-      }
-    } catch (error) {
-      if (isBug(error)) throw error
-      log.warn({ op: 'drive.remove', dir: listed.dir, why: messageOf(error) }, 'not cleared')
-      if (error instanceof FsError && error.code === 'EBUSY') staying.push(listed)
-    }
+/**
+ * What weft made on drives that were taken out goes, and their disks come off. Nothing of them is open any more. One that has
+ * something which no other has is never erased: it was written after the drive had been found empty.
+ * @param staying drives that take data, open
+ * @returns drives that are listed again, to be opened
+ */
+async function clearLeaving(
+  owner: DriveOwner,
+  staying: readonly Drive[],
+  log: Log,
+): Promise<ListedDrive[]> {
+  const { home } = owner
+  const back: ListedDrive[] = []
+  for (const listed of readDriveList(home)?.leaving ?? []) {
+    const why = await whyNotCleared(listed, owner, staying, log)
+    if (why === null) continue
+    log.error({ op: 'drive.remove', dir: listed.dir, why }, 'it is a drive of this node again')
+    back.push(listed)
+    listAgain(home, listed)
   }
-  writeDriveList(home, { drives, leaving: staying })
+  return back
+}
+
+/** @returns why it is to stay a drive, in words; null when it is off, or is tried again at the next start */
+async function whyNotCleared(
+  listed: ListedDrive,
+  owner: DriveOwner,
+  staying: readonly Drive[],
+  log: Log,
+): Promise<string | null> {
+  const { home, disks } = owner
+  const { dir, disk } = listed
+  try {
+    if (disk !== null) await mountLeaving(dir, disk.drive, owner)
+    const left = leftOnlyOn(dir, staying, systemDisk)
+    if (left.length > 0) return `${left.length} files are on it alone, such as ${left[0]}`
+  } catch (error) {
+    if (isBug(error)) throw error
+    // Not here: nothing of it is erased either.
+    if (codeOf(error) !== 'ENODEV') return `what is on it cannot be looked at: ${messageOf(error)}`
+    log.warn({ op: 'drive.remove', dir, why: messageOf(error) }, 'not cleared')
+    takeOffLeaving(home, listed)
+    return null
+  }
+  try {
+    // One that fails may be read-only: it comes off all the same.
+    try {
+      clearDrive(dir, systemDisk)
+    } finally {
+      if (disk !== null) await takeOff(dir, disks)
+    }
+  } catch (error) {
+    if (isBug(error)) throw error
+    log.warn({ op: 'drive.remove', dir, why: messageOf(error) }, 'not cleared')
+    if (codeOf(error) === 'EBUSY') return null
+  }
+  takeOffLeaving(home, listed)
+  return null
+}
+
+/** After a boot it is not mounted any more. Where clearing has begun it was mounted last, and has no label. */
+async function mountLeaving(dir: string, id: DriveId, owner: DriveOwner): Promise<void> {
+  if (mountAt(dir, owner.disks)) return
+  await mountDrive(id, dir, usOf(owner), owner.disks)
+}
+
+function listAgain(home: string, listed: ListedDrive): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  const others = leaving.filter((one) => one.dir !== listed.dir)
+  writeDriveList(home, { drives: [...drives, listed], leaving: others })
+}
+
+function takeOffLeaving(home: string, { dir }: ListedDrive): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  writeDriveList(home, { drives, leaving: leaving.filter((one) => one.dir !== dir) })
 }
 
 /** The disk is free for others behind it. @throws FsError EBUSY with who uses it; EIO when it cannot be erased */

@@ -117,10 +117,10 @@ function withNames({ cluster }: Node, words: string): string {
 const PUT_BACK =
   'put it back: it is taken into use by itself, with all that is on it. What has a copy on another node is made anew there meanwhile'
 
-function driveRemedy({ kind, state, id }: Drive): string {
+function driveRemedy({ kind, state, id, dir }: Drive): string {
   if (kind === 'block' && state === 'gone') return PUT_BACK
   if (state === 'gone') return 'mount or reconnect it, then weft down; weft up'
-  return `it gets nothing new, and what it gives is moved to the others: weft drive status ${id}; then replace it`
+  return `it gets nothing new, and what it gives is moved to the others: weft drive status ${id}; then replace it, or, once it is sound: weft drive add ${dir}`
 }
 
 /** All that is wrong, of this node and of what it owns. */

@@ -37,7 +37,7 @@ export {
 export { type BlockLabelOptions, labelDisk, relabel } from './label-disk.ts'
 export { locateDisk } from './locate.ts'
 export { type Measured, measureDrive } from './measure.ts'
-export { mountAt, mountDisk, mountDrive, unmountDisk } from './mount-disk.ts'
+export { mountAt, mountDisk, mountDrive, tryDrive, unmountDisk } from './mount-disk.ts'
 export { isReadOnly, type MountLine } from './mountinfo.ts'
 export {
   type DriveWorld,

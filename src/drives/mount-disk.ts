@@ -1,11 +1,13 @@
 import { mkdirSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { type DriveId, FsError } from '../base/index.ts'
+import { codeOf, type DriveId, FsError } from '../base/index.ts'
 import { type BlockDisk, findDisk } from './block-disks.ts'
 import { type DiskWorld, type FullDiskWorld, fullWorld } from './disk-world.ts'
 import { driveError } from './drive-error.ts'
 import type { Us } from './judge-disk.ts'
 import { deviceName, type MountLine, mountOn, parseMountinfo } from './mountinfo.ts'
+import { type Expected, openDrive } from './open-drive.ts'
+import { withPeek } from './peek-disk.ts'
 import { whoUses } from './who-uses.ts'
 
 /** Chunks are data, never devices or programs, and nobody asks when one was read. */
@@ -32,6 +34,39 @@ export async function mountDrive(
   const disk = await findDisk(drive, us, world)
   await mountDisk(disk.path, directory, world)
   return disk
+}
+
+/**
+ * Whether a drive's disk can be read and bears the label that is expected, without mounting it where drives are used: what was
+ * mounted there before it went away may still be held. Nothing is changed.
+ * @throws FsError as findDisk; EIO when it cannot be mounted; as openDrive of its label
+ */
+export async function tryDrive(
+  drive: DriveId,
+  us: Us,
+  expect: Expected,
+  world: DiskWorld = {},
+): Promise<void> {
+  const { path, standing } = await findDisk(drive, us, world)
+  // Its filesystem has shut down, and the disk answers: only a mount after an umount tells more.
+  if (standing.kind === 'drive' && standing.mountedAt !== null) return
+  // Which the kernel still knows from the mount of before.
+  const more = ['nouuid']
+  await withPeek(
+    path,
+    fullWorld(world),
+    (dir) => openUnlessUnseen(dir, { ...expect, id: drive }),
+    more,
+  )
+}
+
+/** Of a drive that is some seconds old the label may be in the log of its filesystem still, which is not replayed here. */
+function openUnlessUnseen(dir: string, expect: Expected): void {
+  try {
+    openDrive(dir, expect)
+  } catch (error) {
+    if (codeOf(error) !== 'ENODEV') throw error
+  }
 }
 
 /** As mountDrive, of a device that is known, such as one just formatted. */

@@ -7,17 +7,19 @@ import type { FullDiskWorld } from './disk-world.ts'
 /**
  * Look into the filesystem of a disk that is not mounted, and change nothing of it: read-only, its log not replayed. What was
  * not written back before a crash is therefore not seen.
+ * @param more options of the mount
  * @throws FsError EIO when it cannot be mounted, ENOENT without mount(8); whatever `look` throws
  */
 export async function withPeek<T>(
   path: string,
   world: FullDiskWorld,
   look: (dir: string) => T,
+  more: readonly string[] = [],
 ): Promise<T> {
   const { run, signal } = world
   const dir = mkdtempSync(join(tmpdir(), 'weft-peek-'))
   try {
-    const options = 'ro,norecovery,nodev,nosuid,noexec'
+    const options = ['ro', 'norecovery', 'nodev', 'nosuid', 'noexec', ...more].join(',')
     const mounted = await run('mount', ['-t', 'xfs', '-o', options, path, dir], { signal })
     if (mounted.code !== 0) {
       throw new FsError('EIO', 'drive.peek', {

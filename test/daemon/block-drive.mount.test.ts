@@ -1,11 +1,11 @@
-// deadline: 180 s
+// deadline: 300 s
 import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { DiskInfo, DriveInfo, VolumeDetail } from '../../src/api/index.ts'
 import { LoopDrives } from '../support/loop-drives.ts'
-import { NodeWorld, until } from '../support/node-world.ts'
+import { NodeWorld, sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
 
 const A = ['wwn-0x5000c500a1b2c3d4', 'scsi-SWEFT_DISK_SERA']
@@ -34,6 +34,10 @@ const link = (loops: LoopDrives, [name]: readonly string[]) => join(loops.byIdDi
 
 async function drives(world: NodeWorld): Promise<DriveInfo[]> {
   return (await world.json<{ drives: DriveInfo[] }>('drive', 'list')).drives
+}
+
+async function daemonPid(world: NodeWorld): Promise<number> {
+  return (await world.json<{ daemon: { pid: number } }>('status')).daemon.pid
 }
 
 async function named(world: NodeWorld, name: string): Promise<DriveInfo | undefined> {
@@ -152,6 +156,59 @@ test('a drive that becomes read-only gets nothing new, and what is on it goes to
       assert.ok(readFileSync(join(volume, `${n}`)).equals(seeded(n + 1).bytes(2_000_000)))
       writeFileSync(join(volume, `new${n}`), seeded(n).bytes(300_000), { flush: true })
     }
+  }))
+
+test('a filesystem that shuts down is read again after one restart, and gets nothing new until a person says so', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    const volume = await world.volume('v', '--cos', '3', '--size', '100M')
+    writeFileSync(join(volume, 'f'), seeded(1).bytes(2_000_000), { flush: true })
+    const { dir = '' } = (await named(world, 'SERA')) ?? {}
+    loops.sh('xfs_io', '-x', '-c', 'shutdown', dir)
+    await until('it is gone', async () => (await named(world, 'SERA'))?.state === 'gone')
+    // Another disk: it is looked for again at once, not after a minute.
+    loops.plug('b', B)
+    await until(
+      'it is failing',
+      async () => (await named(world, 'SERA'))?.state === 'failing',
+      30_000,
+    )
+    assert.match(
+      await world.weft('drive', 'status', 'SERA'),
+      /it failed on [\s\S]*weft drive add \//,
+    )
+    await until('it is read', async () => {
+      return readFileSync(join(volume, 'f')).equals(seeded(1).bytes(2_000_000))
+    })
+    await world.restart()
+    assert.is((await named(world, 'SERA'))?.state, 'failing')
+    assert.match(await world.weft('drive', 'add', dir), /taken into use again/)
+    await until('it is used again', async () => (await named(world, 'SERA'))?.state === 'ok')
+  }))
+
+test('a disk that is there and cannot be used restarts nothing, and is taken in once it can', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    const { dir = '' } = (await named(world, 'SERA')) ?? {}
+    await world.weft('down')
+    loops.sh('umount', dir)
+    const elsewhere = loops.mountPoint('elsewhere')
+    loops.sh('mount', loops.sh('readlink', '-f', link(loops, A)).trim(), elsewhere)
+    await world.up()
+    await world.weft('mount', world.mnt)
+    assert.match((await named(world, 'SERA'))?.why ?? '', /mounted at .*elsewhere/)
+    const pid = await daemonPid(world)
+    loops.plug('b', B)
+    await sleep(6000)
+    assert.is(await daemonPid(world), pid)
+    loops.sh('umount', elsewhere)
+    loops.unplug('b', B)
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok', 30_000)
+    assert.is.not(await daemonPid(world), pid)
   }))
 
 test.run()

@@ -1,6 +1,7 @@
 import type { DriveInfo } from '../../api/index.ts'
 import type { Command } from '../command.ts'
 import { driveDrainLine, driveTable } from '../listings.ts'
+import { printable } from '../render.ts'
 
 export const command: Command = {
   positionals: { drive: { type: 'string', describe: 'Id, or directory' } },
@@ -12,7 +13,8 @@ export const command: Command = {
       const line = drive.drain?.isEmpty
         ? `it is empty: weft drive remove ${drive.id}`
         : driveDrainLine(drive)
-      return `${driveTable([drive])}${line === null ? '' : `${line}\n`}id ${drive.id}\n`
+      const lines = [line, drive.why && printable(drive.why)].filter((one) => one)
+      return `${driveTable([drive])}${lines.map((one) => `${one}\n`).join('')}id ${drive.id}\n`
     })
     return undefined
   },
