@@ -169,6 +169,9 @@ class NodeHostDrives implements HostDrives {
     const { home } = this.#node
     const listed = this.#listed().find((one) => one.disk?.drive === id)
     if (listed) {
+      // What came to it since it was looked at would bring it back to the list, and this step would be done again for ever.
+      const drive = this.#inPool(id)
+      if (drive) this.#node.drains.mustBeEmpty(drive)
       unlistDrive(home, listed.dir)
       await this.#restart(step)
     }
