@@ -51,6 +51,7 @@ import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
 import { CopySyncs } from './copy-syncs.ts'
 import { DriveDrains } from './drain-drives.ts'
+import { noteFailure } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { DriveWatch } from './drive-watch.ts'
 import { EngineHost } from './engine-host.ts'
@@ -557,10 +558,13 @@ export class Node {
     return settled
   }
 
-  /** Another life of the daemon under the same mounts, of another build when `program` is given. */
+  /**
+   * Another life of the daemon under the same mounts, of another build when `program` is given. A volume that cannot settle, as
+   * on a full drive, keeps nobody from it: what is staged is on tmpfs, and the next life goes on with it as after a kill -9.
+   */
   async restart(program: string | null): Promise<void> {
     for (const { stored, shared } of this.volumes.all()) {
-      if (shared) await this.engine.call('settle', { number: stored.record.number })
+      if (shared) await this.#settle(stored.record)
     }
     await this.keeper.restart(program)
     // Every answer goes out first, that of whoever asked among them; nobody waits for it who would not be answered.
@@ -571,6 +575,19 @@ export class Node {
       ?.retire()
       .then(() => loggedOut)
       .then(this.#leave, background(this.log, 'restart'))
+  }
+
+  async #settle({ number, name }: Pick<VolumeRecord, 'number' | 'name'>): Promise<void> {
+    try {
+      await this.engine.call('settle', { number })
+    } catch (error) {
+      if (isBug(error)) throw error
+      const why = messageOf(error)
+      this.log.warn(
+        { op: 'restart', volume: name, why },
+        'not settled: the next life goes on with it',
+      )
+    }
   }
 
   /** A new key epoch at once; with `reseal` also a job that rewrites what older ones sealed, or goes on with one. */

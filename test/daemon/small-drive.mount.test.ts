@@ -1,10 +1,23 @@
 // deadline: 300 s
-import { closeSync, fsyncSync, openSync, readSync, statfsSync, writeSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  closeSync,
+  fsyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LoopDisk } from '../support/loop-disk.ts'
-import { NodeWorld } from '../support/node-world.ts'
+import { NodeWorld, until } from '../support/node-world.ts'
 import { bytesOf } from '../support/writers.ts'
 
 const MIB = 1024 * 1024
@@ -47,6 +60,49 @@ test('a file overwritten without a pause, five times the drive in all, is never 
       await world.close()
     } finally {
       await disk.close()
+    }
+  }
+})
+
+test('a drive is added to a node whose only one is full, with writes that find no room there still waiting', async () => {
+  const disk = await LoopDisk.make(DISK_MIB)
+  const world = new NodeWorld({ home: join(disk.at, 'home') })
+  const more = mkdtempSync(join(tmpdir(), 'weft-more-'))
+  try {
+    await world.up()
+    await world.weft('mount', world.mnt)
+    const file = join(await world.volume('v'), 'f')
+    // Accepted, and too little to be committed at once; then another program takes all the room that is left.
+    const bytes = bytesOf('f', 1, 3 * MIB)
+    writeFileSync(file, bytes)
+    const { bavail, bsize } = statfsSync(disk.at)
+    execFileSync('fallocate', ['-l', String(bavail * bsize - 2 * MIB), join(disk.at, 'others')])
+    const fd = openSync(file, 'r')
+    assert.throws(() => fsyncSync(fd), /ENOSPC/)
+    closeSync(fd)
+    await world.weft('drive', 'add', join(more, 'das1'), '--create')
+    await until('it takes the rest', () => {
+      try {
+        const again = openSync(file, 'r')
+        try {
+          fsyncSync(again)
+          return true
+        } finally {
+          closeSync(again)
+        }
+      } catch {
+        return false
+      }
+    })
+    assert.ok(readFileSync(file).equals(bytes))
+    rmSync(join(disk.at, 'others'))
+    await world.fsck()
+  } finally {
+    try {
+      await world.close()
+    } finally {
+      await disk.close()
+      rmSync(more, { recursive: true, force: true })
     }
   }
 })
