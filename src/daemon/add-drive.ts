@@ -33,7 +33,7 @@ export function addDirectory(owner: DriveOwner, directory: string, cos: ServiceC
   const dir = resolve(directory)
   mustBeNew(readDriveList(home) ?? { drives: [] }, dir)
   const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
-  listDrive(home, { dir, disk: null, failed: null })
+  listDrive(home, { dir, disk: null, failed: null, givenUp: [] })
   return drive
 }
 
@@ -98,7 +98,12 @@ export async function addDisk(
   if (isOurs) {
     await mountDrive(id, dir, us, world)
     const drive = openDrive(dir, { id, nodeId: node, cluster, keys })
-    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, null), failed: null })
+    listDrive(home, {
+      dir,
+      disk: listedDisk(disk, id, options.tag, null),
+      failed: null,
+      givenUp: [],
+    })
     return drive
   }
   progress(`formatting ${disk.path}`)
@@ -110,7 +115,12 @@ export async function addDisk(
     const cos = options.class ?? classify(disk, measured)
     const label = { id, class: cos, nodeId: node, cluster, keys }
     const drive = labelDisk(dir, disk, label, systemDisk)
-    listDrive(home, { dir, disk: listedDisk(disk, id, options.tag, measured), failed: null })
+    listDrive(home, {
+      dir,
+      disk: listedDisk(disk, id, options.tag, measured),
+      failed: null,
+      givenUp: [],
+    })
     return drive
   } catch (error) {
     await unmountDisk(dir, disks)

@@ -1,9 +1,12 @@
 import { join } from 'node:path'
-import { codeOf } from '../base/index.ts'
+import { codeOf, type VolumeId } from '../base/index.ts'
 import { ARRIVING_NAME, CHUNKS_NAME, QUARANTINE_NAME } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import { DRAINING_NAME, type Drive, LABEL_NAME } from '../drives/index.ts'
 import { VOLUMES_NAME } from './move-journals.ts'
+
+/** A file of a journal, which may be given up, or is. */
+const OLD_JOURNAL = new RegExp(`^${VOLUMES_NAME}/(?<id>[0-9a-f]{32})(?<left>\\.left)?/`)
 
 /** What weft makes on a drive, besides the label and the mark of one that is being emptied. */
 export const DRIVE_DIRECTORIES = [CHUNKS_NAME, VOLUMES_NAME, QUARANTINE_NAME]
@@ -11,16 +14,27 @@ export const DRIVE_DIRECTORIES = [CHUNKS_NAME, VOLUMES_NAME, QUARANTINE_NAME]
 /**
  * Files of weft's on a drive that was taken out, and on none of those that stay: what was written after it had been found empty.
  * One that fails keeps what was copied off it.
+ * @param givenUp as ListedDrive.givenUp
  * @returns paths below the drive @throws FsError EIO when it does not answer: then nobody knows
  */
-export function leftOnlyOn(dir: string, staying: readonly Drive[], disk: Disk): string[] {
+export function leftOnlyOn(
+  dir: string,
+  givenUp: readonly VolumeId[],
+  staying: readonly Drive[],
+  disk: Disk,
+): string[] {
   if (!disk.exists(join(dir, LABEL_NAME))) return []
   const left: string[] = []
   for (const path of DRIVE_DIRECTORIES.flatMap((name) => filesBelow(dir, name, disk))) {
     // Of a chunk of another node that was cut short while it came: its owner was told nothing of it.
     if (path.startsWith(`${CHUNKS_NAME}/${ARRIVING_NAME}/`)) continue
     const bytes = disk.stat(join(dir, path))?.bytes ?? 0
-    if (!staying.some((drive) => hasCopy(drive, path, bytes, disk))) left.push(path)
+    const volume = path.match(OLD_JOURNAL)?.groups ?? {}
+    const isOld = volume.left !== undefined || givenUp.some((id) => id === volume.id)
+    const isElsewhere = isOld
+      ? staying.some((drive) => disk.exists(join(drive.dir, VOLUMES_NAME, volume.id ?? '')))
+      : staying.some((drive) => hasCopy(drive, path, bytes, disk))
+    if (!isElsewhere) left.push(path)
   }
   return left
 }

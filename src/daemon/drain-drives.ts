@@ -15,7 +15,7 @@ import { systemDisk } from '../disk/index.ts'
 import { type Drive, takesData } from '../drives/index.ts'
 import { TokenBucket } from '../replication/index.ts'
 import { copyOn, type VolumeRegistry } from '../volumes/index.ts'
-import { journalDrive, journalsOn } from './move-journals.ts'
+import { journalDrive, journalsOn, type KeptJournal } from './move-journals.ts'
 import { moveQuarantine, quarantinedOn } from './move-quarantine.ts'
 
 export interface DrainWorld {
@@ -58,10 +58,14 @@ export class DriveDrains {
   readonly #world: DrainWorld
   readonly #bucket: TokenBucket
   readonly #states = new Map<Drive, DrainState>()
-  /** Of the journals that did not go. */
-  readonly #kept: readonly string[]
+  /** Journals that did not go at the start. */
+  readonly #kept: readonly KeptJournal[]
   /** Of drives that fail, and do not let go of what is elsewhere now. */
   readonly #gone = new Map<Drive, Set<ChunkId>>()
+  /** Of what was set aside there, the same. */
+  readonly #copied = new Map<Drive, Set<string>>()
+  /** Drives that took data when that was looked at last. */
+  #sound: number
   /** Drives that are being gone over. */
   readonly #passing = new Set<Drive>()
   readonly #alarm: Alarm
@@ -71,9 +75,10 @@ export class DriveDrains {
   #lookedMs = 0
   #wasBusy = false
 
-  constructor(world: DrainWorld, kept: readonly string[]) {
+  constructor(world: DrainWorld, kept: readonly KeptJournal[]) {
     this.#world = world
     this.#kept = kept
+    this.#sound = world.drives.filter(takesData).length
     this.#alarm = new Alarm(world.clock)
     this.#bucket = new TokenBucket(world.clock, () => RATES)
   }
@@ -85,6 +90,7 @@ export class DriveDrains {
     this.#lookedMs = clock.monotonicMs()
     while (!this.#isClosed) {
       for (const drive of drives) {
+        this.#lookAtOthers()
         const isDone = this.state(drive)?.isEmpty ?? true
         if (isDone || this.#passing.has(drive)) continue
         await chunks.settle()
@@ -109,6 +115,11 @@ export class DriveDrains {
         why: '',
       }
     )
+  }
+
+  /** Why journals did not go from a drive at the start of this life, in words. */
+  kept(drive: Drive): string[] {
+    return this.#kept.filter((one) => one.drive === drive).map(({ why }) => why)
   }
 
   /** How many chunks on a drive are not known to be elsewhere. */
@@ -145,8 +156,10 @@ export class DriveDrains {
   /** Once over what is on it: what stayed has another turn later. */
   async #empty(drive: Drive): Promise<void> {
     const { log } = this.#world
-    const why = await this.#pass(drive)
-    const isEmpty = why === '' && this.#leftOn(drive) === ''
+    const stayed = await this.#pass(drive)
+    const left = this.#tryLeftOn(drive)
+    const isEmpty = stayed === '' && left === ''
+    const why = stayed || (left && `${left} on it: weft drive drain ${drive.id} tries it once more`)
     this.#set(drive, { why, isEmpty })
     if (isEmpty) log.info({ op: 'drive.drain', drive: drive.id }, 'the drive is empty')
     else if (why !== '') log.warn({ op: 'drive.drain', drive: drive.id, why }, 'not empty yet')
@@ -193,12 +206,12 @@ export class DriveDrains {
       await Promise.all(Array.from({ length: CHUNKS_MAX }, mover))
       for (const why of await this.#tell()) stayed.set(why, 1)
       const others = drives.filter((one) => one !== drive && takesData(one))
-      moveQuarantine(drive, others, systemDisk)
+      moveQuarantine(drive, others, systemDisk, this.#copiedFrom(drive))
     } catch (error) {
       stays(error)
     }
     const words = [...stayed].map(([why, count]) => (count === 1 ? why : `${why} (${count} times)`))
-    return [...this.#kept, ...words].join('; ')
+    return [...this.kept(drive), ...words].join('; ')
   }
 
   /** The records of volumes name the drive on which this node's copy is now. @returns why one does not, in words */
@@ -220,10 +233,21 @@ export class DriveDrains {
     }
   }
 
+  /** As `#leftOn`; of one that does not answer, that. */
+  #tryLeftOn(drive: Drive): string {
+    try {
+      return this.#leftOn(drive)
+    } catch (error) {
+      if (isBug(error)) throw error
+      return `nobody knows what (${messageOf(error)})`
+    }
+  }
+
   #leftOn(drive: Drive): string {
     const count = this.chunksOn(drive)
-    const journals = journalsOn(drive, systemDisk).length
-    const aside = quarantinedOn(drive, systemDisk).length
+    const journals = journalsOn(drive, this.#world.drives, systemDisk).length
+    const copied = this.#copiedFrom(drive)
+    const aside = quarantinedOn(drive, systemDisk).filter((name) => !copied.has(name)).length
     const parts = [
       ...(count > 0 ? [`${count} chunks`] : []),
       ...(journals > 0 ? [`${journals} journals`] : []),
@@ -232,10 +256,28 @@ export class DriveDrains {
     return parts.join(', ')
   }
 
+  /** What was elsewhere may have been on a drive that fails since: all of it is looked at anew then. */
+  #lookAtOthers(): void {
+    const sound = this.#world.drives.filter(takesData).length
+    if (sound === this.#sound) return
+    this.#sound = sound
+    this.#gone.clear()
+    this.#copied.clear()
+    for (const [one, state] of this.#states) this.#states.set(one, { ...state, isEmpty: false })
+  }
+
   #goneFrom(drive: Drive): Set<ChunkId> {
+    this.#lookAtOthers()
     const gone = this.#gone.get(drive) ?? new Set()
     this.#gone.set(drive, gone)
     return gone
+  }
+
+  #copiedFrom(drive: Drive): Set<string> {
+    this.#lookAtOthers()
+    const copied = this.#copied.get(drive) ?? new Set()
+    this.#copied.set(drive, copied)
+    return copied
   }
 
   #isBusy(): boolean {

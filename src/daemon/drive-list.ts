@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { CorruptError, codeOf, type DriveId, FsError } from '../base/index.ts'
+import { CorruptError, codeOf, type DriveId, FsError, type VolumeId } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 
 /** A whole disk that weft has formatted. It is found by its drive's id, which is its filesystem's UUID, whatever its name. */
@@ -23,6 +23,8 @@ export interface ListedDrive {
   readonly disk: ListedDisk | null
   /** Null unless it failed once, and nobody has said since that it is sound. */
   readonly failed: Failed | null
+  /** Volumes whose journal it has given up and could not mark: Drive.givenUp. */
+  readonly givenUp: readonly VolumeId[]
 }
 
 /** The first failure of a drive: nothing new goes to it in later lives of the daemon either. */
@@ -55,6 +57,7 @@ const entry = z.strictObject({
   dir,
   disk: disk.nullable().default(null),
   failed: failed.nullable().default(null),
+  givenUp: z.array(z.string().regex(/^[0-9a-f]{32}$/)).default([]),
 })
 const shape = z.strictObject({
   version: z.union([z.literal(1), z.literal(2), z.literal(FORMAT)]),
@@ -81,7 +84,7 @@ export function readDriveList(home: string): DriveList | null {
   }
   const parsed = shape.safeParse(value)
   if (!parsed.success) throw damaged(path, parsed.error)
-  return parsed.data as DriveList
+  return parsed.data as unknown as DriveList
 }
 
 /** Durable when it returns. */
@@ -92,7 +95,8 @@ export function writeDriveList(home: string, { drives, leaving }: DriveList): vo
 
 function asWritten({ drives, leaving }: DriveList): object {
   const all = [...drives, ...leaving]
-  if (all.some((one) => one.failed !== null)) return { version: FORMAT, drives, leaving }
+  if (all.some((one) => one.failed !== null || one.givenUp.length > 0))
+    return { version: FORMAT, drives, leaving }
   const bare = ({ dir, disk }: ListedDrive) => ({ dir, disk })
   if (leaving.length > 0 || drives.some((one) => one.disk !== null)) {
     return { version: 2, drives: drives.map(bare), leaving: leaving.map(bare) }
@@ -108,6 +112,22 @@ export function noteFailure(home: string, directory: string, failed: Failed): vo
 /** It is sound, or was never to blame. @returns whether a failure was known */
 export function forgetFailure(home: string, directory: string): boolean {
   return changeFailure(home, directory, () => null)
+}
+
+/** Durable when it returns. */
+export function noteGivenUp(
+  home: string,
+  directory: string,
+  volume: VolumeId,
+  isGivenUp: boolean,
+): void {
+  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
+  const changed = drives.map((one) => {
+    if (one.dir !== directory) return one
+    const others = one.givenUp.filter((id) => id !== volume)
+    return { ...one, givenUp: isGivenUp ? [...others, volume] : others }
+  })
+  writeDriveList(home, { drives: changed, leaving })
 }
 
 function changeFailure(

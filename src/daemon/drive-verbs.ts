@@ -78,8 +78,14 @@ export function driveControl(node: Node): DriveControl {
       const drive = driveNamed(node, name)
       const planned = await drainPlan(node, drive, stop)
       if (plan || stop !== drive.draining) return { ...planned, accepted: !plan }
-      // One that fails is emptied by itself, and may take no mark.
-      if (drive.state !== 'ok') return { ...planned, accepted: !stop }
+      // One that fails is emptied by itself, and may take no mark. Its journals go at the start of a life.
+      if (drive.state !== 'ok') {
+        if (!stop && planned.journals > 0) {
+          mustGo(node, drive)
+          await node.restart(null)
+        }
+        return { ...planned, accepted: !stop }
+      }
       const mark = join(drive.dir, DRAINING_NAME)
       if (stop) {
         systemDisk.unlink(mark)
@@ -188,7 +194,7 @@ function listOf({ home }: Node): readonly ListedDrive[] {
 }
 
 function listedOf(list: readonly ListedDrive[], { dir }: Drive): ListedDrive {
-  return list.find((one) => one.dir === dir) ?? { dir, disk: null, failed: null }
+  return list.find((one) => one.dir === dir) ?? { dir, disk: null, failed: null, givenUp: [] }
 }
 
 function measuredNotes(node: Node, drive: Drive): string[] {
@@ -262,10 +268,21 @@ async function drainPlan(
   return {
     what: `what is on drive ${drive.dir} goes to the other drives of this node while it is in use; the daemon restarts once under its mounts`,
     chunks: node.drains.chunksOn(drive),
-    journals: journalsOn(drive, systemDisk).length,
+    journals: journalsOn(drive, node.drives, systemDisk).length,
     bytes,
     freeBytes,
   }
+}
+
+/** It was tried at the start of this life, with the drive as it is. */
+function mustGo({ drains }: Node, drive: Drive): void {
+  const kept = drains.kept(drive)
+  if (kept.length === 0) return
+  throw new FsError('EIO', 'drive.drain', {
+    drive: drive.id,
+    message: `drive ${drive.dir} fails, and does not give all of its journals: ${kept.join('; ')}`,
+    next: 'copy the disk to a sound one while it answers (ddrescue), and put that in its place. If it is lost: weft down; unplug it; weft up; weft drive remove DRIVE --lost. Volumes with a copy on another node are made whole from that; the others come back from a backup',
+  })
 }
 
 function mustNotBeAlone({ drives }: Node, drive: Drive, op: string): void {

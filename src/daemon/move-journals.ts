@@ -16,47 +16,106 @@ const CLASS_NAME = 'class'
 
 export interface MovedJournals {
   readonly moved: readonly { readonly volume: VolumeId; readonly from: Drive; readonly to: Drive }[]
-  /** Why some are still where they were, in words. */
-  readonly kept: readonly string[]
+  readonly kept: readonly KeptJournal[]
+}
+
+/** Why a journal is still where it was, in words; or why nobody knows of those on a drive. */
+export interface KeptJournal {
+  readonly drive: Drive
+  readonly why: string
+}
+
+/** Where it is written down, durably, that a drive has given a journal up which cannot be renamed there. */
+export interface GivenUp {
+  add(drive: Drive, volume: VolumeId): void
+  drop(drive: Drive, volume: VolumeId): void
 }
 
 /**
- * Move the journals off the drives that are being emptied. At the start of a daemon, before anything of them is open: whoever
- * uses the volumes waits meanwhile, and nobody can append to what is being copied.
+ * Move the journals off the drives that are being emptied, or fail. At the start of a daemon, before anything of them is open:
+ * whoever uses the volumes waits meanwhile, and nobody can append to what is being copied.
  *
  * One rename decides: the drive before gives a journal up (`ID` becomes `ID.left`) once it is durable on the next one as
  * `ID.arriving`. Before that the next one's is discarded, after it the old one is never used again; so of two drives that are
- * not always here together never both have the volume.
+ * not always here together never both have the volume. On a drive that fails, and may be read-only, what is written down at home
+ * decides as that rename would (Drive.givenUp), until the drive takes it.
+ *
+ * What is wrong with one drive keeps neither the others' journals nor the daemon's start.
  */
-export function moveJournals(drives: readonly Drive[], disk: Disk, log: Log): MovedJournals {
-  const usable = drives.filter((drive) => drive.state === 'ok')
-  for (const drive of usable)
-    for (const id of namesOn(drive, disk, ARRIVING)) arrive(id, drive, usable, disk)
-  for (const drive of usable)
-    for (const id of namesOn(drive, disk, LEFT)) clear(id, drive, usable, disk)
+export function moveJournals(
+  drives: readonly Drive[],
+  disk: Disk,
+  log: Log,
+  givenUp: GivenUp,
+): MovedJournals {
   const moved: { volume: VolumeId; from: Drive; to: Drive }[] = []
-  const kept: string[] = []
-  for (const from of usable) {
-    for (const volume of namesOn(from, disk, '')) {
-      const cos = from.draining ? null : classWanted(volume, from, usable, disk)
-      if (!from.draining && cos === null) continue
-      try {
-        const to = move(volume, from, cos, usable, disk)
-        moved.push({ volume, from, to })
-        log.info({ op: 'journal.move', volume, from: from.id, to: to.id }, 'journal moved')
-      } catch (error) {
-        if (!(error instanceof FsError)) throw error
-        kept.push(`the journal of volume ${volume}: ${messageOf(error)}`)
-        log.error({ op: 'journal.move', volume, from: from.id, error: messageOf(error) }, 'kept')
+  const kept: KeptJournal[] = []
+  const here = drives.filter((drive) => drive.state !== 'gone')
+  /** One try for each drive, and for each journal. */
+  const attempt = (drive: Drive, what: string, work: () => void) => {
+    try {
+      work()
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      kept.push({ drive, why: `${what}: ${messageOf(error)}` })
+      log.error({ op: 'journal.move', drive: drive.id, what, error: messageOf(error) }, 'kept')
+    }
+  }
+  const each = (state: string, work: (volume: VolumeId, drive: Drive) => void) => {
+    for (const drive of here) {
+      const names: VolumeId[] = []
+      attempt(drive, `the journals on drive ${drive.dir}`, () => {
+        names.push(...onDrive(drive, () => namesOn(drive, disk, state)))
+      })
+      for (const volume of names) {
+        attempt(drive, `the journal of volume ${volume}`, () => work(volume, drive))
       }
     }
   }
+  for (const drive of here) {
+    if (drive.state !== 'ok') continue
+    for (const volume of [...drive.givenUp]) {
+      attempt(drive, `the old journal of volume ${volume}`, () => {
+        onDrive(drive, () => markLeft(volume, drive, disk))
+        givenUp.drop(drive, volume)
+        drive.givenUp.delete(volume)
+      })
+    }
+  }
+  each(ARRIVING, (volume, drive) => arrive(volume, drive, here, disk))
+  each(LEFT, (volume, drive) => clear(volume, drive, here, disk))
+  each('', (volume, from) => {
+    if (from.givenUp.has(volume)) return
+    const isLeaving = from.draining || from.state !== 'ok'
+    const cos = isLeaving ? null : onDrive(from, () => classWanted(volume, from, here, disk))
+    if (!isLeaving && cos === null) return
+    const to = move(volume, from, cos, here, disk, givenUp)
+    moved.push({ volume, from, to })
+    log.info({ op: 'journal.move', volume, from: from.id, to: to.id }, 'journal moved')
+  })
   return { moved, kept }
 }
 
-/** Volumes whose journal, or what is left of its move, is on a drive. */
-export function journalsOn(drive: Drive, disk: Disk): VolumeId[] {
-  return ['', ARRIVING, LEFT].flatMap((state) => namesOn(drive, disk, state))
+/** A drive that answers an error gets nothing new. */
+function onDrive<T>(drive: Drive, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    if (error instanceof FsError) drive.fail(error)
+    throw error
+  }
+}
+
+/**
+ * Volumes whose journal, or what is left of its move, is on a drive.
+ * @param drives where what was left may have arrived: then it counts no more
+ */
+export function journalsOn(drive: Drive, drives: readonly Drive[], disk: Disk): VolumeId[] {
+  const others = drives.filter((one) => one !== drive)
+  const left = namesOn(drive, disk, LEFT).filter((id) => !hasOn(others, id, '', disk))
+  const there = namesOn(drive, disk, '').filter((id) => !drive.givenUp.has(id))
+  const undecided = [...drive.givenUp].filter((id) => !hasOn(others, id, '', disk))
+  return [...there, ...namesOn(drive, disk, ARRIVING), ...new Set([...left, ...undecided])]
 }
 
 /** The drive that a volume's journal is on. */
@@ -65,7 +124,7 @@ export function journalDrive(
   drives: readonly Drive[],
   disk: Disk,
 ): Drive | undefined {
-  return drives.find(({ dir }) => disk.exists(join(dir, VOLUMES_NAME, volume)))
+  return drives.find((drive) => hasOn([drive], volume, '', disk))
 }
 
 /** Have a journal on a drive of this class from the next start of the daemon on. */
@@ -94,12 +153,25 @@ function move(
   cos: ServiceClass | null,
   drives: readonly Drive[],
   disk: Disk,
+  givenUp: GivenUp,
 ): Drive {
   const source = join(from.dir, VOLUMES_NAME, volume)
-  const others = drives.filter(
+  const fit = drives.filter(
     (drive) => drive !== from && takesData(drive) && (cos === null || drive.cos === cos),
   )
-  const to = pickDrive(others, bytesIn(source, disk), { cos: from.cos, urgent: true })
+  // An old one of this volume: moved over it, both would be lost.
+  const others = fit.filter(
+    (drive) => !drive.givenUp.has(volume) && !disk.exists(join(drive.dir, VOLUMES_NAME, volume)),
+  )
+  if (others.length === 0 && fit[0]) {
+    throw new FsError('EEXIST', 'journal.move', {
+      volume,
+      message: `another journal of it is on drive ${fit[0].dir}: which is the right one, nobody knows`,
+      next: `look at both in ${VOLUMES_NAME}/${volume}; move the old one away`,
+    })
+  }
+  const bytes = onDrive(from, () => bytesIn(source, disk))
+  const to = pickDrive(others, bytes, { cos: from.cos, urgent: true })
   const arriving = join(to.dir, VOLUMES_NAME, volume + ARRIVING)
   try {
     copyDirectory(source, arriving, disk)
@@ -108,25 +180,72 @@ function move(
     removeDirectory(arriving, disk)
     throw error
   }
-  rename(source, source + LEFT, disk)
+  giveUp(volume, from, disk, givenUp)
   rename(arriving, join(to.dir, VOLUMES_NAME, volume), disk)
-  removeDirectory(source + LEFT, disk)
+  try {
+    removeDirectory(source + LEFT, disk)
+  } catch (error) {
+    // It counts no more.
+    if (!(error instanceof FsError) || from.state === 'ok') throw error
+  }
   return to
+}
+
+/** What it has given up it says itself from here on. */
+function markLeft(volume: VolumeId, drive: Drive, disk: Disk): void {
+  const source = join(drive.dir, VOLUMES_NAME, volume)
+  if (!disk.exists(source)) return
+  removeDirectory(source + LEFT, disk)
+  rename(source, source + LEFT, disk)
+}
+
+/** From here on the journal is the next drive's. @throws FsError: then it is not, or will be decided at the next start */
+function giveUp(volume: VolumeId, from: Drive, disk: Disk, givenUp: GivenUp): void {
+  const source = join(from.dir, VOLUMES_NAME, volume)
+  try {
+    rename(source, source + LEFT, disk)
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error
+    from.fail(error)
+    givenUp.add(from, volume)
+    from.givenUp.add(volume)
+  }
 }
 
 /** What a crash left between two steps: complete where the drive before has given it up, else nothing. */
 function arrive(volume: VolumeId, drive: Drive, drives: readonly Drive[], disk: Disk): void {
   const arriving = join(drive.dir, VOLUMES_NAME, volume + ARRIVING)
-  const has = (state: string) =>
-    drives.some((one) => disk.exists(join(one.dir, VOLUMES_NAME, volume + state)))
-  if (has('')) removeDirectory(arriving, disk)
+  if (hasOn(drives, volume, '', disk)) onDrive(drive, () => removeDirectory(arriving, disk))
   // Else the drive before is not here: whether it has given it up, nobody knows yet.
-  else if (has(LEFT)) rename(arriving, join(drive.dir, VOLUMES_NAME, volume), disk)
+  else if (hasOn(drives, volume, LEFT, disk)) {
+    onDrive(drive, () => rename(arriving, join(drive.dir, VOLUMES_NAME, volume), disk))
+  }
 }
 
 function clear(volume: VolumeId, drive: Drive, drives: readonly Drive[], disk: Disk): void {
-  const arrived = drives.some((one) => disk.exists(join(one.dir, VOLUMES_NAME, volume)))
-  if (arrived) removeDirectory(join(drive.dir, VOLUMES_NAME, volume + LEFT), disk)
+  const left = join(drive.dir, VOLUMES_NAME, volume + LEFT)
+  // Of one that fails nothing needs to go.
+  if (drive.state !== 'ok' || !hasOn(drives, volume, '', disk)) return
+  onDrive(drive, () => removeDirectory(left, disk))
+}
+
+/** A drive that does not answer has it as little as one that is away. */
+function hasOn(drives: readonly Drive[], volume: VolumeId, state: string, disk: Disk): boolean {
+  return drives.some((drive) => {
+    try {
+      return onDrive(drive, () => isOn(drive, volume, state, disk))
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error
+      return false
+    }
+  })
+}
+
+function isOn(drive: Drive, volume: VolumeId, state: string, disk: Disk): boolean {
+  const isGivenUp = drive.givenUp.has(volume)
+  if (state === LEFT && isGivenUp) return true
+  if (state === '' && isGivenUp) return false
+  return disk.exists(join(drive.dir, VOLUMES_NAME, volume + state))
 }
 
 function namesOn(drive: Drive, disk: Disk, state: string): VolumeId[] {

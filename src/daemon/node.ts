@@ -51,7 +51,7 @@ import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
 import { CopySyncs } from './copy-syncs.ts'
 import { DriveDrains } from './drain-drives.ts'
-import { noteFailure } from './drive-list.ts'
+import { noteFailure, noteGivenUp } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { DriveWatch } from './drive-watch.ts'
 import { EngineHost } from './engine-host.ts'
@@ -185,7 +185,10 @@ export class Node {
       systemChunkFiles,
       (volume) => this.volumes.byId(volume)?.stored.record.spec.cos ?? null,
     )
-    const { kept: keptJournals } = moveJournals(this.drives, systemDisk, log)
+    const { kept: keptJournals } = moveJournals(this.drives, systemDisk, log, {
+      add: ({ dir }, volume) => noteGivenUp(home, dir, volume, true),
+      drop: ({ dir }, volume) => noteGivenUp(home, dir, volume, false),
+    })
     this.reasons = new KeptReasons(clock)
     this.#syncs = new CopySyncs({
       owned: (number) => this.#replicated?.ownedOf(number) ?? null,

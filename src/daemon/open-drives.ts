@@ -80,7 +80,7 @@ export async function openDrives(
     const dir = join(home, 'drives', 'default')
     systemDisk.mkdir(dir)
     initDrive(dir, { class: 2, nodeId: node }, systemDisk)
-    writeDriveList(home, { drives: [{ dir, disk: null, failed: null }], leaving: [] })
+    writeDriveList(home, { drives: [{ dir, disk: null, failed: null, givenUp: [] }], leaving: [] })
   }
   const drives: Drive[] = []
   const missing: MissingDrive[] = []
@@ -91,6 +91,7 @@ export async function openDrives(
         disk === null
           ? openDrive(dir, { nodeId: node }, { onFail })
           : await openDisk(listed, disk.drive, owner, { onFail })
+      for (const volume of listed.givenUp) drive.givenUp.add(volume)
       drives.push(drive)
       if (failed !== null) drive.fail(failedBefore(listed, failed.why, failed.at))
     } catch (error) {
@@ -185,7 +186,7 @@ async function whyNotCleared(
   const { dir, disk } = listed
   try {
     if (disk !== null) await mountLeaving(dir, disk.drive, owner)
-    const left = leftOnlyOn(dir, staying, systemDisk)
+    const left = leftOnlyOn(dir, listed.givenUp, staying, systemDisk)
     if (left.length > 0) return `${left.length} files are on it alone, such as ${left[0]}`
   } catch (error) {
     if (isBug(error)) throw error

@@ -538,7 +538,8 @@ export class Volumes {
     const named = drives.find((one) => one.id === copy?.drive)
     const namedFirst = named ? [named, ...drives.filter((one) => one !== named)] : drives
     // Moved off a drive that is being emptied it counts where it is; the record follows.
-    const drive = journalDrive(record.id, namedFirst, systemDisk) ?? named
+    const fallback = named?.givenUp.has(record.id) ? undefined : named
+    const drive = journalDrive(record.id, namedFirst, systemDisk) ?? fallback
     if (drive) return join(drive.dir, VOLUMES_NAME, record.id)
     throw new FsError('EIO', 'open', {
       message: `the drive with the journal of ${record.name} is not here`,

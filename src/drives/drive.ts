@@ -1,5 +1,13 @@
 import { join } from 'node:path'
-import { assert, type Clock, codeOf, type DriveId, FsError, limits } from '../base/index.ts'
+import {
+  assert,
+  type Clock,
+  codeOf,
+  type DriveId,
+  FsError,
+  limits,
+  type VolumeId,
+} from '../base/index.ts'
 import type { DriveFiles } from './drive-files.ts'
 import { type DriveKind, type DriveLabel, LABEL_NAME, type ServiceClass } from './label.ts'
 import { readLabel } from './read-label.ts'
@@ -36,6 +44,11 @@ export class Drive {
    * from the mark on it when it is opened.
    */
   readonly draining: boolean
+  /**
+   * Volumes whose journal on it counts no more, which could not be marked there: it is on another drive, or on its way. Filled
+   * by the opener.
+   */
+  readonly givenUp = new Set<VolumeId>()
   readonly #files: DriveFiles
   readonly #clock: Clock
   readonly #onFail: ((drive: Drive, error: unknown) => void) | null

@@ -211,4 +211,36 @@ test('a disk that is there and cannot be used restarts nothing, and is taken in 
     assert.is.not(await daemonPid(world), pid)
   }))
 
+test('a read-only drive with the journal of a volume is emptied of that too, and taken out', () =>
+  withDisks(async (world, loops) => {
+    loops.plug('a', A)
+    await world.weft('drive', 'add', link(loops, A), '--class', '3')
+    await until('it is used', async () => (await named(world, 'SERA'))?.state === 'ok')
+    const volume = await world.volume('v', '--cos', '3', '--size', '100M')
+    for (let n = 0; n < 4; n++) {
+      writeFileSync(join(volume, `${n}`), seeded(n + 1).bytes(2_000_000), { flush: true })
+    }
+    const { dir = '' } = (await named(world, 'SERA')) ?? {}
+    // What is open for writing keeps a filesystem from becoming read-only in another way than by shutting down.
+    await world.weft('down')
+    loops.sh('mount', '-o', 'remount,ro', dir)
+    await world.up()
+    await world.weft('mount', world.mnt)
+    await until('it is failing', async () => (await named(world, 'SERA'))?.state === 'failing')
+    await world.weft('drive', 'drain', 'SERA', '--no-wait')
+    await until('it is empty', async () =>
+      /it is empty/.test(await world.weft('drive', 'status', 'SERA')),
+    )
+    writeFileSync(join(volume, 'new'), 'x', { flush: true })
+    await world.weft('drive', 'remove', 'SERA')
+    assert.is(await named(world, 'SERA'), undefined)
+    assert.is(loops.try('findmnt', dir), '')
+    for (let n = 0; n < 4; n++) {
+      assert.ok(readFileSync(join(volume, `${n}`)).equals(seeded(n + 1).bytes(2_000_000)))
+    }
+    await world.restart()
+    assert.is(readFileSync(join(volume, 'new'), 'utf8'), 'x')
+    await world.weft('fsck')
+  }))
+
 test.run()
