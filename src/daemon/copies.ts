@@ -19,7 +19,7 @@ import {
 } from '../base/index.ts'
 import type { ChunkHeader, RawChunks } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, takesData } from '../drives/index.ts'
 import {
   type Addressed,
   type Answer,
@@ -170,11 +170,11 @@ export class Copies {
     if (this.#clearing.has(volume))
       throw exists(volume, 'an older copy of it is being deleted here')
     const drive = [...this.#world.drives()].find((one) => one.id === driveId)
-    if (!isUsable(drive)) {
+    if (!drive || !takesData(drive) || !drive.present()) {
       throw new FsError('ENODEV', 'copy.create', {
         volume,
         drive: driveId,
-        message: `volume ${volume}: drive ${driveId} of this node cannot take a copy: it is ${drive ? 'failing or gone' : 'not here'}; choose another`,
+        message: `volume ${volume}: drive ${driveId} of this node cannot take a copy: it is ${drive ? 'failing, gone or being emptied' : 'not here'}; choose another`,
       })
     }
     const directory = directoryOn(drive, volume)

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -183,6 +183,16 @@ test('to make the same copy again is no error, another one of the volume is EEXI
       copies.create({ ...world.made, volume: 'ab'.repeat(16) as VolumeId, drive }),
     )
     assert.is(codeOf(away), 'ENODEV')
+    copies.close()
+  })
+})
+
+test('a drive that is being emptied takes no copy', async () => {
+  await onDisk(async (world) => {
+    writeFileSync(join(world.directory, 'draining'), '')
+    const copies = await world.open()
+    assert.is(codeOf(errorOf(() => copies.create(world.made))), 'ENODEV')
+    assert.equal(copies.list(), [])
     copies.close()
   })
 })
