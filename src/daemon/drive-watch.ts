@@ -38,7 +38,7 @@ export class DriveWatch {
   #lookedMs: number
   /** Failed in an earlier life: this one began with what a restart can do for them. */
   readonly #failedBefore: ReadonlySet<Drive>
-  /** When each began to fail in this life, and the disks of the host when it was asked whether it had been pulled. */
+  /** When each began to fail in this life, and its state and the disks of the host when it was asked whether it had been pulled. */
   readonly #failing = new Map<Drive, { readonly sinceMs: number; asked: string }>()
   /** Why a disk is not used, as told last. */
   readonly #told = new Map<DriveId, string>()
@@ -104,8 +104,10 @@ export class DriveWatch {
     const { owner, log } = this.#world
     const known = this.#failing.get(drive) ?? { sinceMs: now, asked: '' }
     this.#failing.set(drive, known)
-    if (known.asked === sequence || now - known.sinceMs > PULLED_MS) return
-    known.asked = sequence
+    // Each step of a drive, to failing and to gone, is noted by itself.
+    const asked = `${drive.state} ${sequence}`
+    if (known.asked === asked || now - known.sinceMs > PULLED_MS) return
+    known.asked = asked
     if (!(await this.#isPulled(drive)) || !forgetFailure(owner.home, drive.dir)) return
     log.info({ op: 'drive.pulled', drive: drive.id }, 'a disk was pulled')
   }
