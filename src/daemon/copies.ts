@@ -132,7 +132,8 @@ export class Copies {
   async lookAtDrives(): Promise<void> {
     await this.#world.chunks.settle()
     for (const drive of this.#world.drives()) {
-      if (this.#seen.has(drive) || drive.state !== 'ok') continue
+      // What one that fails still gives may be the only log there is: it takes no new copy, and keeps what it has.
+      if (this.#seen.has(drive) || drive.state === 'gone') continue
       this.#seen.add(drive)
       try {
         this.#openOn(drive)

@@ -66,8 +66,9 @@ class CopiesWorld {
     return drive
   }
 
-  async open(): Promise<Copies> {
+  async open(prepare: (drive: Drive) => void = () => {}): Promise<Copies> {
     this.drive = openDrive(this.directory, {}, { files: this.disk })
+    prepare(this.drive)
     const drives = () => [this.drive, ...this.more]
     return await Copies.open({
       drives,
@@ -193,6 +194,18 @@ test('a drive that is being emptied takes no copy', async () => {
     const copies = await world.open()
     assert.is(codeOf(errorOf(() => copies.create(world.made))), 'ENODEV')
     assert.equal(copies.list(), [])
+    copies.close()
+  })
+})
+
+test('a copy on a drive that failed in an earlier life is here, as one is whose drive begins to fail', async () => {
+  await onDisk(async (world) => {
+    const before = await world.open()
+    before.create(world.made)
+    await ask(before, append(recordsOf(['one'])))
+    before.close()
+    const copies = await world.open((drive) => drive.fail(new FsError('EIO', 'test', {})))
+    assert.is(copies.find(volume, copy)?.head.seq, 1)
     copies.close()
   })
 })
