@@ -238,10 +238,13 @@ export class Repairs {
     })
   }
 
-  /** With no other node left, one that has lost its copy may take another: the lost one is in its way. */
+  /** With no other node left, one that has lost its copy, or the drive of it, may take another: the lost one is in its way. */
   #givenFor({ owner }: OwnedVolume, { step, trouble }: Repair): readonly CopyId[] {
     if (step.do !== 'add' || trouble === null) return []
-    const lost = owner.standing().find((copy) => copy.lost !== null && !copy.isMember)
+    const { graceMs } = this.#world.wishes.settings
+    const isLost = (copy: CopyStanding) =>
+      copy.lost !== null || (copy.isAway && copy.silentMs >= graceMs)
+    const lost = owner.standing().find((copy) => isLost(copy) && !copy.isMember)
     return lost ? [lost.id] : []
   }
 

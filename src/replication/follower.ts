@@ -81,6 +81,7 @@ export class Follower {
   #answeredMs: number
   #wrong: string | null = null
   #lost: string | null = null
+  #isAway = false
   #running = false
   #again = false
   #stopped = false
@@ -117,6 +118,7 @@ export class Follower {
   /** It refuses to serve this owner: remembered where that is for good. */
   refused({ why, words }: Answer & { kind: 'refused' }): void {
     if (why === 'damaged' || why === 'otherCopy') this.#lost = words
+    this.#isAway = why === 'away'
   }
 
   /** Why it cannot follow, in words; null while it does. */
@@ -127,6 +129,11 @@ export class Follower {
   /** Why it will not follow again, in words: it is damaged, or not there any more; null unless it said so last. */
   get lost(): string | null {
     return this.#lost
+  }
+
+  /** Its node is there and its drive is not, as it said last. */
+  get isAway(): boolean {
+    return this.#isAway
   }
 
   /** Ship what is there; with `sync` all up to now is wanted on stable storage. */
@@ -198,6 +205,7 @@ export class Follower {
     this.#durable = answer.durable
     this.#wrong = null
     this.#lost = null
+    this.#isAway = false
     this.#answeredMs = clock.monotonicMs()
     if (this.#catchingUp && place.seq >= this.#catchingUp.until) this.#caughtUp()
     changed()

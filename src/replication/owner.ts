@@ -71,6 +71,8 @@ export interface CopyStanding {
   readonly wrong: string | null
   /** Why it will not follow again: damaged, or not there any more. */
   readonly lost: string | null
+  /** Its node is there, without the drive that it lies on, which may come back. */
+  readonly isAway: boolean
   /** Records on its stable storage. */
   readonly durable: RecordSeq
   /** How many of the log it has not on stable storage. */
@@ -248,6 +250,7 @@ export class Owner {
         wrong: follower?.wrong ?? null,
         lost:
           (id === own ? this.#ownDamage : follower?.lost) ?? this.#doubts.get(id)?.stuck ?? null,
+        isAway: follower?.isAway ?? false,
         durable: this.#durableAt(id) as RecordSeq,
         lagRecords: Math.max(0, head - this.#durableAt(id)),
         isWhole: this.#whole.has(id) && !this.#doubts.has(id),

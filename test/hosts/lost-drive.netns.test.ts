@@ -47,7 +47,7 @@ async function volumeWith(holders: readonly Host[], journalIsLost: boolean): Pro
   const [host] = holders
   assert.ok(host)
   for (let n = 1; n <= 16; n++) {
-    const name = `${journalIsLost ? 'journal' : 'chunks'}${n}`
+    const name = `${host.name}x${n}`
     await host.weft('volume', 'create', name, '--size', '500M', '--repl', '3')
     const { id } = await inspect(host, name)
     const there = holders.map(
