@@ -195,9 +195,13 @@ class AccessWorker {
     if (message.kind === 'role') this.#grantAnew(message.number)
   }
 
-  /** Not before its part has changed: what waited is executed now, and gets grants again. */
+  /**
+   * Not before its part has changed: what waited is executed now, and gets grants again. What changed the bytes of files
+   * meanwhile, an exclusive mount or a repair, was not counted here: no kernel is told to keep pages of before.
+   */
   #grantAnew(number: VolumeNumber): void {
     const shared = this.#shared(number)
+    for (const { seen } of shared.sessions.values()) seen.clear()
     const { grants: before } = shared
     shared.grants = this.#newGrants(number)
     before.goOn()

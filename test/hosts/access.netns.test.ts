@@ -225,11 +225,20 @@ test('a volume that another node writes is not attached, and attached it is read
     const refused = await owner.weft('attach', volume, '/mnt/attached').catch(String)
     assert.match(refused, /open for writing/)
     await writing
+    await shell(other, 'printf older >kept')
+    // Its kernel has the pages, and is told to keep them; who has it open keeps them there whatever becomes of the name.
+    const holding = other.spawn(['bash', '-c', 'exec 3<"$0"; read', `${place}/kept`], {
+      stdio: ['pipe', 'inherit', 'inherit'],
+    })
+    for (const _ of [1, 2]) assert.is(await shell(other, 'cat kept'), 'older')
     await owner.weft('attach', volume, '/mnt/attached')
     await owner.run('bash', '-c', 'echo attached >/mnt/attached/file; sync /mnt/attached/file')
     assert.is(await shell(other, 'cat file'), 'attached')
     assert.match(await shell(other, 'echo no >file').catch(String), /Read-only file system/)
+    await owner.run('bash', '-c', 'printf newer >/mnt/attached/kept')
     await owner.weft('detach', '/mnt/attached')
+    assert.is(await shell(other, 'cat kept'), 'newer', 'opened anew it is as it was written')
+    holding.stdin?.end()
     assert.is(await shell(other, 'echo yes >file; cat file'), 'yes')
   }))
 
