@@ -267,7 +267,7 @@ export class FuseSession {
         // at a page when its process is killed), and an append must not move to the new end.
         wire.decodeWrite(buf, wire.IN_HEADER_BYTES, header.bodyEnd, this.#write)
         const { size, dataAt, write_flags } = this.#write
-        const at = volume.staged.last?.offset ?? this.#write.offset
+        const at = volume.staged.lastOf(volume.world.mount)?.offset ?? this.#write.offset
         const ino = this.#ino(header.nodeLo, header.nodeHi)
         const killSetids = (write_flags & wire.FUSE_WRITE_KILL_SUIDGID) !== 0
         write(volume, this.#request(), ino, at, buf, dataAt, size, { append: false, killSetids })

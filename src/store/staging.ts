@@ -37,8 +37,10 @@ export interface Staged {
   nsec: number
   /** ctime of staged times. */
   changed?: Timespec
+  /** Of the kernel's request, and which kernel's: every mount counts its own. */
   uniqueLo: number
   uniqueHi: number
+  mount: number
   segment: number
   at: number
 }
@@ -149,12 +151,12 @@ export class StagingReader {
     }
   }
 
-  /** The last write that was begun, committed or not: the segment it is in outlives its commit. */
-  newest(): Staged | null {
-    const segment = segmentsIn(this.#segments.directory).at(-1)
-    if (segment === undefined) return null
-    let newest: Staged | null = null
-    for (const staged of this.#scanSegment(segment, 0, segment)) newest = staged
+  /** The last write that each mount began, committed or not, by the mount: the newest segment outlives its commit. */
+  newest(): Map<number, Staged> {
+    const newest = new Map<number, Staged>()
+    for (const segment of segmentsIn(this.#segments.directory)) {
+      for (const staged of this.#scanSegment(segment, 0, segment)) newest.set(staged.mount, staged)
+    }
     return newest
   }
 
@@ -203,7 +205,7 @@ export class StagingWriter {
     }
     const at = this.#at + stagedHeaderBytes
     this.#at += length
-    const { number, ino, offset, sec, nsec, uniqueLo, uniqueHi } = write
+    const { number, ino, offset, sec, nsec, uniqueLo, uniqueHi, mount } = write
     const segment = this.#segment
     const staged: Staged = {
       length: write.length,
@@ -214,6 +216,7 @@ export class StagingWriter {
       nsec,
       uniqueLo,
       uniqueHi,
+      mount,
       segment,
       at,
     }
@@ -300,7 +303,7 @@ function encodeStaged(write: NewStaged, out: Buffer, at: number): void {
   out.writeUInt32LE(checksum(write), at + 52)
   out.writeDoubleLE(write.changed?.sec ?? 0, at + 56)
   out.writeUInt32LE(write.changed?.nsec ?? 0, at + 64)
-  out.writeUInt32LE(0, at + 68)
+  out.writeUInt32LE(write.mount, at + 68)
 }
 
 function decodeStaged(header: Buffer, segment: number, at: number): Staged | null {
@@ -314,6 +317,7 @@ function decodeStaged(header: Buffer, segment: number, at: number): Staged | nul
     nsec: header.readUInt32LE(40),
     uniqueLo: header.readUInt32LE(44),
     uniqueHi: header.readUInt32LE(48),
+    mount: header.readUInt32LE(68),
     segment,
     at,
   }

@@ -166,7 +166,7 @@ export function write(
   const { uniqueLo, uniqueHi } = request
   fs.staged.add(
     writer.append(
-      { number, ino, offset: at, length, sec, nsec, uniqueLo, uniqueHi },
+      { number, ino, offset: at, length, sec, nsec, uniqueLo, uniqueHi, mount: fs.world.mount },
       buffer,
       dataAt,
     ),

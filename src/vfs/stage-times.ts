@@ -38,6 +38,7 @@ export function stageTimes(fs: VolumeFs, request: Request, ino: Ino, times: Time
     changed,
     uniqueLo,
     uniqueHi,
+    mount: fs.world.mount,
   } as const
   fs.staged.add(writer.appendTimes(staged))
   shared.stagedNumber = number

@@ -11,7 +11,8 @@ export interface StagedFile {
 /** Files with staged writes, as this thread knows them; rebuilt from the staging log after a restart. */
 export class StagedFiles {
   readonly #files = new Map<Ino, StagedFile>()
-  #last: Staged | null = null
+  /** By the mount whose request it was. */
+  readonly #lastOf = new Map<number, Staged>()
 
   get(ino: Ino): StagedFile | undefined {
     return this.#files.get(ino)
@@ -25,18 +26,21 @@ export class StagedFiles {
     return this.#files.entries()
   }
 
-  /** The last write staged, for a request that was executed and whose answer was lost. */
-  get last(): Staged | null {
-    return this.#last
+  /**
+   * The last write of a mount, for its request that was executed and whose answer was lost: of each kernel one change is under
+   * way at a time, but those of others come between.
+   */
+  lastOf(mount: number): Staged | null {
+    return this.#lastOf.get(mount) ?? null
   }
 
-  /** The last write of a life before, also when a record covers it by now. */
+  /** The last write of a mount in a life before, also when a record covers it by now. */
   recall(staged: Staged): void {
-    this.#last = staged
+    this.#lastOf.set(staged.mount, staged)
   }
 
   add(staged: Staged): void {
-    this.#last = staged
+    this.#lastOf.set(staged.mount, staged)
     let file = this.#files.get(staged.ino)
     if (!file) {
       file = { intervals: new Intervals(), last: staged }

@@ -163,8 +163,7 @@ export class VolumeFs {
       if (inode && staged.number > inode.dataThrough) this.staged.add(staged)
     }
     // The engine began before this thread and may have committed it already.
-    const newest = this.staging.newest()
-    if (newest) this.staged.recall(newest)
+    for (const newest of this.staging.newest().values()) this.staged.recall(newest)
     const end = Buffer.of(keys.KIND.orphan + 1)
     for (const [key] of this.overlay.range(Buffer.of(keys.KIND.orphan), end)) {
       this.orphans.add(keys.inoOfKey(key))
@@ -379,7 +378,7 @@ export class VolumeFs {
   /** The stored answer of a request that the kernel sends again; null when it was never executed. */
   answered(request: Request): Answer | null {
     const { uniqueLo, uniqueHi } = request
-    const { last } = this.staged
+    const last = this.staged.lastOf(this.world.mount)
     if (last && last.uniqueLo === uniqueLo && last.uniqueHi === uniqueHi) {
       return { uniqueLo, uniqueHi, ino: last.ino }
     }

@@ -221,12 +221,23 @@ test('a staged write that a record covers is not applied once more', async () =>
 test('a planted bug is seen: staging is applied by what is there, not by number', async () => {
   const renumbered = (staging: string, ino: Ino) => {
     const reader = new StagingReader(staging)
-    const number = (reader.newest()?.number ?? 0) + 100
+    const newest = [...reader.newest().values()].map((staged) => staged.number)
+    const number = Math.max(0, ...newest) + 100
     reader.close()
     const writer = new StagingWriter(staging)
     const bytes = Buffer.alloc(stagedHeaderBytes + 6)
     bytes.write('first!', stagedHeaderBytes)
-    const staged = { number, ino, offset: 0, length: 6, sec: 1, nsec: 0, uniqueLo: 1, uniqueHi: 0 }
+    const staged = {
+      number,
+      ino,
+      offset: 0,
+      length: 6,
+      sec: 1,
+      nsec: 0,
+      uniqueLo: 1,
+      uniqueHi: 0,
+      mount: 1,
+    }
     writer.append(staged, bytes, stagedHeaderBytes)
     writer.close()
   }

@@ -57,7 +57,7 @@ class ConstantWriter {
     const { sec, nsec } = clock.now()
     const ino = this.#ino
     this.#staging.append(
-      { number, ino, offset, length, sec, nsec, uniqueLo: 0, uniqueHi: 0 },
+      { number, ino, offset, length, sec, nsec, uniqueLo: 0, uniqueHi: 0, mount: 1 },
       this.#buffer,
       stagedHeaderBytes,
     )
