@@ -299,7 +299,7 @@ export class AccessClient {
       whole: null,
       noLocks: false,
       isResent,
-      mayRepeat: opcode === OPCODES.OPEN.code && changedBy(request, opcode).length === 0,
+      mayRepeat: mayRepeat(request, opcode),
       isDoubtful: false,
       isInterrupted: false,
       askedAt: isResent ? far.atBefore : null,
@@ -529,6 +529,8 @@ export class AccessClient {
     })
     const reply = answerAlone(whole)
     const isLost = far.session !== session
+    // What was asked before this and not answered is no longer in doubt: the owner has it under one number.
+    if (!isLost) pending.isDoubtful = false
     if (isLost && isOnce(pending.opcode)) {
       // The owner of now may not have it. A descriptor of the session before is nothing: it is asked for again.
       if (changedBy(request, pending.opcode).length > 0) throw doubtful()
@@ -644,6 +646,23 @@ function uniqueOf(lo: number, hi: number): bigint {
 /** Inode that a request is about: fuse_in_header.nodeid. */
 function inoOf(request: Buffer): Ino {
   return wire.nodeInoAt(request, 16)
+}
+
+/**
+ * As Pending.mayRepeat: an open that changes nothing, a close, and what is done with locks. The same life of the owner knows a
+ * close by its number, and the next one is told that the file is open still: there it counts once.
+ */
+function mayRepeat(request: Buffer, opcode: number): boolean {
+  switch (opcode) {
+    case OPCODES.OPEN.code:
+      return changedBy(request, opcode).length === 0
+    case OPCODES.RELEASE.code:
+    case OPCODES.SETLK.code:
+    case OPCODES.SETLKW.code:
+      return true
+    default:
+      return false
+  }
 }
 
 /** Whether a request may have been executed, and must not be once more. */

@@ -75,8 +75,8 @@ export interface Pending {
   /** A daemon before this one may have asked the owner for it. */
   readonly isResent: boolean
   /**
-   * It may be executed twice: an open that changes nothing. Who owns the volume next is told what is open, and that it is not
-   * among that.
+   * It may be executed twice: an open that changes nothing, a close, and what is done with locks. Who owns the volume next is
+   * told what is open: not what is being opened, but what is being closed.
    */
   readonly mayRepeat: boolean
   /** It may have been executed: the owner was asked, and who asked got no answer. */
