@@ -136,8 +136,9 @@ export class Mounts {
    * lost: unmounted by us, a program started anew would write into the directory below.
    */
   readonly #waiting: WaitingMount[] = []
-  /** Volumes that other nodes use through this one. */
+  /** Volumes that other nodes use through this one. The access thread alone answers for them, also while they are attached. */
   readonly #shared = new Map<number, NodeVolume>()
+  readonly #turns = new Map<number, Promise<unknown>>()
   #renewing = false
   #isRestored = false
 
@@ -234,36 +235,52 @@ export class Mounts {
   }
 
   /**
-   * Other nodes use a volume from now on: one thread orders the changes of all, this node's namespace mount among them,
-   * unless the volume is attached here. Nothing is under way for it there when this returns.
+   * Other nodes use a volume from now on: one thread answers for it to all, this node's namespace mount among them, and orders
+   * their changes unless the volume is attached here. Nothing is under way for it there when this returns.
    */
-  async share(volume: NodeVolume): Promise<void> {
-    if (volume.isShared) return
-    volume.isShared = true
-    this.#shared.set(volume.stored.record.number, volume)
-    try {
-      await this.#handToAccess(volume)
-    } catch (error) {
-      volume.isShared = false
-      this.#shared.delete(volume.stored.record.number)
-      throw error
-    }
+  share(volume: NodeVolume): Promise<void> {
+    return this.#inTurn(volume, async () => {
+      if (volume.isShared) return
+      volume.isShared = true
+      this.#shared.set(volume.stored.record.number, volume)
+      try {
+        await this.#handToAccess(volume)
+      } catch (error) {
+        volume.isShared = false
+        this.#shared.delete(volume.stored.record.number)
+        throw error
+      }
+    })
+  }
+
+  /** Who answers for a volume, and who orders its changes, is changed by one at a time. */
+  async #inTurn<T>({ stored }: NodeVolume, step: () => Promise<T>): Promise<T> {
+    const { number } = stored.record
+    const before = this.#turns.get(number) ?? Promise.resolve()
+    const turn = before.then(step)
+    this.#turns.set(
+      number,
+      turn.catch(() => {}),
+    )
+    return await turn
   }
 
   /**
    * No other node uses it any more. @param served whether this node goes on having it open
    * @returns files that this node's own kernel has open
    */
-  async unshare(volume: NodeVolume, served = true): Promise<readonly OpenFile[]> {
-    if (!volume.isShared) return []
-    const { number } = volume.stored.record
-    const opens = await this.#world.access.tell({ kind: 'remove', number })
-    volume.isShared = false
-    this.#shared.delete(number)
-    if (served && volume.attached === null) {
-      await this.#role(volume, { writes: true, force: true, opens })
-    }
-    return opens
+  unshare(volume: NodeVolume, served = true): Promise<readonly OpenFile[]> {
+    return this.#inTurn(volume, async () => {
+      if (!volume.isShared) return []
+      const { number } = volume.stored.record
+      const opens = await this.#world.access.tell({ kind: 'remove', number })
+      volume.isShared = false
+      this.#shared.delete(number)
+      if (served) {
+        await this.#role(volume, { writes: volume.attached === null, force: true, opens })
+      }
+      return opens
+    })
   }
 
   /** The node stops: no kernel keeps anything of its volumes when this returns. */
@@ -274,7 +291,7 @@ export class Mounts {
   async #handToAccess(volume: NodeVolume): Promise<void> {
     const { access, volumes } = this.#world
     const writes = volume.attached === null
-    const opens = writes ? await this.#forwards(volume) : []
+    const opens = await this.#forwards(volume)
     const served = { opening: volumes.opening(volume), writes }
     await access.tell({ kind: 'add', served }, served)
     access.opens(volume.stored.record.number, OWN_SESSION, opens)
@@ -324,6 +341,10 @@ export class Mounts {
    */
   async forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
     if (!this.#isRestored) throw new FsError('EAGAIN', 'forget', { retry: 'later' })
+    await this.#forget(number, forgetting)
+  }
+
+  async #forget(number: VolumeNumber, forgetting: Forgetting): Promise<void> {
     const mount = this.namespace
     if (!mount) return
     await mount.worker.forget(number, forgetting)
@@ -468,12 +489,7 @@ export class Mounts {
     await volumes.bringHere(volume, 'attach')
     volumes.usable(volume)
     if (volume.stored.record.copies.length > 1) await haveConnectionControl()
-    if (volume.attached) {
-      throw new FsError('EBUSY', 'attach', {
-        message: `volume ${name} is attached already, at ${volume.attached}`,
-        next: `weft detach ${volume.attached}`,
-      })
-    }
+    mustNotBeAttached(volume)
     const target = await realTarget(request.target)
     await this.#giveUp(volume, target, request.force ?? false)
     try {
@@ -584,6 +600,13 @@ export class Mounts {
     if (!worker) return shared
     if ('served' in change) {
       const { served, opens } = change
+      const { number } = served.opening
+      if (this.#shared.has(number)) {
+        // Another node was quicker: the access thread has it already.
+        new Uint8Array(served.opening.keys.bytes).fill(0)
+        if (opens) this.#world.access.opens(number, OWN_SESSION, opens)
+        return []
+      }
       return await worker.tell({ kind: 'add', served, ...(opens && { opens }) }, served)
     }
     const opens =
@@ -626,7 +649,7 @@ export class Mounts {
     const servers: { worker: Server | AccessHost; writes: boolean }[] = []
     for (const { kept, worker } of this.#mounts) {
       if (kept.volume === id) servers.push({ worker, writes: true })
-      else if (kept.volume === null && !(volume.isShared && ofNamespace)) {
+      else if (kept.volume === null && !volume.isShared) {
         servers.push({ worker, writes: ofNamespace })
       }
     }
@@ -763,37 +786,45 @@ export class Mounts {
   }
 
   /** The namespace mount stops writing a volume: what it accepted is committed, from now on it reads what is. */
-  async #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
-    volume.attached = target
-    try {
-      await this.#stopOrdering(volume, { force })
-    } catch (error) {
-      volume.attached = null
-      throw error
-    }
+  #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
+    return this.#inTurn(volume, async () => {
+      mustNotBeAttached(volume)
+      volume.attached = target
+      try {
+        await this.#stopOrdering(volume, { force })
+      } catch (error) {
+        volume.attached = null
+        throw error
+      }
+    })
   }
 
   /** As VolumesWorld.stopWriting. */
   async stopWriting(volume: NodeVolume, goesOn: boolean): Promise<void> {
     // Through fuse-native nothing can be handed on.
     const isNative = this.#world.native.mount !== null
-    await this.#stopOrdering(volume, { force: false, goesOn: goesOn && !isNative })
+    const how = { force: false, goesOn: goesOn && !isNative }
+    await this.#inTurn(volume, () => this.#stopOrdering(volume, how))
   }
 
-  /** Whoever orders the changes of a volume through the namespace, of this node or of all, reads it from now on. */
+  /**
+   * Whoever orders the changes of a volume through the namespace, of this node or of all, reads it from now on. Of a shared
+   * volume that is the access thread, which goes on answering for it: there is one table of its locks, and one count of what
+   * is open.
+   */
   async #stopOrdering(volume: NodeVolume, how: Omit<Role, 'writes'>): Promise<void> {
-    if (volume.isShared) await this.#accessRole(volume, { writes: false, ...how })
-    await this.#role(volume, { writes: false, ...how })
+    if (!volume.isShared) return await this.#role(volume, { writes: false, ...how })
+    await this.#accessRole(volume, { writes: false, ...how })
+    await this.#forget(volume.stored.record.number, { attributes: [], names: true })
   }
 
-  async #takeBack(volume: NodeVolume): Promise<void> {
-    volume.attached = null
-    if (!volume.isShared || !volume.shared) {
-      return await this.#role(volume, { writes: true, force: true })
-    }
-    const opens = await this.#forwards(volume)
-    await this.#accessRole(volume, { writes: true, force: true })
-    this.#world.access.opens(volume.stored.record.number, OWN_SESSION, opens)
+  #takeBack(volume: NodeVolume): Promise<void> {
+    return this.#inTurn(volume, async () => {
+      volume.attached = null
+      const role = { writes: true, force: true }
+      if (volume.isShared && volume.shared) await this.#accessRole(volume, role)
+      else await this.#role(volume, role)
+    })
   }
 
   async #accessRole(volume: NodeVolume, role: Role): Promise<void> {
@@ -822,6 +853,15 @@ export class Mounts {
     if (!info) throw new FsError('EIO', 'mount', { message: `${target} was mounted and is gone` })
     return info
   }
+}
+
+/** @throws FsError EBUSY */
+function mustNotBeAttached({ attached, stored }: NodeVolume): void {
+  if (attached === null) return
+  throw new FsError('EBUSY', 'attach', {
+    message: `volume ${stored.record.name} is attached already, at ${attached}`,
+    next: `weft detach ${attached}`,
+  })
 }
 
 /** A person may have unmounted it by hand. */

@@ -604,7 +604,7 @@ export class Volumes {
     for (const volume of this.all()) {
       const { number, name } = volume.stored.record
       if (volume.shared) {
-        if (volume.isShared && volume.attached === null) absent.push({ number, name, code: null })
+        if (volume.isShared) absent.push({ number, name, code: null })
         else volumes.push({ opening: this.opening(volume), writes: volume.attached === null })
       } else {
         absent.push({ number, name, code: BELOW[volume.closed?.state ?? 'damaged'] })

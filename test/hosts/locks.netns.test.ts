@@ -1,4 +1,4 @@
-// deadline: 420 s
+// deadline: 500 s
 import { createInterface } from 'node:readline'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -28,6 +28,20 @@ print('locked', flush=True)
 sys.stdin.read()
 fcntl.flock(fd, fcntl.LOCK_UN)
 print('unlocked', flush=True)`
+
+/** Tries for so many seconds to get a lock as FLOCK takes it. */
+const TRY_FLOCK = `import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDONLY)
+until = time.monotonic() + float(sys.argv[2])
+while time.monotonic() < until:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print('got it')
+        break
+    except BlockingIOError:
+        time.sleep(0.1)
+else:
+    print('never')`
 
 /** Tries to get a lock for so many seconds. */
 const TRY = `import fcntl, os, sys, time
@@ -78,9 +92,17 @@ class Holder {
   }
 }
 
-async function tries(host: Host, lock: string, seconds: number): Promise<string> {
-  return (await host.run('python3', '-c', TRY, lock, `${seconds}`)).trim()
+async function tries(host: Host, lock: string, seconds: number, program = TRY): Promise<string> {
+  return (await host.run('python3', '-c', program, lock, `${seconds}`)).trim()
 }
+
+/** Opens a file, locks it and closes it, again and again. */
+const OPEN_AND_LOCK = `import fcntl, os, sys
+for n in range(int(sys.argv[2])):
+    fd = os.open(sys.argv[1], os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.close(fd)
+print('closed')`
 
 const shared = new SharedLab(3)
 
@@ -118,6 +140,45 @@ test('a session that has run out does not go on with the next daemons of both en
     assert.is(await first.says(), undefined, 'it has no lock and cannot write')
     second.end()
     assert.is(await second.says(), 'written')
+  }))
+
+test('locks exclude across nodes while the owner has the volume attached, and after', () =>
+  withVolume(async (lab, lock) => {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    const point = '/mnt/point'
+    await owner.run('mkdir', '-p', point)
+    await other.run('touch', lock)
+    const open = other.spawn(['bash', '-c', 'exec 3<"$0"; read', lock], {
+      stdio: ['pipe', 'inherit', 'inherit'],
+    })
+    // Another node uses it, whoever attaches it.
+    await third.run('cat', lock)
+    const volume = lock.split('/')[3] as string
+    await owner.weft('attach', volume, point)
+    const holder = new Holder(owner, lock, FLOCK)
+    assert.is(await holder.says(), 'locked')
+    assert.is(await tries(other, lock, 2, TRY_FLOCK), 'never')
+    await owner.weft('detach', point)
+    assert.is(await tries(other, lock, 2, TRY_FLOCK), 'never', 'detached')
+    owner.killDaemon()
+    assert.is(await tries(other, lock, 15, TRY_FLOCK), 'never', 'its daemon was killed')
+    holder.end()
+    assert.is(await holder.says(), 'unlocked')
+    assert.is(await tries(other, lock, 10, TRY_FLOCK), 'got it')
+    open.stdin?.end()
+  }))
+
+test('what is closed while the owner’s daemon is killed is locked no more', () =>
+  withVolume(async (lab, lock) => {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    await other.run('touch', lock)
+    const looping = other.run('python3', '-c', OPEN_AND_LOCK, lock, '4000')
+    for (let kill = 0; kill < 3; kill++) {
+      await new Promise((resolve) => setTimeout(resolve, 1500))
+      owner.killDaemon()
+    }
+    assert.is((await looping).trim(), 'closed')
+    assert.is(await tries(third, lock, 5, TRY_FLOCK), 'got it')
   }))
 
 test('what both have left is sound', () => shared.end())
