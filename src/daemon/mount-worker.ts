@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError, type VolumeNumber } from '../base/index.ts'
 import {
-  type FarNews,
   type Forgetting,
   type FromWorker,
   MAILBOX_BYTES,
@@ -20,6 +19,9 @@ import type { EngineHost } from './engine-host.ts'
 
 /** A message that is acknowledged. */
 type ToldWorker = Extract<ToWorker, { id: number }>
+
+/** A message that is not. */
+type News = Exclude<ToWorker, ToldWorker>
 
 /** The main thread's side of one mount's worker thread. */
 export class MountWorker {
@@ -119,7 +121,7 @@ export class MountWorker {
   }
 
   /** It looks before it acts on its next request, and answers none of itself until then. */
-  post(message: FarNews): void {
+  post(message: News): void {
     this.#worker.postMessage(message, transferable(message))
     Atomics.add(this.#mailbox, mailCell.posted, 1)
   }
@@ -168,8 +170,8 @@ export class MountWorker {
   }
 }
 
-function transferable(message: FarNews): ArrayBuffer[] {
-  const reply = message.kind === 'forget' ? null : message.reply
+function transferable(message: News): ArrayBuffer[] {
+  const reply = 'reply' in message ? message.reply : null
   return reply ? [reply.buffer as ArrayBuffer] : []
 }
 

@@ -321,6 +321,12 @@ export class Mounts {
     this.namespace?.worker.post(news)
   }
 
+  /** A mount's kernel has dropped pages, as the mount asked with this token. @param number that names it in stored answers */
+  dropped(number: number, token: number): void {
+    const mount = this.#mounts.find(({ kept }) => kept.mount === number)
+    mount?.worker.post({ kind: 'dropped', token })
+  }
+
   /** From now on the namespace mount reads from this node's copy of a volume; with null it has none. */
   async near(number: VolumeNumber, near: NearOpening | null): Promise<void> {
     const worker = this.namespace?.worker

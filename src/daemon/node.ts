@@ -26,6 +26,7 @@ import type { OpenedKeys } from '../crypto/index.ts'
 import { systemChunkFiles, systemDisk } from '../disk/index.ts'
 import type { Drive } from '../drives/index.ts'
 import {
+  answerBare,
   ensureStagingDir,
   type FromWorker,
   Invalidations,
@@ -715,6 +716,14 @@ export class Node {
     this.damage.set(volume, left)
   }
 
+  /** Who has got a lock is answered when its kernel has dropped the pages of before. */
+  async #locked(message: Extract<FromWorker, { kind: 'locked' }>, mount: number): Promise<void> {
+    const { fd, number, ino, token, uniqueLo, uniqueHi } = message
+    await this.#invalidations.forget(fd, number, ino, 0, 0)
+    answerBare(fd, 0, uniqueLo, uniqueHi)
+    this.mounts.dropped(mount, token)
+  }
+
   #heard(
     message: Exclude<FromWorker, { kind: 'done' | 'negotiated' | 'ended' }>,
     fd: number,
@@ -739,6 +748,9 @@ export class Node {
         this.#invalidations
           .forget(fd, message.number, message.ino, message.from, message.length)
           .catch(background(this.log, 'mount.invalidate'))
+        return
+      case 'locked':
+        this.#locked(message, mount).catch(background(this.log, 'mount.locked'))
         return
       case 'far':
         this.#farVolumes?.client.request(message)

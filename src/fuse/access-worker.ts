@@ -117,6 +117,8 @@ class AccessWorker {
       // Another node looks itself whether its descriptors are of this session.
       holds: ({ volume: { shared } }, request, opcode) =>
         this.#session !== OWN_SESSION || handleHolds(shared, request, opcode),
+      // Whoever gives the kernel its answer drops the pages first.
+      locked: () => true,
       caching: {
         validMs: (volume, what, ino) => this.#validMs(volume, what, ino),
         pages: (volume, ino, flags) => this.#pages(volume, ino, flags),

@@ -28,6 +28,11 @@ export class PageDrops {
     this.#inoOf.set(handle, ino)
   }
 
+  /** The kernel has dropped the pages now. */
+  dropped(ino: Ino): void {
+    this.#know(ino)
+  }
+
   /** Hot. A request came through a descriptor. */
   used(handle: number): void {
     const ino = this.#inoOf.get(handle)

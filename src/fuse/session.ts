@@ -70,6 +70,11 @@ export interface SessionWorld {
   holds(volume: VolumeFs, request: Buffer, opcode: number): boolean
   /** What the kernel is told to keep, and of which files it may keep pages. */
   readonly caching: Caching
+  /**
+   * A lock was granted: who has it sees what the one before wrote, and this kernel's pages of the file may be older.
+   * @returns false when they are to be dropped first, and whoever does that answers the kernel
+   */
+  locked(number: VolumeNumber, ino: Ino, uniqueLo: number, uniqueHi: number): boolean
   /** A descriptor was opened or closed, with these O_ flags. */
   opened(volume: VolumeFs, ino: Ino, flags: number, by: 1 | -1): void
   /**
@@ -718,7 +723,9 @@ export class FuseSession {
     const wait = opcode === OPCODES.SETLKW.code
     const frame = buf.subarray(0, this.header.len)
     const key = wire.requestKey(uniqueLo, uniqueHi)
-    return locks.set(volume, ino, request, wait, frame, key) ? out : LATER
+    if (!locks.set(volume, ino, request, wait, frame, key)) return LATER
+    if (request.type === wire.F_UNLCK) return out
+    return this.#world.locked(volume.volume.number, ino, uniqueLo, uniqueHi) ? out : LATER
   }
 
   #statfs(): number {

@@ -131,6 +131,8 @@ export type ToWorker =
       isFresh: boolean
     }
   | { kind: 'forget'; number: VolumeNumber; forgetting: Forgetting }
+  /** The kernel has dropped the pages, as `locked` with this token asked for. */
+  | { kind: 'dropped'; token: number }
 
 /** Before it has its id. */
 export type Told<M> = M extends { id: number } ? Omit<M, 'id'> : never
@@ -205,6 +207,16 @@ export type FromWorker =
       chunk: string
       what: string
       waits?: { frame: Uint8Array; fd: number }
+    }
+  /** A lock was granted on a file whose pages in the kernel may be old: they are to be dropped, and then it is answered. */
+  | {
+      kind: 'locked'
+      number: VolumeNumber
+      ino: Ino
+      token: number
+      fd: number
+      uniqueLo: number
+      uniqueHi: number
     }
   | { kind: 'reason'; reason: Reason }
   /** Pages the kernel holds were refused: it would keep showing what is nowhere (design §5). */

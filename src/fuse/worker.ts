@@ -5,6 +5,7 @@ import {
   assert,
   codeOf,
   errnoOf,
+  type Ino,
   type Log,
   limits,
   messageOf,
@@ -63,6 +64,9 @@ class MountWorker {
   readonly #opens = new Map<VolumeNumber, Opens>()
   /** Since this thread orders a volume's changes. */
   readonly #drops = new Map<VolumeNumber, PageDrops>()
+  /** Files whose pages the main thread has the kernel drop, by token; that may be told to another when it is done. */
+  readonly #dropping = new Map<number, { drops: PageDrops; ino: Ino }>()
+  #lastToken = 0
   /** Of volumes that other nodes may take over. */
   readonly #unsynced = new Map<VolumeNumber, Unsynced>()
   readonly #locks: Locks | null
@@ -162,6 +166,11 @@ class MountWorker {
       // No-open: an exclusive mount ends with its volume.
       holds: ({ volume: { shared } }, request, opcode) =>
         start.exclusive !== null || handleHolds(shared, request, opcode),
+      locked: (number, ino, uniqueLo, uniqueHi) => {
+        if (this.#hasNoOldPages(number, ino)) return true
+        this.#dropForLock(number, ino, this.#fd, uniqueLo, uniqueHi)
+        return false
+      },
       caching: {
         // A volume that another mount writes may change at any moment: the kernel keeps nothing of it.
         validMs: (volume) => this.#validMs(volume),
@@ -358,7 +367,8 @@ class MountWorker {
       if (!mail) return
       const message = mail.message as ToWorker
       if (!('id' in message)) {
-        this.#far.heard(message)
+        if (message.kind === 'dropped') this.#dropped(message.token)
+        else this.#far.heard(message)
         continue
       }
       if (message.kind === 'near') {
@@ -482,11 +492,37 @@ class MountWorker {
     parentPort?.postMessage(message, [frame.buffer])
   }
 
-  /** How the request in hand is answered when that is later. */
+  /** How the request in hand, for a lock, is answered when that is later. */
   #later(): Later {
     const fd = this.#fd
-    const { uniqueLo, uniqueHi } = this.#session.header
-    return { fd, answer: (errno) => answerBare(fd, errno, uniqueLo, uniqueHi) }
+    const { uniqueLo, uniqueHi, nodeLo, nodeHi } = this.#session.header
+    const number = wire.nodeVolume(nodeHi) as VolumeNumber
+    const ino = wire.nodeIno(nodeLo, nodeHi)
+    const answer = (errno: number) => {
+      const isGranted = errno === 0 && !this.#hasNoOldPages(number, ino)
+      if (isGranted) this.#dropForLock(number, ino, fd, uniqueLo, uniqueHi)
+      else answerBare(fd, errno, uniqueLo, uniqueHi)
+    }
+    return { fd, answer }
+  }
+
+  /** No page of a file in this kernel is of before this thread ordered the volume's changes. */
+  #hasNoOldPages(number: VolumeNumber, ino: Ino): boolean {
+    return Boolean(this.#served.open.get(number)?.writes) && this.#dropsOf(number).isSure(ino)
+  }
+
+  /** Who has got a lock is answered behind that, by the main thread: the kernel may wait there for what this one is to read. */
+  #dropForLock(number: VolumeNumber, ino: Ino, fd: number, uniqueLo: number, uniqueHi: number) {
+    const token = ++this.#lastToken
+    this.#dropping.set(token, { drops: this.#dropsOf(number), ino })
+    this.#tell({ kind: 'locked', number, ino, token, fd, uniqueLo, uniqueHi })
+  }
+
+  /** Of a volume that was another's in between it is noted where nobody looks any more. */
+  #dropped(token: number): void {
+    const dropping = this.#dropping.get(token)
+    this.#dropping.delete(token)
+    dropping?.drops.dropped(dropping.ino)
   }
 
   #fsWorld(number: VolumeNumber): VolumeFsWorld {

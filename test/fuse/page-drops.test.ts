@@ -38,4 +38,15 @@ test('what is unsure is dropped anew', () => {
   assert.ok(drops.isSure(INO))
 })
 
+test('what the kernel has dropped is known, unless an open is still to drop it', () => {
+  const drops = new PageDrops()
+  drops.dropped(INO)
+  assert.ok(drops.isSure(INO))
+  drops.dropping(INO, 1)
+  drops.dropped(INO)
+  assert.not(drops.isSure(INO))
+  drops.used(1)
+  assert.ok(drops.isSure(INO))
+})
+
 test.run()

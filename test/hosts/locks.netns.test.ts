@@ -96,6 +96,14 @@ async function tries(host: Host, lock: string, seconds: number, program = TRY): 
   return (await host.run('python3', '-c', program, lock, `${seconds}`)).trim()
 }
 
+/** Reads a file, and once more under a lock when its input ends, through the same descriptor. */
+const READ_AGAIN = `import fcntl, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR)
+print(os.pread(fd, 9, 0).decode(), flush=True)
+sys.stdin.read()
+fcntl.lockf(fd, fcntl.LOCK_EX)
+print(os.pread(fd, 9, 0).decode(), flush=True)`
+
 /** Opens a file, locks it and closes it, again and again. */
 const OPEN_AND_LOCK = `import fcntl, os, sys
 for n in range(int(sys.argv[2])):
@@ -179,6 +187,27 @@ test('what is closed while the owner’s daemon is killed is locked no more', ()
     }
     assert.is((await looping).trim(), 'closed')
     assert.is(await tries(third, lock, 5, TRY_FLOCK), 'got it')
+  }))
+
+test('who has got a lock reads what was written before, through a descriptor that was open all the time', () =>
+  withVolume(async (lab, lock) => {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    const write = (host: Host, text: string) =>
+      host.run('bash', '-c', 'printf "$0" | dd of="$1" conv=notrunc status=none', text, lock)
+    await write(owner, 'older')
+    const first = new Holder(owner, lock, READ_AGAIN)
+    assert.is(await first.says(), 'older')
+    await write(other, 'newer')
+    owner.killDaemon()
+    first.end()
+    assert.is(await first.says(), 'newer', 'the next daemon orders the changes by itself')
+
+    const second = new Holder(third, lock, READ_AGAIN)
+    assert.is(await second.says(), 'newer')
+    await write(owner, 'again')
+    await third.weft('volume', 'move', lock.split('/')[3] as string, third.name)
+    second.end()
+    assert.is(await second.says(), 'again', 'the volume has come to its node')
   }))
 
 test('what both have left is sound', () => shared.end())
