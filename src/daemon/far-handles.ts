@@ -8,6 +8,7 @@ import {
   OPCODES,
   type OpenFile,
   Opens,
+  secondHandleOf,
   wire,
 } from '../fuse/index.ts'
 
@@ -78,10 +79,13 @@ export class FarHandles {
   }
 
   /**
-   * Whether a request is made through no descriptor, or one of this session.
+   * Whether a request is made through no descriptor, or through such of this session.
    */
   holds(request: Buffer, opcode: number): boolean {
-    const handle = handleOf(request, opcode)
+    return this.#isHeld(handleOf(request, opcode)) && this.#isHeld(secondHandleOf(request, opcode))
+  }
+
+  #isHeld(handle: number): boolean {
     if (handle < 0 || isOfSession(handle, this.#generation)) return true
     return this.#carried !== null && isOfEpochs(handle, this.#carried.first, this.#carried.last)
   }

@@ -2,7 +2,10 @@ import type { Random } from '../base/index.ts'
 import type { SharedVolume } from '../store/index.ts'
 import { OPCODES } from './opcodes.ts'
 import { getU32 } from './wire/bytes.ts'
-import { FATTR_FH, IN_HEADER_BYTES } from './wire/index.ts'
+import { FATTR_FH, IN_HEADER_BYTES, nodeVolume } from './wire/index.ts'
+
+/** fuse_in_header.nodeid, its high half. */
+const NODE_HI_AT = 20
 
 /** Requests whose body begins with the handle that an open answered. Source: include/uapi/linux/fuse.h */
 const WITH_HANDLE: ReadonlySet<number> = new Set(
@@ -80,17 +83,35 @@ export function handleOf(request: Buffer, opcode: number): number {
   return through ? handleAt(request, IN_HEADER_BYTES + 8) : -1
 }
 
+/**
+ * Hot. The second descriptor of a request that has two: the one that copy_file_range writes through; -1 of any other, and
+ * of one into another volume, which is refused (EXDEV).
+ * Source: include/uapi/linux/fuse.h, struct fuse_copy_file_range_in
+ */
+export function secondHandleOf(request: Buffer, opcode: number): number {
+  const isCopy =
+    opcode === OPCODES.COPY_FILE_RANGE.code || opcode === OPCODES.COPY_FILE_RANGE_64.code
+  if (!isCopy) return -1
+  const out = nodeVolume(getU32(request, IN_HEADER_BYTES + 20))
+  return out === nodeVolume(getU32(request, NODE_HI_AT))
+    ? handleAt(request, IN_HEADER_BYTES + 24)
+    : -1
+}
+
 function handleAt(request: Buffer, at: number): number {
   return getU32(request, at) + getU32(request, at + 4) * 2 ** 32
 }
 
 /**
- * Hot. Whether a descriptor holds: of a volume of several copies its handle rests on the epoch it was opened in, and all that
- * it was answered is there still as long as no other node has taken the volume over since (design §6.2); or on the session with
- * the owner before, who let go of the volume for this node.
+ * Hot. Whether the descriptors of a request hold: of a volume of several copies a handle rests on the epoch it was opened in,
+ * and all that it was answered is there still as long as no other node has taken the volume over since (design §6.2); or on
+ * the session with the owner before, who let go of the volume for this node.
  */
 export function handleHolds(shared: SharedVolume, request: Buffer, opcode: number): boolean {
-  const handle = handleOf(request, opcode)
+  return holds(shared, handleOf(request, opcode)) && holds(shared, secondHandleOf(request, opcode))
+}
+
+function holds(shared: SharedVolume, handle: number): boolean {
   if (handle < 0) return true
   if (!shared.replicated) return Math.floor(handle / FILES) === 0
   if (isOfEpochs(handle, shared.lineFirst, shared.epoch)) return true

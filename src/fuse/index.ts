@@ -19,7 +19,14 @@ export type { FarNews } from './far-requests.ts'
 export { mapAlone, mayHaveMap } from './file-map.ts'
 export { grantedUntil } from './granted-until.ts'
 export { type Forgetting, GRANT_LATE_MS } from './grants.ts'
-export { Handles, handleOf, isOfEpochs, isOfSession, nextGeneration } from './handles.ts'
+export {
+  Handles,
+  handleOf,
+  isOfEpochs,
+  isOfSession,
+  nextGeneration,
+  secondHandleOf,
+} from './handles.ts'
 export { forgetAttributes, forgetNames, Invalidations } from './invalidations.ts'
 export { runKeeper } from './keeper.ts'
 export { KeeperClient } from './keeper-client.ts'

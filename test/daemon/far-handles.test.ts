@@ -4,6 +4,7 @@ import { type Ino, systemRandom } from '../../src/base/index.ts'
 import { FarHandles } from '../../src/daemon/far-handles.ts'
 import { Handles, OPCODES, wire } from '../../src/fuse/index.ts'
 import type { SharedVolume } from '../../src/store/index.ts'
+import * as kernel from '../support/fuse-requests.ts'
 
 const READ = OPCODES.READ.code
 const OPEN = OPCODES.OPEN.code
@@ -88,6 +89,20 @@ test('descriptors that are not counted stay so when they are carried over', () =
   handles.carry({ first: 1, last: 1 }, null)
   assert.ok(handles.any)
   assert.is(handles.list(), null)
+})
+
+test('a copy through a descriptor that holds into one that does not is through none that holds', () => {
+  const handles = new FarHandles(systemRandom, null, false)
+  const before = opened(handles).readBigUInt64LE(wire.IN_HEADER_BYTES)
+  handles.lose()
+  const now = opened(handles).readBigUInt64LE(wire.IN_HEADER_BYTES)
+  const copying = (from: bigint, to: bigint) => {
+    const range = { fh_in: Number(from), off_in: 0, nodeOut: 5n, fh_out: Number(to) }
+    return kernel.copyFileRange(5n, { ...range, off_out: 0, len: 10 })
+  }
+  const { code } = OPCODES.COPY_FILE_RANGE
+  assert.ok(handles.holds(copying(now, now), code))
+  assert.not(handles.holds(copying(now, before), code))
 })
 
 test.run()
