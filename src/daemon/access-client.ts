@@ -265,6 +265,11 @@ export class AccessClient {
     throw new FsError('EIO', 'probe', { message: `its owner answered with errno ${-errno}` })
   }
 
+  /** The namespace mount has ended, if by an abort without closing anything. */
+  kernelEnded(): void {
+    for (const far of this.#volumes.values()) far.leave()
+  }
+
   close(): void {
     for (const far of this.#volumes.values()) far.close()
   }

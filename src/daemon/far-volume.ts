@@ -295,6 +295,21 @@ export class FarVolume {
     this.#answeredMs = Math.max(this.#answeredMs, sentMs)
   }
 
+  /** Nothing is open under the session any more, whatever was: the owner need not wait for a term to hear of it. */
+  leave(): void {
+    if (this.#life === null) return
+    const { call, peerOf, log } = this.#world
+    const peer = this.#owner === null ? null : peerOf(this.#owner)
+    const frame = new Uint8Array(0)
+    const body = encodeAccessCall({ op: 'end', ...this.asker(), oldest: 0n, frame })
+    this.lose()
+    if (peer === null) return
+    call(peer, ACCESS_SERVICE.control, body, {
+      deadlineMs: ALIVE_MS,
+      connectMs: CONNECT_MS,
+    }).catch(background(log, 'access.end'))
+  }
+
   /** What this node held under the session is gone: it begins anew, and its descriptors answer EIO. */
   lose(): void {
     const { log } = this.#world

@@ -116,6 +116,8 @@ export interface MountsWorld {
     /** Number that names the mount in stored answers. */
     mount: number,
   ): void
+  /** The namespace mount is over: nothing of other nodes' volumes is open through it. */
+  kernelEnded(): void
   /** A worker died of a bug. */
   onDeath(error: unknown): void
 }
@@ -294,7 +296,10 @@ export class Mounts {
     const opens = await this.#forwards(volume)
     const served = { opening: volumes.opening(volume), writes }
     await access.tell({ kind: 'add', served }, served)
-    access.opens(volume.stored.record.number, OWN_SESSION, opens)
+    const { number } = volume.stored.record
+    access.opens(number, OWN_SESSION, opens)
+    // A mount of before may have ended while nobody was there to see it.
+    if (!this.namespace && this.#isRestored) access.endSession(number, OWN_SESSION)
   }
 
   /** The namespace mount hands on what its kernel asks of a volume. @returns files open there */
@@ -787,6 +792,12 @@ export class Mounts {
     if (mount.kept.volume) {
       const volume = volumes.find(mount.kept.volume)
       await this.#takeBack(volume)
+    } else {
+      // By an abort it closes nothing that its kernel had open or locked.
+      for (const number of this.#shared.keys()) {
+        this.#world.access.endSession(number as VolumeNumber, OWN_SESSION)
+      }
+      this.#world.kernelEnded()
     }
     await keeper.ended(mount.slot.slot)
   }

@@ -336,6 +336,7 @@ export class Node {
       mayLose: cluster !== null,
       now: () => isoTime(clock),
       onMessage: (message, fd, mount) => this.#heard(message, fd, mount),
+      kernelEnded: () => this.#farVolumes?.client.kernelEnded(),
       onDeath: options.onDeath,
     })
     this.#farVolumes =

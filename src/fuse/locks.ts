@@ -64,6 +64,8 @@ export function lostLocks(stagingDirectory: string, session: number): boolean {
   return endedIn(stagingDirectory).includes(session)
 }
 
+/** Session of this node's own kernel. */
+const OWN = 0
 /** The kernel's own name of who holds a lock has 64 bits; those of another session never meet it. */
 const OWNER_BITS = 64n
 
@@ -75,7 +77,7 @@ export class Locks {
   readonly #volumes = new Map<VolumeNumber, VolumeLocks>()
   readonly #world: LocksWorld
   /** Whose requests are being served: 0 for this node's own kernel, else another node's session. */
-  session = 0
+  session = OWN
 
   constructor(world: LocksWorld) {
     this.#world = world
@@ -145,17 +147,25 @@ export class Locks {
     this.#keep(volume, locks)
   }
 
-  /** A session of another node is over: what it held is free, and it does not go on. */
+  /**
+   * A session is over: what it held is free, and it does not go on. One of this node's own kernel ends with its mount, and the
+   * next mount's is another.
+   */
   endSession(volume: VolumeFs, session: number): void {
     const locks = this.#of(volume)
     const { table } = locks
     const held = [...table.all()].filter((lock) => sessionOf(lock) === session)
-    if (held.length > 0) {
+    if (held.length > 0 && session !== OWN) {
       const { stagingDirectory } = volume.volume.opening
       keepJson(join(stagingDirectory, ENDED), [...endedIn(stagingDirectory), session])
     }
     for (const { ino, owner, flock } of held) table.release(ino, owner, flock)
     this.#keep(volume, locks)
+  }
+
+  /** This node's own kernel holds nothing: its mount has ended, or is just beginning. */
+  endOwn(volume: VolumeFs): void {
+    this.endSession(volume, OWN)
   }
 
   /** How many are held, those of sessions that never came back aside. */
@@ -183,7 +193,7 @@ export class Locks {
 
   #isLost(volume: VolumeFs, held: { owner: bigint }): boolean {
     const session = sessionOf(held)
-    if (session === 0 || this.#world.isAlive(volume.volume.number, session)) return false
+    if (session === OWN || this.#world.isAlive(volume.volume.number, session)) return false
     return this.#world.clock.monotonicMs() >= this.#of(volume).graceUntilMs
   }
 

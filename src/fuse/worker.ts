@@ -321,6 +321,7 @@ class MountWorker {
     const flags2 = (request.flags2 & wanted.flags2) >>> 0
     // The kernel of a mount that begins knows no inode. An attached volume may have been in the namespace before.
     if (!exclusive) for (const volume of this.#served.open.values()) volume.inherited.clear()
+    this.#unlockAll()
     this.#forgetAll()
     const minor = Math.min(request.minor, wire.FUSE_KERNEL_MINOR_VERSION)
     this.#session.agreed(flags)
@@ -557,7 +558,13 @@ class MountWorker {
     for (const volume of this.#served.open.values()) if (volume.writes) forgetAll(volume)
   }
 
+  /** Of a mount that ends by an abort nothing is closed. */
+  #unlockAll(): void {
+    for (const volume of this.#served.open.values()) this.#locks?.endOwn(volume)
+  }
+
   #end(): void {
+    this.#unlockAll()
     this.#forgetAll()
     for (const volume of this.#served.open.values()) {
       try {

@@ -70,6 +70,12 @@ for n in range(200):
     except Woken: woken += 1
 print(woken)`
 
+/** The namespace mount's connection is cut, which closes and unlocks nothing; and then it is mounted anew. */
+const ABORT = `number=$(mountpoint -d /mnt/weft | cut -d: -f2)
+echo 1 >/sys/fs/fuse/connections/$number/abort
+umount -l /mnt/weft
+until weft mount /mnt/weft; do sleep 0.2; done`
+
 class Holder {
   readonly #child: ReturnType<Host['spawn']>
   readonly #lines: AsyncIterator<string>
@@ -208,6 +214,25 @@ test('who has got a lock reads what was written before, through a descriptor tha
     await third.weft('volume', 'move', lock.split('/')[3] as string, third.name)
     second.end()
     assert.is(await second.says(), 'again', 'the volume has come to its node')
+  }))
+
+test('what was locked through a mount that was aborted is free', () =>
+  withVolume(async (lab, lock) => {
+    const [third, owner, other] = [lab.host(1), lab.host(2), lab.host(3)]
+    await owner.run('touch', lock)
+    // First while nobody else uses the volume; then the owner again, and one that is not.
+    for (const [host, sees] of [
+      [owner, null],
+      [owner, third],
+      [other, third],
+    ] as const) {
+      const holder = new Holder(host, lock, FLOCK)
+      assert.is(await holder.says(), 'locked')
+      if (sees) assert.is(await tries(sees, lock, 1, TRY_FLOCK), 'never')
+      await host.run('bash', '-ec', ABORT)
+      assert.is(await tries(third, lock, 5, TRY_FLOCK), 'got it')
+      holder.end()
+    }
   }))
 
 test('what both have left is sound', () => shared.end())
