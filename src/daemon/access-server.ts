@@ -187,12 +187,14 @@ export class AccessServer {
     if (op === 'alive') return Buffer.alloc(0)
     use.turn = use.turn.catch(() => {}).then(() => this.#world.share(volume))
     await use.turn
+    const isOver = () => this.#uses.get(number)?.sessions.get(key) !== session
+    if (isOver()) throw sessionOver(volume)
     if (stated) return this.#state(volume, session, stated)
     this.#world.asked(number, node)
     const answer = await this.#once(session, call)
     session.heardMs = clock.monotonicMs()
-    if (answer === null) throw this.#notOpen(number, volume)
-    return answer
+    if (answer !== null) return answer
+    throw isOver() ? sessionOver(volume) : this.#notOpen(number, volume)
   }
 
   /** Of a volume that is locked, about to be opened or on its way, nobody else is to be asked. */

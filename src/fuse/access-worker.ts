@@ -258,7 +258,7 @@ class AccessWorker {
       wire.decodeHeader(request, request.length, header)
       const number = wire.nodeVolume(header.nodeHi)
       const served = this.#served.open.get(number)
-      if (!served || served.volume.shared.isElsewhere) {
+      if (!served || served.volume.shared.isElsewhere || this.#isOver(number, session)) {
         tell({ kind: 'answer', token, bytes: null })
         return
       }
@@ -292,6 +292,11 @@ class AccessWorker {
       else if (fileMap && mayHaveMap(header.opcode)) behind = this.#fuse.putFileMap(end)
       this.#answer(token, end, behind, this.#fuse.lease(request))
     }
+  }
+
+  /** It ended while a request of it waited: begun anew by that, it would never end. */
+  #isOver(number: VolumeNumber, session: number): boolean {
+    return session !== OWN_SESSION && !this.#shared(number).sessions.has(session)
   }
 
   /** What a change of names has touched, behind its answer, so that the node which asked need not ask for it. */

@@ -1,6 +1,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type NodeId, type PeerKey, silentLog, type VolumeNumber } from '../../src/base/index.ts'
+import {
+  codeOf,
+  type NodeId,
+  type PeerKey,
+  silentLog,
+  type VolumeNumber,
+} from '../../src/base/index.ts'
 import type { AccessHost, AccessRequest } from '../../src/daemon/access-host.ts'
 import { ACCESS_SERVICE, AccessServer } from '../../src/daemon/access-server.ts'
 import { encodeAccessCall } from '../../src/daemon/access-wire.ts'
@@ -20,10 +26,15 @@ async function owner() {
   const executed: bigint[] = []
   const ended: number[] = []
   const clock = new HandClock()
+  const waits: { share: Promise<void> | null; request: Promise<null> | null } = {
+    share: null,
+    request: null,
+  }
   const access = {
     opens: () => {},
     endSession: (_: VolumeNumber, session: number) => ended.push(session),
     request: async ({ frame }: AccessRequest) => {
+      if (waits.request) return await waits.request
       const unique = Buffer.from(frame.buffer).readBigUInt64LE(8)
       executed.push(unique)
       return Buffer.from(`answer ${executed.length}`)
@@ -41,7 +52,9 @@ async function owner() {
     volume: () => volume as unknown as NodeVolume,
     isMoving: () => false,
     stagingOf: () => '/nowhere',
-    share: async () => {},
+    share: async () => {
+      await waits.share
+    },
     unshare: async () => {},
     nameOf: () => 'there',
     peerOf: () => PEER,
@@ -68,7 +81,7 @@ async function owner() {
       kernel.mkdir(kernel.nodeId(NUMBER, 1), `d${unique}`, 0o755, 0, { unique }),
       oldest,
     )
-  return { server, executed, make, volume, ended, clock }
+  return { server, executed, make, volume, ended, clock, waits }
 }
 
 test('a change that comes again is answered and not executed, also when one that came later came first', async () => {
@@ -102,6 +115,28 @@ test('a session that is not heard of for a term is over, but not one that went w
     if (isBack) volume.shared.epoch += 2
     for (let second = 0; second < 12; second++) clock.advance(1000)
     assert.equal(ended, over)
+    server.close()
+  }
+})
+
+test('a request that waits longer than its session lives is not executed, and its node is told so', async () => {
+  for (const where of ['share', 'request'] as const) {
+    const { server, executed, make, ended, clock, waits } = await owner()
+    let goOn: () => void = () => {}
+    const waiting = new Promise<null>((resolve) => {
+      goOn = () => resolve(null)
+    })
+    if (where === 'share') waits.share = waiting.then(() => {})
+    else waits.request = waiting
+    const made = make(100n, 100n).then(() => 'executed', codeOf)
+    for (let second = 0; second < 12; second++) {
+      await new Promise((resolve) => setImmediate(resolve))
+      clock.advance(1000)
+    }
+    assert.equal(ended, [SESSION])
+    goOn()
+    assert.is(await made, 'ESTALE')
+    assert.equal(executed, [])
     server.close()
   }
 })
