@@ -1,6 +1,5 @@
 import {
   background,
-  type Clock,
   codeOf,
   errnoOf,
   FsError,
@@ -11,7 +10,6 @@ import {
   type PeerKey,
   ROOT_INO,
   sleep,
-  suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
 import {
@@ -118,7 +116,6 @@ export class AccessClient {
   readonly #volumes = new Map<VolumeNumber, FarVolume>()
   readonly #invalidations = new Invalidations()
   readonly #reasons: Reasons
-  readonly #leaseClock: Clock
   /** The last of this kernel's changes that this node executes itself has been answered. */
   #lastOwn: Promise<void> = Promise.resolve()
   #requests = 0
@@ -126,7 +123,6 @@ export class AccessClient {
   constructor(world: AccessClientWorld) {
     this.#world = world
     this.#reasons = new Reasons(world.clock, (reason) => world.reason(reason))
-    this.#leaseClock = suspendProof(world.clock)
   }
 
   request({ number, frame, fd, isLookedAt }: FarRequest): void {
@@ -297,7 +293,7 @@ export class AccessClient {
       uniqueHi,
       pid: request.readUInt32LE(32),
       abort: new AbortController(),
-      askedMs: this.#leaseClock.monotonicMs(),
+      askedMs: this.#world.leaseClock.monotonicMs(),
       asked: far.asked(),
       forgotten: far.forgotten,
       isLookedAt,
@@ -384,7 +380,7 @@ export class AccessClient {
   /** What an answer carries may be kept: it is in time, and nothing was revoked since it was asked for. */
   #isFresh(far: FarVolume, { isResent, forgotten, askedMs }: Pending): boolean {
     if (isResent || forgotten !== far.forgotten) return false
-    return this.#leaseClock.monotonicMs() - askedMs <= GRANT_LATE_MS
+    return this.#world.leaseClock.monotonicMs() - askedMs <= GRANT_LATE_MS
   }
 
   /** @returns null when the namespace mount answers for the volume itself */
@@ -493,7 +489,7 @@ export class AccessClient {
     request: Buffer,
     pending: Pending,
   ): Promise<Buffer> {
-    const { clock, ownerOf, peerOf, call } = this.#world
+    const { ownerOf, peerOf, call } = this.#world
     const owner = ownerOf(volume)
     const peer = owner === null ? null : peerOf(owner)
     const { name } = volume.stored.record
@@ -523,7 +519,7 @@ export class AccessClient {
     // The bit says that it comes again: to the owner it comes by its session.
     body.writeUInt32LE(wire.withoutResend(request.readUInt32LE(12)), accessHeaderBytes + 12)
     const lane = isLarge(request, pending.opcode) ? 'bulk' : 'control'
-    const sentMs = clock.monotonicMs()
+    const sentMs = this.#world.leaseClock.monotonicMs()
     const { session } = far
     pending.askedAt = far.at
     const whole = await call(peer, ACCESS_SERVICE[lane], body, {
@@ -557,7 +553,7 @@ export class AccessClient {
   async #list({ number, page, asked, askedMs }: ListRequest): Promise<void> {
     const far = this.#far(number)
     const { session, forgotten } = far
-    const sentMs = this.#leaseClock.monotonicMs()
+    const sentMs = this.#world.leaseClock.monotonicMs()
     const peer = far.owner === null ? null : this.#world.peerOf(far.owner)
     let reply: Uint8Array<ArrayBuffer> | null = null
     if (peer !== null) {
@@ -572,7 +568,7 @@ export class AccessClient {
         if (isBug(error) || !(error instanceof FsError)) throw error
       }
     }
-    const isInTime = this.#leaseClock.monotonicMs() - sentMs <= GRANT_LATE_MS
+    const isInTime = this.#world.leaseClock.monotonicMs() - sentMs <= GRANT_LATE_MS
     const isFresh = far.session === session && far.forgotten === forgotten && isInTime
     this.#world.heard({ kind: 'listed', number, page, asked, askedMs, reply, isFresh })
   }
@@ -590,7 +586,7 @@ export class AccessClient {
     if (error.code === 'EAGAIN') far.moves()
     if (pending.abort.signal.aborted) return
     // Before this was asked, the owner may have had nothing to answer.
-    const askedForMs = this.#leaseClock.monotonicMs() - pending.askedMs
+    const askedForMs = this.#world.leaseClock.monotonicMs() - pending.askedMs
     const silentMs = Math.min(far.silentMs, askedForMs)
     await sleep(clock, RETRY_MS)
     try {

@@ -10,7 +10,6 @@ import {
   type PeerKey,
   type Random,
   sleep,
-  suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
 import {
@@ -44,6 +43,8 @@ export interface FarVolumeWorld {
   ownerNow(number: VolumeNumber): Promise<NodeId | null>
   readonly random: Random
   readonly clock: Clock
+  /** Counts while the machine is suspended: other nodes' time goes on. */
+  readonly leaseClock: Clock
   readonly log: Log
 }
 
@@ -122,7 +123,6 @@ export class FarVolume {
   /** That one used the volume through another owner to the end. */
   readonly wasFar: boolean
   readonly #world: FarVolumeWorld
-  readonly #leaseClock: Clock
   readonly #unsynced = new Unsynced(() => this.#ownedMs)
   #session: number
   #owner: NodeId | null = null
@@ -138,7 +138,7 @@ export class FarVolume {
   #ownedMs = Number.NEGATIVE_INFINITY
   /** The session is being stated to the owner. */
   #stating: Promise<void> | null = null
-  /** When the last message that was answered was sent. */
+  /** When the last message that was answered was sent; on the clock of leases, as all times here. */
   #answeredMs: number
   #usedMs: number
   #cancelAlive: (() => void) | null = null
@@ -148,11 +148,10 @@ export class FarVolume {
   #near: Promise<void> = Promise.resolve()
 
   constructor(number: VolumeNumber, world: FarVolumeWorld) {
-    const { random, clock, sessions } = world
+    const { random, sessions } = world
     const kept = sessions.get(number)
     this.number = number
     this.#world = world
-    this.#leaseClock = suspendProof(clock)
     this.#session = kept?.session ?? newSession(random)
     this.#life = kept?.life ?? null
     this.#line = this.#life
@@ -160,9 +159,13 @@ export class FarVolume {
     this.wasFar = this.#life !== null
     this.handles = new FarHandles(random, kept, Boolean(kept?.life))
     this.mayLock = Boolean(kept?.life)
-    this.#answeredMs = clock.monotonicMs()
+    this.#answeredMs = this.#now()
     this.#usedMs = this.#answeredMs
-    if (kept?.life) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (kept?.life) this.#unsynced.uncounted(this.#now())
+  }
+
+  #now(): number {
+    return this.#world.leaseClock.monotonicMs()
   }
 
   /** Unsynced.asked, of what is asked for now. */
@@ -194,7 +197,7 @@ export class FarVolume {
 
   /** Since a message was sent that was answered. */
   get silentMs(): number {
-    return this.#world.clock.monotonicMs() - Math.max(this.#answeredMs, this.#usedMs)
+    return this.#now() - Math.max(this.#answeredMs, this.#usedMs)
   }
 
   /** What every message to the owner begins with: which session asks, and what its kernel can. */
@@ -226,11 +229,11 @@ export class FarVolume {
   /** Who was asked says that the volume moves: meanwhile nobody is given what its sessions hold, however long that takes. */
   moves(): void {
     this.#endWithTerm()
-    if (this.#life !== null) this.#answeredMs = this.#world.clock.monotonicMs()
+    if (this.#life !== null) this.#answeredMs = this.#now()
   }
 
   #endWithTerm(): void {
-    const silentMs = this.#world.clock.monotonicMs() - this.#answeredMs
+    const silentMs = this.#now() - this.#answeredMs
     if (this.#life !== null && silentMs > accessTermMs) this.lose()
   }
 
@@ -270,11 +273,11 @@ export class FarVolume {
   }
 
   async #state(peer: PeerKey): Promise<void> {
-    const { clock, call } = this.#world
+    const { call } = this.#world
     const session = this.#session
     const said: Stated = { life: this.#life, opens: this.handles.list() }
     const frame = Buffer.from(JSON.stringify(said))
-    const sentMs = clock.monotonicMs()
+    const sentMs = this.#now()
     const body = encodeAccessCall({ op: 'state', ...this.asker(), oldest: 0n, frame })
     const stating = call(peer, ACCESS_SERVICE.control, body, {
       deadlineMs: STATE_MS,
@@ -338,7 +341,7 @@ export class FarVolume {
 
   /** Programs read: from now on the namespace mount does so from this node's copy, where it has one. */
   offerNear(): void {
-    const now = this.#world.clock.monotonicMs()
+    const now = this.#now()
     if (now - this.#nearMs < NEAR_AGAIN_MS) return
     this.#nearMs = now
     this.#inTurn(() => this.#offerNear())
@@ -375,7 +378,7 @@ export class FarVolume {
     this.#world.sessions.set(this.number, kept)
   }
 
-  /** A request was answered under the session. @param askedMs on the clock of leases */
+  /** A request was answered under the session. @param sentMs and `askedMs`: on the clock of leases */
   heard(sentMs: number, askedMs: number): void {
     this.#answered(sentMs, askedMs)
     this.#usedMs = sentMs
@@ -408,7 +411,7 @@ export class FarVolume {
     if (!shared) return carried
     const goesOn = shared.lineFirst < shared.epoch
     this.#isCounted = !goesOn && (carried === null || carried.opens !== null)
-    if (goesOn) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (goesOn) this.#unsynced.uncounted(this.#now())
     shared.owes = this.#unsynced.owes
     return carried
   }
@@ -422,7 +425,7 @@ export class FarVolume {
     this.#line = this.#life
     this.#isKnown = false
     this.#owner = null
-    this.#answeredMs = this.#world.clock.monotonicMs()
+    this.#answeredMs = this.#now()
     this.handles.carry({ first, last: epoch }, this.#isCounted ? opens : null)
     this.#keep()
     if (this.handles.any) this.resume().catch(background(this.#world.log, 'access.left'))
@@ -433,7 +436,7 @@ export class FarVolume {
     if (!shared && !before) return
     this.handles.lose(true)
     this.#keep()
-    if (before) this.#unsynced.uncounted(this.#leaseClock.monotonicMs())
+    if (before) this.#unsynced.uncounted(this.#now())
     if (shared) this.#ownedMs = Math.max(this.#ownedMs, shared.leaseUntilMs)
     this.#unsynced.lose()
   }
@@ -450,7 +453,7 @@ export class FarVolume {
 
   /** This node has executed a request itself, for it owns the volume. @param isLost it does no more */
   doneHere(request: Buffer, pending: Pending, reply: Buffer, isLost: boolean): void {
-    if (!isLost) this.#ownedMs = this.#leaseClock.monotonicMs()
+    if (!isLost) this.#ownedMs = this.#now()
     this.done(request, pending, reply, isLost)
   }
 
@@ -461,7 +464,7 @@ export class FarVolume {
     if (synced !== undefined) this.#unsynced.synced(synced, asked)
     for (const ino of changedBy(request, opcode)) {
       if (isLost) this.#unsynced.lost(ino, pid)
-      else this.#unsynced.changed({ ino, thread: pid, atMs: this.#leaseClock.monotonicMs() })
+      else this.#unsynced.changed({ ino, thread: pid, atMs: this.#now() })
     }
   }
 
@@ -486,13 +489,12 @@ export class FarVolume {
   }
 
   async #alive(): Promise<void> {
-    const { clock, peerOf, call } = this.#world
+    const { peerOf, call } = this.#world
     const owner = this.#owner
     const session = this.#session
     const peer = owner === null ? null : peerOf(owner)
     if (this.#life === null || peer === null) return
-    const sentMs = clock.monotonicMs()
-    const askedMs = this.#leaseClock.monotonicMs()
+    const sentMs = this.#now()
     const isIdle = !this.handles.any && sentMs - this.#usedMs > IDLE_MS
     const op = isIdle ? 'end' : 'alive'
     const body = encodeAccessCall({ op, ...this.asker(), oldest: 0n, frame: new Uint8Array(0) })
@@ -502,7 +504,7 @@ export class FarVolume {
         connectMs: CONNECT_MS,
       })
       if (this.#session !== session) return
-      this.#answered(sentMs, askedMs)
+      this.#answered(sentMs, sentMs)
     } catch (error) {
       if (isBug(error) || !(error instanceof FsError)) throw error
       if (this.#session !== session) return

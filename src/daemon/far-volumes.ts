@@ -6,6 +6,7 @@ import {
   type Log,
   type NodeId,
   type Random,
+  suspendProof,
   type VolumeNumber,
 } from '../base/index.ts'
 import { type Forgetting, OWN_SESSION } from '../fuse/index.ts'
@@ -119,6 +120,7 @@ export class FarVolumes {
       peerOf,
       random,
       clock,
+      leaseClock: suspendProof(clock),
       log,
     })
     cluster.offer((net) => {

@@ -62,6 +62,7 @@ class World {
       call: async (_peer, _service, body) => this.#owner(body),
       random: systemRandom,
       clock: systemClock(),
+      leaseClock: systemClock(),
       log: silentLog,
     }
     this.client = new AccessClient(world as AccessClientWorld)

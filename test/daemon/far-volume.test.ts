@@ -19,6 +19,7 @@ const PEER = 'c'.repeat(64) as PeerKey
 function using() {
   const owner = { node: FIRST, epoch: 1, refuses: false, before: [] as object[] }
   const stated: string[] = []
+  const leaseClock = new HandClock()
   const world: FarVolumeWorld = {
     kernel: () => ({ flags: 0, mount: 1, keepsNames: true }),
     sessions: { get: () => null, set: () => {}, begun: () => [] } as never,
@@ -34,10 +35,11 @@ function using() {
     ownerNow: async () => owner.node,
     random: systemRandom,
     clock: new HandClock(),
+    leaseClock,
     log: silentLog,
   }
   const far = new FarVolume(7 as VolumeNumber, world)
-  return { far, owner, stated }
+  return { far, owner, stated, leaseClock }
 }
 
 function pending(mayRepeat: boolean): Pending {
@@ -95,6 +97,18 @@ test('with a session, what may have changed something is given up; an open that 
   far.lose()
   assert.not(open.abort.signal.aborted)
   assert.ok(change.abort.signal.aborted)
+})
+
+test('a session does not go on when its node was suspended for longer than it lives, whoever owns the volume now', async () => {
+  const { far, owner, leaseClock } = using()
+  far.keepSession(FIRST)
+  await far.state(PEER)
+  const { session } = far
+  // The other clock stands still.
+  leaseClock.advance(60_000)
+  Object.assign(owner, { node: SECOND, epoch: 2 })
+  far.keepSession(SECOND)
+  assert.is.not(far.session, session, 'what it held is another’s by now')
 })
 
 test.run()
