@@ -10,6 +10,8 @@ import * as wire from './wire/index.ts'
 const COMMITTED_MS = 60_000
 /** So many inodes are counted before those whose changes are committed are dropped. */
 const LOOK_AT = 4096
+/** Likewise, so many threads of one inode: of a log that a thousand short programs append to each is another. */
+const THREADS_LOOK_AT = 256
 const O_TRUNC = 0o1000
 /** fuse_in_header.nodeid. */
 const NODE_AT = 16
@@ -24,8 +26,10 @@ export interface Change {
 
 /** Of one inode. */
 interface Changed {
-  readonly threads: Set<number>
-  /** When the last change was answered. */
+  /** When the last change of each was answered. */
+  readonly threads: Map<number, number>
+  lookAt: number
+  /** When the last change of all was answered. */
   atMs: number
   /** Place of the last change among all changes and all that was asked for: clocks of two threads may be 10 ms apart. */
   order: number
@@ -78,10 +82,11 @@ export class Unsynced {
     let of = this.#changes.get(ino)
     if (!of) {
       if (this.#changes.size >= this.#lookAt) this.#dropCommitted()
-      of = { threads: new Set(), atMs, order: 0 }
+      of = { threads: new Map(), lookAt: THREADS_LOOK_AT, atMs, order: 0 }
       this.#changes.set(ino, of)
     }
-    of.threads.add(thread)
+    if (of.threads.size >= of.lookAt) this.#dropCommittedThreads(of)
+    of.threads.set(thread, Math.max(of.threads.get(thread) ?? atMs, atMs))
     of.atMs = Math.max(of.atMs, atMs)
     of.order = ++this.#order
   }
@@ -103,7 +108,7 @@ export class Unsynced {
     this.#uncountedMs = Number.NEGATIVE_INFINITY
     this.#dropCommitted()
     for (const [ino, of] of this.#changes) {
-      for (const thread of of.threads) this.lost(ino, thread)
+      for (const thread of of.threads.keys()) this.lost(ino, thread)
     }
     this.#changes.clear()
   }
@@ -151,9 +156,15 @@ export class Unsynced {
 
   /** What was changed and neither synced nor lost. */
   list(): Change[] {
-    return [...this.#changes].flatMap(([ino, { threads, atMs }]) =>
-      [...threads].map((thread) => ({ ino, thread, atMs })),
+    return [...this.#changes].flatMap(([ino, { threads }]) =>
+      [...threads].map(([thread, atMs]) => ({ ino, thread, atMs })),
     )
+  }
+
+  #dropCommittedThreads(of: Changed): void {
+    const untilMs = this.#ownedMs() - COMMITTED_MS
+    for (const [thread, atMs] of of.threads) if (atMs < untilMs) of.threads.delete(thread)
+    of.lookAt = Math.max(THREADS_LOOK_AT, of.threads.size * 2)
   }
 
   #dropCommitted(): void {

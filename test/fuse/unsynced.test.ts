@@ -137,4 +137,18 @@ test('it keeps no more inodes than what is not committed needs', () => {
   assert.ok(world.unsynced.list().length < 10_000, `${world.unsynced.list().length}`)
 })
 
+test('of an inode that is never synced those threads are known whose changes may not be committed', () => {
+  const world = new World()
+  const { unsynced } = world
+  for (let thread = 1; thread <= 10_000; thread++) {
+    world.change(FILE, thread)
+    world.nowMs += 1000
+  }
+  const known = unsynced.list().map(({ thread }) => thread)
+  assert.ok(known.length <= 512, `${known.length} threads`)
+  for (let ago = 0; ago < 55; ago++) assert.ok(known.includes(10_000 - ago))
+  unsynced.lose()
+  assert.ok(unsynced.take(FILE, 9990))
+})
+
 test.run()
