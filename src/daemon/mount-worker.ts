@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { type ErrnoCode, FsError, type VolumeNumber } from '../base/index.ts'
 import {
+  type AbsentVolume,
   type Forgetting,
   type FromWorker,
   MAILBOX_BYTES,
@@ -20,6 +21,9 @@ import type { EngineHost } from './engine-host.ts'
 /** A message that is acknowledged. */
 type ToldWorker = Extract<ToWorker, { id: number }>
 
+/** What it is acknowledged with. */
+type Done = Pick<Extract<FromWorker, { kind: 'done' }>, 'opens' | 'inherited'>
+
 /** A message that is not. */
 type News = Exclude<ToWorker, ToldWorker>
 
@@ -28,10 +32,7 @@ export class MountWorker {
   readonly #worker: Worker
   readonly #mailbox = new Int32Array(new SharedArrayBuffer(MAILBOX_BYTES))
   readonly #metrics = new Float64Array(new SharedArrayBuffer(METRICS_BYTES))
-  readonly #waiting = new Map<
-    number,
-    { resolve(opens: readonly OpenFile[]): void; reject(error: Error): void }
-  >()
+  readonly #waiting = new Map<number, { resolve(done: Done): void; reject(error: Error): void }>()
   #lastId = 0
   /** Where the mount stands, once it does: touching it wakes the worker. */
   target: string | null = null
@@ -68,7 +69,7 @@ export class MountWorker {
         if (message.error) {
           const { code, message: text } = message.error
           waiting?.reject(new FsError(code as ErrnoCode, 'mount', { message: text }))
-        } else waiting?.resolve(message.opens)
+        } else waiting?.resolve(message)
       } else if (message.kind === 'negotiated') {
         // Without the keeper's yes the kernel gets no answer: the daemon ends, and INIT is read again.
         on.negotiated(message.negotiated).then(() => {
@@ -98,7 +99,12 @@ export class MountWorker {
    * @returns files that its kernel has open, of a volume that was given up
    */
   async tell(message: Told<ToldWorker>, served?: ServedVolume): Promise<readonly OpenFile[]> {
-    return await this.#tell(message, served ? [served.opening.keys.bytes] : [])
+    return (await this.#tell(message, served ? [served.opening.keys.bytes] : [])).opens
+  }
+
+  /** As `tell`, of a volume that another thread of this node answers for from now on. */
+  async handOver(volume: AbsentVolume): Promise<Done> {
+    return await this.#tell({ kind: 'absent', volume }, [])
   }
 
   /** @param near its keys are gone from this thread when this returns */
@@ -106,13 +112,10 @@ export class MountWorker {
     await this.#tell({ kind: 'near', number, near }, near ? [near.keys.bytes] : [])
   }
 
-  async #tell(
-    message: Told<ToldWorker>,
-    transfer: readonly ArrayBuffer[],
-  ): Promise<readonly OpenFile[]> {
+  async #tell(message: Told<ToldWorker>, transfer: readonly ArrayBuffer[]): Promise<Done> {
     if (this.#ended) throw new FsError('ENODEV', 'mount', { message: 'the mount has ended' })
     const id = ++this.#lastId
-    const done = new Promise<readonly OpenFile[]>((resolve, reject) => {
+    const done = new Promise<Done>((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject })
     })
     this.#worker.postMessage({ ...message, id }, transfer)

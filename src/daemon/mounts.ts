@@ -12,6 +12,7 @@ import {
   type Clock,
   codeOf,
   FsError,
+  type Ino,
   type KeyEpoch,
   type Log,
   messageOf,
@@ -293,25 +294,27 @@ export class Mounts {
   async #handToAccess(volume: NodeVolume): Promise<void> {
     const { access, volumes } = this.#world
     const writes = volume.attached === null
-    const opens = await this.#forwards(volume)
+    const { opens, inherited } = await this.#forwards(volume)
     const served = { opening: volumes.opening(volume), writes }
-    await access.tell({ kind: 'add', served }, served)
+    await access.tell({ kind: 'add', served, ...(inherited && { inherited }) }, served)
     const { number } = volume.stored.record
     access.opens(number, OWN_SESSION, opens)
     // A mount of before may have ended while nobody was there to see it.
     if (!this.namespace && this.#isRestored) access.endSession(number, OWN_SESSION)
   }
 
-  /** The namespace mount hands on what its kernel asks of a volume. @returns files open there */
-  async #forwards(volume: NodeVolume): Promise<readonly OpenFile[]> {
+  /** The namespace mount hands on what its kernel asks of a volume. @returns files open there, and as `inherited` of `add` */
+  async #forwards(
+    volume: NodeVolume,
+  ): Promise<{ opens: readonly OpenFile[]; inherited?: readonly Ino[] }> {
     const { number, name } = volume.stored.record
     const worker = this.namespace?.worker
     if (!worker || worker.ended) {
       // Through fuse-native nothing can be handed on: it reads.
       await this.#role(volume, { writes: false, force: true })
-      return []
+      return { opens: [] }
     }
-    return await worker.tell({ kind: 'absent', volume: { number, name, code: null } })
+    return await worker.handOver({ number, name, code: null })
   }
 
   /** A request comes back to a mount, the namespace's unless another is named, which answers for its volume again. */

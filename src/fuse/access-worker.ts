@@ -226,7 +226,15 @@ class AccessWorker {
     if (message.kind !== 'remove') {
       this.#served.obey(message)
       // From this moment on this node's own kernel is told nothing by the thread before.
-      if (message.kind === 'add') this.#shared(message.served.opening.number)
+      if (message.kind === 'add') {
+        const { number } = message.served.opening
+        this.#shared(number)
+        const inherited = this.#served.open.get(number)?.inherited
+        if (inherited && message.inherited) {
+          inherited.clear()
+          for (const ino of message.inherited) inherited.add(ino)
+        }
+      }
       return { opens: [] }
     }
     const { number } = message

@@ -81,7 +81,13 @@ export const METRICS_BYTES = OPCODE_COUNT * 2 * 8
 export type VolumeMessage = {
   id: number
 } /** @param opens files that the thread's callers have open already */ & (
-  | { kind: 'add'; served: ServedVolume; opens?: readonly OpenFile[] }
+  | {
+      kind: 'add'
+      served: ServedVolume
+      opens?: readonly OpenFile[]
+      /** Nameless inodes that a kernel may know, but for those counted as open; without it, all that there are. */
+      inherited?: readonly Ino[]
+    }
   | { kind: 'absent'; volume: AbsentVolume }
   | { kind: 'remove'; number: VolumeNumber }
   /** Take or give up the part of the writer; what is staged or not applied is committed first. */
@@ -159,6 +165,8 @@ export type FromWorker =
       error: { code: string; message: string } | null
       /** Files open in a volume that was given up. */
       opens: readonly OpenFile[]
+      /** As of `add`, for the thread that answers for it now. */
+      inherited?: readonly Ino[]
     }
   | { kind: 'negotiated'; negotiated: Negotiated }
   | {

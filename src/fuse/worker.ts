@@ -385,12 +385,13 @@ class MountWorker {
         (buf) => wire.encodeNotifyInvalInode(buf, 0, 1, -1, 0),
         wire.FUSE_NOTIFY_INVAL_INODE,
       )
+      const inherited = message.kind === 'absent' ? this.#inherited(message.volume.number) : []
       try {
         opens = this.#obey(message)
       } catch (thrown) {
         error = { code: codeOf(thrown) || 'EIO', message: messageOf(thrown) }
       }
-      this.#tell({ kind: 'done', id: message.id, error, opens })
+      this.#tell({ kind: 'done', id: message.id, error, opens, inherited })
     }
   }
 
@@ -409,6 +410,16 @@ class MountWorker {
     if (message.kind === 'absent' || message.kind === 'remove') this.#gone(message)
     if (message.kind !== 'keys') this.#namespace?.changed()
     return opens
+  }
+
+  /**
+   * Nameless inodes that this kernel may know though they are not counted as open: a directory that somebody stands in. Of a
+   * mount that a life of the daemon before served, all: what was opened then is not counted.
+   */
+  #inherited(number: VolumeNumber): Ino[] {
+    const orphans = [...(this.#served.open.get(number)?.orphans ?? [])]
+    const opens = this.#opens.get(number)
+    return this.#start.resumed ? orphans : orphans.filter((ino) => !opens?.has(ino))
   }
 
   /** Who answers for the volume now gets what waits here. */

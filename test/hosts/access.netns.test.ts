@@ -80,6 +80,32 @@ for n in range(60):
 print(made)
 `
 
+const UNLINKED = `
+import os, sys
+path = sys.argv[1]
+fd = os.open(path, os.O_CREAT | os.O_RDWR)
+os.write(fd, bytes(64 << 20))
+os.fsync(fd)
+os.unlink(path)
+open(path + '.unlinked', 'w').close()
+while not os.path.exists(path + '.go'): pass
+print(len(os.pread(fd, 64 << 20, 0)) >> 20)
+`
+
+// First: of files that were opened in a life of the daemon before nobody knows who has them open.
+test('a file that was deleted on the owner, and is open there when another node comes, is there until it is closed', () =>
+  withVolume(async ({ owner, other }) => {
+    const reading = python(owner, UNLINKED, `${place}/file`)
+    await thereIs(owner, 'file.unlinked')
+    assert.match(await shell(other, 'ls'), /unlinked/)
+    await shell(other, 'touch file.go')
+    assert.is(await reading, '64')
+    await until('its space is free', async () => {
+      await shell(other, 'touch other')
+      return Number(await shell(other, 'df --output=used -BM . | tail -1 | tr -d M')) < 60
+    })
+  }))
+
 test('what one node has written and closed, the others open, names and bytes', () =>
   withVolume(async ({ keeper, owner, other }) => {
     await shell(
