@@ -59,6 +59,8 @@ export async function takeBack(
 }
 
 export interface AddDiskOptions {
+  /** Of the new drive; random when not given. */
+  readonly id?: DriveId
   /** Null: by what the disk is, and what it does in a short measurement. */
   readonly class: ServiceClass | null
   /** Erase what stands on it. */
@@ -93,7 +95,7 @@ export async function addDisk(
     })
   }
   const isOurs = standing.kind === 'drive' && !options.force
-  const id = isOurs ? standing.drive : newId<DriveId>(systemRandom)
+  const id = isOurs ? standing.drive : (options.id ?? newId<DriveId>(systemRandom))
   const dir = join(home, 'drives', id)
   if (isOurs) {
     await mountDrive(id, dir, us, world)

@@ -15,6 +15,7 @@ import {
 import type {
   DiskIdentity,
   DiskToGive,
+  DiskToTake,
   HostDisk,
   HostDrives,
   NewDrive,
@@ -71,7 +72,7 @@ class NodeHostDrives implements HostDrives {
     return { drives: [...here, ...away], others: this.#others }
   }
 
-  async waitForDisk(disk: DiskIdentity, deadlineMs: number, step: Step): Promise<HostDisk> {
+  async waitForDisk(disk: DiskToTake, deadlineMs: number, step: Step): Promise<HostDisk> {
     const { clock } = this.#node
     const untilMs = clock.monotonicMs() + deadlineMs
     let rescanMs = Number.NEGATIVE_INFINITY
@@ -98,7 +99,7 @@ class NodeHostDrives implements HostDrives {
     }
   }
 
-  async makeDrive(disk: HostDisk, { tag, class: cos }: NewDrive, step: Step): Promise<DriveId> {
+  async makeDrive(disk: HostDisk, { tag, id, class: cos }: NewDrive, step: Step): Promise<DriveId> {
     const { drives, missingDrives, driveOwner } = this.#node
     const listed = this.#listed().find((one) => one.disk?.tag === tag)
     if (!listed?.disk) {
@@ -108,10 +109,10 @@ class NodeHostDrives implements HostDrives {
           message: `the disk with serial ${disk.serial} went away`,
         })
       }
-      mustBeUsable(found, disk)
+      mustBeUsable(found, { ...disk, drive: id })
       const { signal, progress } = step
-      const force = isHalfMade(found)
-      await addDisk(driveOwner, found.path, { class: cos, force, tag, signal, progress })
+      const force = isHalfMade(found, id)
+      await addDisk(driveOwner, found.path, { id, class: cos, force, tag, signal, progress })
       return await this.#restart(step)
     }
     const { drive } = listed.disk

@@ -1,6 +1,6 @@
-import { FsError } from '../base/index.ts'
+import { type DriveId, FsError } from '../base/index.ts'
 import type { BlockDisk } from '../drives/index.ts'
-import type { DiskIdentity } from '../provision/index.ts'
+import type { DiskIdentity, DiskToTake } from '../provision/index.ts'
 
 /** What a maker calls a size and what the host counts differ by its reserve, and by 1000 for 1024 (facts §4.3). */
 const SIZE_TOLERANCE = 0.15
@@ -29,20 +29,25 @@ function isWwid(shown: string, meant: string): boolean {
   return shown.slice(0, -1).toLowerCase() === meant.slice(0, -1).toLowerCase()
 }
 
-/** Formatted by weft, and not labelled: what a crash of making it a drive leaves. */
-export function isHalfMade({ standing }: BlockDisk): boolean {
-  if (standing.kind !== 'unusable' || !standing.isForceable) return false
+/**
+ * Formatted as this drive, and not labelled: what a crash of making it a drive leaves. Any other filesystem of weft may be a drive
+ * of somebody whose label this build cannot read, and is not to be erased unasked.
+ */
+export function isHalfMade({ standing }: BlockDisk, drive: DriveId | null): boolean {
+  if (drive === null || standing.kind !== 'unusable' || !standing.isForceable) return false
   const [only, ...more] = standing.signatures
-  return more.length === 0 && only?.type === 'xfs' && only.label === 'weft'
+  if (more.length > 0 || only?.type !== 'xfs' || only.label !== 'weft') return false
+  return only.uuid.replaceAll('-', '').toLowerCase() === drive
 }
 
 /** @throws FsError EUCLEAN unless it can be made a drive, or is one of this node already */
-export function mustBeUsable(disk: BlockDisk, meant: DiskIdentity): void {
+export function mustBeUsable(disk: BlockDisk, meant: DiskToTake): void {
   const { standing, path, sizeBytes } = disk
   if (Math.abs(sizeBytes - meant.sizeBytes) > SIZE_TOLERANCE * meant.sizeBytes) {
     throw wrong(disk, meant, `has ${sizeBytes} bytes, and about ${meant.sizeBytes} were expected`)
   }
-  if (standing.kind === 'free' || standing.kind === 'drive' || isHalfMade(disk)) return
+  if (standing.kind === 'free' || standing.kind === 'drive') return
+  if (isHalfMade(disk, meant.drive)) return
   throw wrong(disk, meant, `${path} cannot be used: ${standing.why}`)
 }
 

@@ -181,9 +181,11 @@ function freeDrive({ place, name, class: cos, sizeBytes, serial }: FreeDrive): F
 function frameDrive(allocation: Allocation): FrameDrive {
   const { tag, name, class: cos, serial, sizeBytes, towards, step, driveId } = allocation
   const { sinceMs, why, lastError } = allocation
+  // The id is chosen before it is formatted.
+  const isDrive = step === 'settled' || towards === 'out'
   return {
     ...{ id: tag, name, class: cos, serial, sizeBytes, towards, step },
-    ...{ drive: driveId, since: timeOf(sinceMs), why, trouble: lastError },
+    ...{ drive: isDrive ? driveId : null, since: timeOf(sinceMs), why, trouble: lastError },
   }
 }
 

@@ -2,9 +2,11 @@ import {
   assert,
   type Clock,
   codeOf,
+  type DriveId,
   FsError,
   type Log,
   messageOf,
+  newId,
   type Random,
   wallMs,
 } from '../base/index.ts'
@@ -324,17 +326,21 @@ export class Allocations {
   }
 
   async #make(allocation: Allocation, step: Step): Promise<Standing | null> {
-    const { host, times } = this.#world
+    const { host, times, random, intents } = this.#world
     const { name, tag } = allocation
     try {
       this.#intend(allocation, 'wait')
       step.progress(`wait for this host to show ${name}, up to ${durationWords(times.diskMs)}`)
-      const disk = await host.waitForDisk(identityOf(allocation, null), times.diskMs, step)
-      this.#intend(allocation, 'make')
+      const wanted = { ...identityOf(allocation, null), drive: allocation.driveId }
+      const disk = await host.waitForDisk(wanted, times.diskMs, step)
+      const id = allocation.driveId ?? newId<DriveId>(random)
+      this.#intend(allocation, 'make', { driveId: id })
       step.progress(`make ${name} a drive`)
-      await host.makeDrive(disk, { tag, class: allocation.class }, step)
+      await host.makeDrive(disk, { tag, id, class: allocation.class }, step)
     } catch (error) {
       if (step.signal.aborted || !DISK_TROUBLE.has(codeOf(error))) throw error
+      // It has on it what is not ours, and is given back as it came.
+      if (codeOf(error) === 'EUCLEAN') intents.change(tag, { driveId: null })
       return this.#turnBack(allocation, `${name}: ${messageOf(error)}`)
     }
     return null
@@ -375,7 +381,7 @@ export class Allocations {
   #intend(
     { tag, step: before }: Allocation,
     step: Allocation['step'],
-    more: { readonly doubtUntilMs?: number } = {},
+    more: Partial<Pick<Allocation, 'doubtUntilMs' | 'driveId'>> = {},
   ): void {
     this.#world.intents.change(tag, { ...more, step })
     this.#world.log.info({ op: 'provision.step', tag, step, before }, 'next step')

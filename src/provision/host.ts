@@ -15,13 +15,16 @@ export interface HostDrives {
    * Wait until the host shows the disk, found by its serial first, and by its wwid where the host knows no serial. Changes
    * nothing on it.
    * @throws FsError ETIMEDOUT when it is not there within `deadlineMs` · EEXIST when two disks fit · EUCLEAN when it is a
-   * wrong one: of another size class, in use, with a signature or a label that is not ours
+   * wrong one: of another size class, in use, with a signature or a label that is not ours, or a filesystem of weft that is
+   * not the one of `disk.drive`
    */
-  waitForDisk(disk: DiskIdentity, deadlineMs: number, step: Step): Promise<HostDisk>
+  waitForDisk(disk: DiskToTake, deadlineMs: number, step: Step): Promise<HostDisk>
 
   /**
-   * Format, label, mount, take into the pool, under this tag. When the disk of this serial is a drive of this tag already,
-   * that is the answer. The tag is kept on the drive, so `facts` shows it from the moment on at which the drive is in the pool.
+   * Format, label, mount, take into the pool, under this tag and this id. When the disk of this serial is a drive of this tag
+   * already, that is the answer; one that bears a label of this node is taken with the id that it has. The tag is kept on the
+   * drive, so `facts` shows it from the moment on at which the drive is in the pool. What stands on the disk is erased only
+   * when it is the filesystem of this very id: an earlier try that was cut short.
    * @throws FsError EIO when the disk is failing · EUCLEAN as waitForDisk
    */
   makeDrive(disk: HostDisk, as: NewDrive, step: Step): Promise<DriveId>
@@ -58,6 +61,11 @@ export interface DiskIdentity {
   readonly sizeBytes: number
 }
 
+export interface DiskToTake extends DiskIdentity {
+  /** The id under which it may have been begun to be formatted; null when that was not begun. */
+  readonly drive: DriveId | null
+}
+
 /** A disk that the host shows. */
 export interface HostDisk extends DiskIdentity {
   /** Where: /dev/disk/by-id/wwn-0x…; only good for now. */
@@ -66,6 +74,8 @@ export interface HostDisk extends DiskIdentity {
 
 export interface NewDrive {
   readonly tag: string
+  /** Known before anything is written, so that what a crash leaves is told from a disk of somebody else. */
+  readonly id: DriveId
   readonly class: ServiceClass
 }
 

@@ -21,6 +21,7 @@ export { FixedDrives } from './fixed.ts'
 export type {
   DiskIdentity,
   DiskToGive,
+  DiskToTake,
   HostDisk,
   HostDrives,
   NewDrive,

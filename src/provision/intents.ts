@@ -64,7 +64,7 @@ export interface Allocation {
    */
   readonly towards: 'in' | 'ready' | 'out'
   readonly step: (typeof STEPS_IN)[number] | (typeof STEPS_OUT)[number] | typeof NEEDS_POWER_OFF
-  /** Null until it was made a drive. */
+  /** On disk before it is formatted, for it is the filesystem's UUID; null as long as nothing of weft can be on it. */
   readonly driveId: DriveId | null
   /** When the way it is on began; milliseconds since 1970. */
   readonly sinceMs: number

@@ -1,10 +1,15 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isHalfMade, matching, mustBeUsable } from '../../src/daemon/match-disk.ts'
+import type { DriveId } from '../../src/base/index.ts'
 import type { BlockDisk, Standing } from '../../src/drives/index.ts'
 
 const TB = 1e12
-const meant = { serial: 'S4EVNF0M7006782A0001', wwid: '5002538a4894f5a0', sizeBytes: TB }
+const DRIVE = '0123456789abcdef0123456789abcdef' as DriveId
+const meant = {
+  ...{ serial: 'S4EVNF0M7006782A0001', wwid: '5002538a4894f5a0', sizeBytes: TB },
+  drive: null as DriveId | null,
+}
 
 function disk(serial: string, wwn: string, standing: Standing = { kind: 'free' }): BlockDisk {
   const path = `/dev/${serial || wwn}`
@@ -50,21 +55,28 @@ test('a disk of another size, in use, or with something on it is the wrong one',
     signatures: [signature],
   } as const
   assert.throws(() => mustBeUsable(disk(meant.serial, '', standing), meant), /ext4 "letters"/)
-  assert.not(isHalfMade(disk(meant.serial, '', standing)))
+  assert.not(isHalfMade(disk(meant.serial, '', standing), DRIVE))
 })
 
-test('one that weft formatted and did not label goes on being made', () => {
-  const signatures = [{ type: 'xfs', offsetBytes: 0, label: 'weft', uuid: 'a-b' }]
+test('one that weft formatted as this drive and did not label goes on being made; as another drive it is refused', () => {
+  const uuid = '01234567-89AB-cdef-0123-456789abcdef'
+  const signatures = [{ type: 'xfs', offsetBytes: 0, label: 'weft', uuid }]
   const standing = {
     kind: 'unusable',
     code: 'EEXIST',
-    why: '',
+    why: `formatted as drive ${DRIVE}, but its label is of a newer weft`,
     isForceable: true,
     signatures,
   } as const
   const half = disk(meant.serial, '', standing)
-  assert.ok(isHalfMade(half))
-  mustBeUsable(half, meant)
+  assert.ok(isHalfMade(half, DRIVE))
+  mustBeUsable(half, { ...meant, drive: DRIVE })
+  // Somebody's drive whose label cannot be read here looks the same, but for its id.
+  const other = DRIVE.replace('0', 'f') as DriveId
+  for (const drive of [null, other]) {
+    assert.not(isHalfMade(half, drive))
+    assert.throws(() => mustBeUsable(half, { ...meant, drive }), /its label is of a newer weft/)
+  }
 })
 
 test.run()

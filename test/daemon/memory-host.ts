@@ -1,4 +1,3 @@
-import type { DriveId } from '../../src/base/index.ts'
 import type { HostDrives, PoolDrive } from '../../src/provision/index.ts'
 
 /** A host on which every disk appears at once, and every drive empties at once. */
@@ -12,14 +11,9 @@ export class MemoryHost implements HostDrives {
     path: `/dev/${disk.serial}`,
   })
 
-  makeDrive: HostDrives['makeDrive'] = async ({ serial, sizeBytes }, { tag, class: cos }) => {
-    const id = tag
-      .replaceAll('-', '')
-      .slice(-32)
-      .padStart(32, '0')
-      .replace(/[^0-9a-f]/g, '0')
+  makeDrive: HostDrives['makeDrive'] = async ({ serial, sizeBytes }, { tag, id, class: cos }) => {
     const bytes = { sizeBytes, usedBytes: 0, freeBytes: sizeBytes, moveBytes: 0 }
-    const drive = { id: id as DriveId, tag, serial, class: cos, state: 'ok' as const, ...bytes }
+    const drive = { id, tag, serial, class: cos, state: 'ok' as const, ...bytes }
     this.#drives = [...this.#drives, drive]
     return drive.id
   }

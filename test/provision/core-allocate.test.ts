@@ -26,6 +26,35 @@ test('a drive goes in step by step, each after its intent is on disk', async () 
   assert.ok(world.progress.some((words) => /attach Frame1, bay 3, drive 1/.test(words)))
 })
 
+test('the id of the new drive is on disk before the disk is formatted, and a try that was cut short goes on with it', async () => {
+  const world = new CoreWorld()
+  const ids: string[] = []
+  world.onCall = (op) => {
+    if (op !== 'makeDrive') return
+    const file = JSON.parse(world.disk.readFile('/home/intents.json').toString())
+    ids.push(file.allocations[0]?.driveId)
+  }
+  world.failures.set('makeDrive', { error: new FsError('EAGAIN', 'makeDrive') })
+  await thrown(allocate(world))
+  await world.restart().reconcile({}, world.step())
+  const [one] = world.provisioning.status().allocations
+  assert.match(one?.driveId ?? '', /^[0-9a-f]{32}$/)
+  assert.equal(ids, [one?.driveId, one?.driveId])
+  assert.is(world.host.bySerial('S000')?.id, one?.driveId)
+})
+
+test('a drive that is given back before it is known to be in use is erased, and one with something of somebody on it is not', async () => {
+  const kept = async (fault: 'bad' | 'wrong') => {
+    const world = new CoreWorld()
+    world.host.faults.set('S000', fault)
+    await allocate(world)
+    await world.provisioning.reconcile({}, world.step())
+    return world.frame.keptData
+  }
+  assert.equal(await kept('bad'), [])
+  assert.equal(await kept('wrong'), ['S000'])
+})
+
 test('a drive goes out: drained, verified, taken out, let go of, detached, released, forgotten', async () => {
   const world = new CoreWorld()
   const [one] = await allocate(world)

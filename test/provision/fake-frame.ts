@@ -38,6 +38,8 @@ export class FakeFrame {
   /** Attaching and detaching with the server on. */
   power: 'online' | 'off-required' = 'online'
   eraseMs = 0
+  /** Serials of drives that were given back as they came, not erased. */
+  readonly keptData: string[] = []
   /** How often it said no, for a test that has to have tried. */
   readonly refusals = { busy: 0, power: 0 }
   nowMs: () => number = () => 0
@@ -98,11 +100,12 @@ export class FakeFrame {
   }
 
   /** It is erased from then on, and of nobody at once: whoever asks for it meanwhile is refused. */
-  release(tag: string): FrameDrive | null {
+  release(tag: string, keepsData = false): FrameDrive | null {
     const drive = this.byTag(tag)
     if (!drive) return null
     if (drive.host !== null) throw new FsError('EBUSY', 'frame.release', { tag, by: drive.host })
     drive.tag = null
+    if (keepsData) this.keptData.push(drive.serial)
     drive.erasedAtMs = this.nowMs() + this.eraseMs
     return drive
   }
@@ -161,8 +164,13 @@ class FakeProvisioner implements Provisioner {
     await this.#wire.pass('detach', signal, () => this.#frame.detach(tag))
   }
 
-  async release(tag: string, { signal, progress }: Step): Promise<void> {
-    const drive = await this.#wire.pass('release', signal, () => this.#frame.release(tag))
+  async release(
+    tag: string,
+    { signal, progress }: Step,
+    { keepsData } = { keepsData: false },
+  ): Promise<void> {
+    const effect = () => this.#frame.release(tag, keepsData)
+    const drive = await this.#wire.pass('release', signal, effect)
     while (drive && this.#frame.isErasing(drive)) {
       progress('erasing')
       await this.#wire.sleep(10_000, signal)

@@ -79,7 +79,6 @@ export class FakeHost {
   readonly chunks: FakeChunks
   readonly #frame: FakeFrame
   readonly #cluster: readonly FakeHost[]
-  #ids = 0
 
   /** @param cluster every host of it, this one among them once it is made */
   constructor(node: NodeId, frame: FakeFrame, chunks: FakeChunks, cluster: readonly FakeHost[]) {
@@ -90,14 +89,13 @@ export class FakeHost {
   }
 
   addFixed(cos: ServiceClass, sizeBytes: number): DriveId {
-    return this.join({ serial: `F${this.node.slice(0, 4)}`, tag: null, class: cos, sizeBytes })
+    const id = `${this.node.slice(0, 16)}${String(this.drives.size).padStart(16, '0')}` as DriveId
+    return this.join({ id, serial: `F${this.node.slice(0, 4)}`, tag: null, class: cos, sizeBytes })
   }
 
-  join(disk: Omit<FakeDrive, 'id' | 'state'>): DriveId {
-    this.#ids++
-    const id = `${this.node.slice(0, 16)}${String(this.#ids).padStart(16, '0')}` as DriveId
-    this.drives.set(id, { ...disk, id, state: 'ok' })
-    return id
+  join(disk: Omit<FakeDrive, 'state'>): DriveId {
+    this.drives.set(disk.id, { ...disk, state: 'ok' })
+    return disk.id
   }
 
   bySerial(serial: string): FakeDrive | null {
