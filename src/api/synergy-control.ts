@@ -125,8 +125,14 @@ export interface SynergyControl {
     readonly drives: number
     readonly plan: boolean
   }): Promise<SynergyChange>
-  /** @param drive tag, id of the drive, or its serial number */
-  release(drive: string, options: { readonly plan: boolean }): Promise<SynergyReleased>
+  /**
+   * @param drive tag, id of the drive, or its serial number
+   * @param options `lost`: what is on it is lost or not needed, so that it goes though nobody can look
+   */
+  release(
+    drive: string,
+    options: { readonly plan: boolean; readonly lost: boolean },
+  ): Promise<SynergyReleased>
   /** @returns a job whose result is `{findings: SynergyFinding[]}` */
   reconcile(options: {
     readonly releaseOrphans: boolean

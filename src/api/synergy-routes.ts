@@ -48,7 +48,8 @@ export const SYNERGY_ROUTES: readonly Route[] = [
     summary: 'Empty a drive of the frame and give it back, as a job',
     body: schema.releaseBody,
     answer: schema.released,
-    run: (control, { body: { drive, plan = false } }) => control.synergy.release(drive, { plan }),
+    run: (control, { body: { drive, plan = false, lost = false } }) =>
+      control.synergy.release(drive, { plan, lost }),
   }),
   route('POST', '/v1/synergy/reconcile', 'synergy reconcile', {
     summary: 'Compare what was meant, the appliance and this host, and finish or undo, as a job',

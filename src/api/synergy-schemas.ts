@@ -44,6 +44,7 @@ export const allocateBody = z.strictObject({
 export const releaseBody = z.strictObject({
   drive: text.describe('tag, id or serial number'),
   plan: z.boolean().optional(),
+  lost: z.boolean().optional().describe('what is on it is lost or not needed: not looked into'),
 })
 export const reconcileBody = z.strictObject({
   releaseOrphans: z.boolean().optional(),

@@ -37,6 +37,8 @@ const LOOK_MS = 500
 const RESCAN_MS = 10_000
 /** A drain that something has been in the way of for so long is given up for now. */
 const STUCK_MS = 30_000
+/** So is one that nothing is in the way of, and that does not move: a chunk takes seconds on the slowest disk. */
+const STILL_MS = 10 * 60_000
 /** The other nodes are asked for their room so often. */
 const ASK_MS = 30_000
 
@@ -125,25 +127,34 @@ class NodeHostDrives implements HostDrives {
   async drain(id: DriveId, step: Step): Promise<void> {
     const { drains, clock } = this.#node
     const drive = this.#inPool(id)
-    if (!drive) return
+    if (!drive) {
+      const away = this.#node.missingDrives.find((one) => one.id === id)
+      if (away) throw notHere(id, away.why)
+      if (this.#listed().some((one) => one.disk?.drive === id)) await this.#restart(step)
+      return
+    }
     if (takesData(drive)) {
       systemDisk.replaceFile(join(drive.dir, DRAINING_NAME), Buffer.alloc(0))
       await this.#restart(step)
     }
-    let stuckMs = clock.monotonicMs()
+    let freeMs = clock.monotonicMs()
+    let movedMs = freeMs
+    let movedBefore = -1
     for (;;) {
+      if (drive.state === 'gone') throw notHere(id, String(drive.failure ?? 'its disk went away'))
       const state = drains.state(drive)
-      if (state?.isEmpty) return
-      const { chunksLeft = null, why = '' } = state ?? {}
+      // Empty, or it takes data again, which is seen by whoever asks next.
+      if (!state || state.isEmpty) return
+      const { chunksLeft, chunksMoved, why } = state
       step.progress(`${chunksLeft ?? 'some'} chunks left on it${why === '' ? '' : `: ${why}`}`)
-      if (why === '') stuckMs = clock.monotonicMs()
-      else if (clock.monotonicMs() - stuckMs > STUCK_MS) {
-        throw new FsError('ENOSPC', 'provision.drain', {
-          drive: id,
-          retry: 'later',
-          message: `drive ${drive.dir} is not empty yet: ${why}`,
-          next: `weft drive status ${id}`,
-        })
+      const now = clock.monotonicMs()
+      if (why === '') freeMs = now
+      if (chunksMoved !== movedBefore) movedMs = now
+      movedBefore = chunksMoved
+      if (now - freeMs > STUCK_MS) throw notEmpty('ENOSPC', drive, why)
+      if (now - movedMs > STILL_MS) {
+        const minutes = STILL_MS / 60_000
+        throw notEmpty('EBUSY', drive, `nothing has moved off it for ${minutes} minutes`)
       }
       await this.#pause(LOOK_MS, step)
     }
@@ -152,11 +163,12 @@ class NodeHostDrives implements HostDrives {
   async verify(what: DiskToGive, step: Step): Promise<void> {
     const { drains, registry } = this.#node
     const listed = this.#listed().find((one) => one.disk?.tag === what.tag)
-    const id = what.drive ?? listed?.disk?.drive ?? null
+    const id = listed?.disk?.drive ?? what.drive
     if (id !== null) {
       const drive = this.#inPool(id)
       if (drive) drains.mustBeEmpty(drive)
-      else if (listed) throw needed(what, 'it is listed as a drive of this node, and is not here')
+      else if (listed) throw notHere(id, 'it is listed as a drive of this node, and is not here')
+      if (!drive && what.isLost) return
       const { volumes } = await registry.list()
       const naming = volumes.filter(({ record }) => record.copies.some((one) => one.drive === id))
       const names = naming.map(({ record }) => record.name)
@@ -167,12 +179,13 @@ class NodeHostDrives implements HostDrives {
   }
 
   async takeOut(id: DriveId, step: Step): Promise<void> {
-    const { home } = this.#node
+    const { home, drains } = this.#node
     const listed = this.#listed().find((one) => one.disk?.drive === id)
     if (listed) {
-      // What came to it since it was looked at would bring it back to the list, and this step would be done again for ever.
       const drive = this.#inPool(id)
-      if (drive) this.#node.drains.mustBeEmpty(drive)
+      if (!drive) throw notHere(id, 'it is listed as a drive of this node, and is not here')
+      // What came to it since it was looked at would bring it back to the list, and this step would be done again for ever.
+      drains.mustBeEmpty(drive)
       unlistDrive(home, listed.dir)
       await this.#restart(step)
     }
@@ -220,7 +233,7 @@ class NodeHostDrives implements HostDrives {
       tag,
       serial,
       class: drive.cos,
-      state: drive.draining || drain?.isEmpty ? emptied : drive.state,
+      state: drive.state !== 'gone' && (drive.draining || drain?.isEmpty) ? emptied : drive.state,
       sizeBytes,
       usedBytes,
       freeBytes: takesData(drive) ? roomOn(drive) : 0,
@@ -231,10 +244,18 @@ class NodeHostDrives implements HostDrives {
 
   /** A disk that is no drive of this node as far as is known: a label of ours on it is looked into. */
   async #mustHoldNothing(what: DiskToGive, step: Step): Promise<void> {
+    if (what.isLost) return
     const { driveOwner } = this.#node
     const { home, disks } = driveOwner
     const found = await this.#diskOf(what, step)
-    if (!found) return
+    if (!found && what.mayBeHidden) return
+    if (!found) {
+      throw needed(
+        what,
+        'this host does not show it, so nobody knows what is on it',
+        `look why (dmesg; weft drive list --all); if what was on it is lost or not needed: weft synergy release ${what.tag} --lost`,
+      )
+    }
     const { standing } = found
     if (standing.kind === 'foreign-drive') throw needed(what, standing.why)
     if (standing.kind === 'unusable' && !standing.isForceable) throw needed(what, standing.why)
@@ -308,11 +329,34 @@ function roomOf(drives: readonly MemberDrive[]): NodeRoom[] {
   return [...rooms.values()]
 }
 
-function needed({ serial }: DiskToGive, why: string): FsError {
+function needed(
+  { serial }: DiskToGive,
+  why: string,
+  next = 'weft drive list; weft drive drain ID',
+): FsError {
   return new FsError('EBUSY', 'provision.verify', {
     retry: 'later',
     message: `the disk with serial ${serial} is still needed: ${why}`,
-    next: 'weft drive list; weft drive drain ID',
+    next,
+  })
+}
+
+/** What is on it cannot be moved: to wait would be for ever. */
+function notHere(drive: DriveId, why: string): FsError {
+  return new FsError('EBUSY', 'provision.drain', {
+    drive,
+    retry: 'later',
+    message: `drive ${drive} is not here and cannot be emptied: ${why}; if it is lost for good: \`weft drive remove ${drive} --lost\`, then give it back with \`weft synergy release ID --lost\``,
+    next: 'put it back, or see why it went (dmesg)',
+  })
+}
+
+function notEmpty(code: 'ENOSPC' | 'EBUSY', { dir, id }: Drive, why: string): FsError {
+  return new FsError(code, 'provision.drain', {
+    drive: id,
+    retry: 'later',
+    message: `drive ${dir} is not empty yet: ${why}`,
+    next: `weft drive status ${id}`,
   })
 }
 

@@ -54,13 +54,13 @@ export function synergyControl({ provisioning, jobs }: World): SynergyControl {
       )
       return { plan: lines, job }
     },
-    release: async (drive, { plan }) => {
+    release: async (drive, { plan, lost }) => {
       mustBeConnected(provisioning)
       const { tag, name } = await provisioning.use((room) => named(room.status(), drive))
       const lines = await provisioning.use((room, signal) => room.planRelease(tag, signal))
       if (plan) return { id: tag, name, plan: lines, job: null }
       const job = jobs.start('release', 'drives', (handle) =>
-        worked(provisioning, handle, (room, step) => room.release(tag, step)),
+        worked(provisioning, handle, (room, step) => room.release(tag, step, lost)),
       )
       return { id: tag, name, plan: lines, job }
     },

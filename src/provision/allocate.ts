@@ -11,7 +11,7 @@ import {
   wallMs,
 } from '../base/index.ts'
 import type { ServiceClass } from '../drives/index.ts'
-import type { DiskIdentity, HostDrives, PoolDrive } from './host.ts'
+import type { DiskIdentity, DiskToGive, HostDrives, PoolDrive } from './host.ts'
 import { type Allocation, type Intents, NEEDS_POWER_OFF } from './intents.ts'
 import { type NextStep, nextStep } from './next-step.ts'
 import { pickFree } from './pick-free.ts'
@@ -80,6 +80,8 @@ export class Allocations {
   readonly #world: AllocationWorld
   readonly #verified = new Set<string>()
   readonly #deviceGone = new Set<string>()
+  /** Of which a person has said that what is on them is lost. */
+  readonly #lost = new Set<string>()
   /** Places that are not picked before a moment of the monotonic clock. */
   readonly #avoided = new Map<string, number>()
 
@@ -135,6 +137,11 @@ export class Allocations {
     this.#verified.delete(tag)
     const sinceMs = wallMs(clock)
     return intents.change(tag, { towards: 'out', step: 'drain', sinceMs, why, lastError: '' })
+  }
+
+  /** A person says that what is on it is lost or not needed: its disk is not looked into, in this life. */
+  callLost(tag: string): void {
+    this.#lost.add(tag)
   }
 
   /** A person says go on: what the appliance would only do with the server off is asked for once more. */
@@ -261,20 +268,27 @@ export class Allocations {
         return this.#settled(allocation, next.drive)
       case 'drain':
         this.#verified.delete(tag)
-        this.#intend(allocation, 'drain')
+        this.#intend(allocation, 'drain', { driveId: next.drive.id })
         step.progress(`drain ${name}`)
         await host.drain(next.drive.id, step)
         return null
       case 'verify':
-        this.#intend(allocation, 'verify')
+        // What is recorded of one that was let go of says that an earlier life has looked: now there may be no disk to look at.
+        if (!wasLetGo(allocation)) this.#intend(allocation, 'verify')
         step.progress(`make sure that nothing needs ${name}`)
-        await host.verify({ ...identityOf(allocation, held), tag, drive: allocation.driveId }, step)
+        await host.verify(this.#toGive(allocation, held), step)
         this.#verified.add(tag)
         return null
       case 'takeOut':
-        this.#intend(allocation, 'takeOut')
+        this.#intend(allocation, 'takeOut', { driveId: next.drive.id })
         step.progress(`take ${name} out of the pool`)
-        await host.takeOut(next.drive.id, step)
+        try {
+          await host.takeOut(next.drive.id, step)
+        } catch (error) {
+          // Something may have come onto it: it is looked at anew before it is asked for again.
+          this.#verified.delete(tag)
+          throw error
+        }
         return null
       case 'deleteDevice':
         this.#intend(allocation, 'deleteDevice')
@@ -298,6 +312,7 @@ export class Allocations {
         intents.forget(tag)
         this.#verified.delete(tag)
         this.#deviceGone.delete(tag)
+        this.#lost.delete(tag)
         return { is: 'gone', words: `${name} is free again` }
       default:
         return next satisfies never
@@ -315,14 +330,20 @@ export class Allocations {
     step.progress(`reserve ${name}`)
     try {
       const held = await provisioner.reserve(tag, place, step)
-      const { serial, wwid, sizeBytes } = held
-      intents.change(tag, { serial, wwid, sizeBytes, doubtUntilMs })
+      intents.change(tag, { ...identityOf(allocation, held), doubtUntilMs })
       return null
     } catch (error) {
       if (codeOf(error) !== 'EBUSY') throw error
       intents.change(tag, { doubtUntilMs })
       return this.#turnBack(allocation, `${name}: somebody else was quicker`)
     }
+  }
+
+  #toGive(allocation: Allocation, held: HeldDrive | null): DiskToGive {
+    const { tag, driveId } = allocation
+    const isLost = this.#lost.has(tag)
+    const mayBeHidden = isLost || driveId === null || wasLetGo(allocation)
+    return { ...identityOf(allocation, held), tag, drive: driveId, mayBeHidden, isLost }
   }
 
   async #make(allocation: Allocation, step: Step): Promise<Standing | null> {
@@ -409,11 +430,27 @@ function powerWords({ tag, name, towards }: Allocation, reason: string): string 
   return `${name} is set aside but the appliance says it is ${what} only with the server off (${reason}). Choose: change the profile yourself at the next shutdown, then weft synergy reconcile --retry-power; or ${other}`
 }
 
-/** The appliance may know the drive better than the list it was picked from. */
+/** The appliance may know the drive better than the list it was picked from; or, of one that it does not show now, nothing. */
 function identityOf(allocation: Allocation, held: HeldDrive | null): DiskIdentity {
-  const { serial, wwid, sizeBytes } = held ?? allocation
-  return { serial, wwid, sizeBytes }
+  return {
+    serial: held?.serial || allocation.serial,
+    wwid: held?.wwid || allocation.wwid,
+    sizeBytes: held?.sizeBytes || allocation.sizeBytes,
+  }
 }
+
+/** The disk was looked at, and the kernel may have been made to let go of it since: on that way the power is asked for last. */
+function wasLetGo({ towards, step }: Allocation): boolean {
+  return towards === 'out' && LET_GO.has(step)
+}
+
+const LET_GO: ReadonlySet<Allocation['step']> = new Set([
+  'deleteDevice',
+  'detach',
+  'release',
+  'forget',
+  NEEDS_POWER_OFF,
+])
 
 function noneGood(cos: ServiceClass, failures: readonly string[]): FsError {
   return new FsError('EIO', 'provision.allocate', {

@@ -32,7 +32,7 @@ export interface HostDrives {
   /**
    * Give the drive nothing new from now on, for good, and move what is on it; returns when `facts` says `drained`. That it
    * drains survives a restart.
-   * @throws FsError ENOSPC when the rest has no room for it
+   * @throws FsError ENOSPC when the rest has no room for it · EBUSY when it is not here, so that nothing can be moved off it
    */
   drain(drive: DriveId, step: Step): Promise<void>
 
@@ -40,12 +40,15 @@ export interface HostDrives {
    * Make sure, by looking and not by remembering, that nothing needs this disk: every chunk and journal that was on it is
    * durable elsewhere, as often as its volume asks for, and no volume names it. `drive` is null when it was not made a drive
    * as far as is known: then by serial, and a label of ours found on it is looked into. Also asked for a drive that was
-   * taken out already.
+   * taken out already. A disk that this host does not show has not been looked at: it is needed unless `mayBeHidden`.
    * @throws FsError EBUSY with what is still needed
    */
   verify(what: DiskToGive, step: Step): Promise<void>
 
-  /** Unmount it and forget it: it is found no more, not at the next start either. Asked after verify. */
+  /**
+   * Unmount it and forget it: it is found no more, not at the next start either. Asked after verify, and looks once more itself.
+   * @throws FsError EBUSY when something has come onto it since
+   */
   takeOut(drive: DriveId, step: Step): Promise<void>
 
   /** Make the kernel let go of the disk (SCSI device delete, all of its paths). Done when it is not there. */
@@ -82,6 +85,10 @@ export interface NewDrive {
 export interface DiskToGive extends DiskIdentity {
   readonly tag: string
   readonly drive: DriveId | null
+  /** The kernel was made to let go of it after it had been looked at, or nothing of weft was ever on it. */
+  readonly mayBeHidden: boolean
+  /** A person has said that what is on it is lost or not needed: it is not looked into. Of a drive in the pool that says nothing. */
+  readonly isLost: boolean
 }
 
 export interface PoolFacts {

@@ -185,10 +185,12 @@ export class Provisioning {
 
   /**
    * Give one drive back, by its id or its tag. Once begun it is gone on with until it is free, by reconcile if this call ends.
+   * @param isLost what is on it is lost or not needed, which a person says: it is given back though nobody can look
    * @throws FsError ENOENT · EBUSY with what still needs it · EPERM needsPowerOff
    */
-  async release(driveOrTag: string, step: Step): Promise<void> {
+  async release(driveOrTag: string, step: Step, isLost = false): Promise<void> {
     const { tag } = this.#find(driveOrTag)
+    if (isLost) this.#allocations.callLost(tag)
     await this.#turn.take('release', 'out', step, async (mine) => {
       await this.#giveBack(tag, BY_HAND, mine)
     })

@@ -76,7 +76,7 @@ test('a home without a frame opens nothing and makes no file, and says how to co
     for (const work of [
       w.synergy.free(null),
       w.synergy.allocate({ class: 2, drives: 1, plan: false }),
-      w.synergy.release('x', { plan: true }),
+      w.synergy.release('x', { plan: true, lost: false }),
       w.synergy.logout({ force: false }),
       w.synergy.check(),
     ]) {

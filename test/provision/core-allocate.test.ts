@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { FsError } from '../../src/base/index.ts'
+import { type DriveId, FsError } from '../../src/base/index.ts'
 import { CoreWorld, MINUTE_MS, NODE, OTHER, thrown } from './core-world.ts'
 
 const steps = ['reserve', 'attach', 'waitForDisk', 'makeDrive']
@@ -199,6 +199,78 @@ test('a drive is not detached while a chunk of it is nowhere else, and is when i
   await world.provisioning.reconcile({}, world.step())
   assert.is(world.frame.drives[0]?.tag, null)
   assert.is(world.chunks.count(world.fixedSerial), 2)
+})
+
+test('a disk that its host does not show is not given back, until it is seen again or a person calls it lost', async () => {
+  const away = async () => {
+    const world = new CoreWorld()
+    const [one] = await allocate(world)
+    // Its record of being a drive is gone with the list of drives, and the host has lost the disk.
+    world.host.drives.delete(one?.driveId as DriveId)
+    world.host.deleted.add('S000')
+    world.write('S000', 1)
+    const { code } = await thrown(world.provisioning.release(one?.tag ?? '', world.step()))
+    assert.is(code, 'EBUSY')
+    await world.restart().reconcile({}, world.step())
+    assert.is(world.frame.drives[0]?.host, NODE)
+    return { world, tag: one?.tag ?? '' }
+  }
+  const seen = await away()
+  seen.world.host.deleted.clear()
+  for (const [chunk] of seen.world.chunks.all()) seen.world.chunks.delete(chunk)
+  await seen.world.provisioning.reconcile({}, seen.world.step())
+  assert.is(seen.world.frame.drives[0]?.tag, null)
+  const lost = await away()
+  await lost.world.provisioning.release(lost.tag, lost.world.step(), true)
+  assert.is(lost.world.frame.drives[0]?.tag, null)
+})
+
+test('one whose disk was let go of after it was verified goes on in the next life, without its disk', async () => {
+  for (const op of ['detach', 'release']) {
+    const world = new CoreWorld()
+    const [one] = await allocate(world)
+    world.failures.set(op, { error: new FsError('ECONNRESET', op) })
+    await thrown(world.provisioning.release(one?.tag ?? '', world.step()))
+    // The next life gets no further, and the one behind it still knows that the disk may be away.
+    world.failures.set(op, { error: new FsError('ECONNRESET', op) })
+    await world.restart().reconcile({}, world.step())
+    await world.restart().reconcile({}, world.step())
+    assert.is(world.frame.drives[0]?.tag, null, op)
+  }
+})
+
+test('a drive that is gone is not asked for over and over while it cannot be drained', async () => {
+  const world = new CoreWorld()
+  const [one] = await allocate(world)
+  const drive = world.host.bySerial('S000')
+  if (drive) drive.state = 'gone'
+  const seen: string[] = []
+  world.onCall = (op) => seen.push(op)
+  const { code } = await thrown(world.provisioning.release(one?.tag ?? '', world.step()))
+  assert.is(code, 'EBUSY')
+  assert.equal(seen, ['held', 'facts', 'drain'])
+})
+
+test('something that came onto a drive before it was taken out is moved, and it is verified anew', async () => {
+  const world = new CoreWorld()
+  const [one] = await allocate(world)
+  world.failures.set('takeOut', { error: new FsError('EBUSY', 'takeOut') })
+  await thrown(world.provisioning.release(one?.tag ?? '', world.step()))
+  const seen: string[] = []
+  world.onCall = (op) => seen.push(op)
+  await world.provisioning.reconcile({}, world.step())
+  assert.ok(seen.indexOf('verify') >= 0 && seen.indexOf('verify') < seen.indexOf('takeOut'))
+})
+
+test('what the appliance says of a drive that it does not show is not taken for what is known of it', async () => {
+  const world = new CoreWorld()
+  const [one] = await allocate(world)
+  const [drive] = world.frame.drives
+  if (drive) drive.isHidden = true
+  const asked: string[] = []
+  world.host.onVerify = ({ serial }) => asked.push(serial)
+  await world.provisioning.release(one?.tag ?? '', world.step())
+  assert.equal([...new Set(asked)], ['S000'])
 })
 
 test('what an earlier life has verified is verified again before the detach', async () => {

@@ -28,6 +28,8 @@ export interface FrameDrive extends FreeDrive {
   tag: string | null
   host: NodeId | null
   trouble: string
+  /** Pulled out, or away for another reason: what is held is known by its tag alone. */
+  isHidden?: boolean
   /** Simulated time until which it is erased; 0 when it is not. */
   erasedAtMs: number
 }
@@ -181,8 +183,11 @@ class FakeProvisioner implements Provisioner {
 
   #held(drive: FrameDrive): HeldDrive {
     const { tag, host, trouble, place, name, class: cos, sizeBytes, serial, wwid } = drive
+    const identity = drive.isHidden
+      ? { place: '', name: `${tag}, drive unknown`, sizeBytes: 0, serial: '', wwid: '' }
+      : { place, name, sizeBytes, serial, wwid }
     return {
-      ...{ place, name, class: cos, sizeBytes, serial, wwid, trouble, tag: tag ?? '' },
+      ...{ ...identity, class: cos, trouble, tag: tag ?? '' },
       state: host === null ? 'reserved' : 'attached',
       isHere: host === this.#node,
     }

@@ -74,6 +74,7 @@ export class FakeHost {
   readonly deleted = new Set<string>()
   /** That a drain overlooks a chunk now and then, which is what verify is for. */
   overlooks: () => boolean = () => false
+  onVerify: (what: DiskToGive) => void = () => {}
   /** What must never happen. */
   readonly violations: string[] = []
   readonly chunks: FakeChunks
@@ -201,6 +202,7 @@ class FakeHostDrives implements HostDrives {
   async drain(id: DriveId, { signal, progress }: Step): Promise<void> {
     const drive = await this.#wire.pass('drain', signal, () => {
       const found = this.#host.drives.get(id)
+      if (found?.state === 'gone') throw new FsError('EBUSY', 'host.drain', { id })
       if (found && found.state !== 'drained') found.state = 'draining'
       return found
     })
@@ -209,8 +211,14 @@ class FakeHostDrives implements HostDrives {
     if (drive) drive.state = 'drained'
   }
 
-  async verify({ serial, tag }: DiskToGive, { signal }: Step): Promise<void> {
+  async verify(what: DiskToGive, { signal }: Step): Promise<void> {
+    const { serial, tag, mayBeHidden, isLost } = what
+    this.#host.onVerify(what)
     await this.#wire.pass('verify', signal, () => {
+      if (isLost && !this.#host.bySerial(serial)) return
+      if (!mayBeHidden && !this.#host.bySerial(serial) && !this.#host.sees(serial)) {
+        throw new FsError('EBUSY', 'host.verify', { tag, message: `${tag}: nobody can look` })
+      }
       const needed = this.#host.chunks.on(serial)
       if (needed.length === 0) return
       const drive = this.#host.bySerial(serial)
