@@ -41,6 +41,8 @@ const STUCK_MS = 30_000
 const STILL_MS = 10 * 60_000
 /** The other nodes are asked for their room so often. */
 const ASK_MS = 30_000
+/** What was said so long ago says nothing about now. */
+const HEARD_MS = 3 * ASK_MS
 
 export function hostDrives(node: Node): HostDrives {
   return new NodeHostDrives(node)
@@ -53,8 +55,12 @@ export function hostDrives(node: Node): HostDrives {
  */
 class NodeHostDrives implements HostDrives {
   readonly #node: Node
-  /** What the other nodes have, as they said last. */
-  #others: readonly NodeRoom[] = []
+  /** What the other nodes have, as they said last, and who of them said nothing then. */
+  #heard: {
+    readonly atMs: number
+    readonly rooms: readonly NodeRoom[]
+    readonly silent: readonly string[]
+  } | null = null
   #askedMs = Number.NEGATIVE_INFINITY
 
   constructor(node: Node) {
@@ -68,10 +74,10 @@ class NodeHostDrives implements HostDrives {
     const away = missingDrives.map(({ id, listed }): PoolDrive => {
       const { tag = null, serial = '' } = listed.disk ?? {}
       const nothing = { sizeBytes: 0, usedBytes: 0, freeBytes: 0, moveBytes: 0 }
-      return { id, tag, serial, class: 1, state: 'gone', ...nothing }
+      return { id, tag, serial, class: null, state: 'gone', ...nothing }
     })
     this.#askOthers()
-    return { drives: [...here, ...away], others: this.#others }
+    return { drives: [...here, ...away], others: this.#heard?.rooms ?? [], silent: this.#silent() }
   }
 
   async waitForDisk(disk: DiskToTake, deadlineMs: number, step: Step): Promise<HostDisk> {
@@ -206,7 +212,15 @@ class NodeHostDrives implements HostDrives {
     }
   }
 
-  /** Nobody waits for them: the next look has what they say. One that does not answer is left out. */
+  #silent(): readonly string[] {
+    const { cluster, clock, identity } = this.#node
+    if (cluster === null) return []
+    if (this.#heard && clock.monotonicMs() - this.#heard.atMs <= HEARD_MS) return this.#heard.silent
+    const others = cluster.membership.members().filter(({ node }) => node !== identity.id)
+    return others.map(({ name }) => name)
+  }
+
+  /** Nobody waits for them: the next look has what they say. Of one that does not answer what it said before is kept. */
   #askOthers(): void {
     const { cluster, clock, identity, log } = this.#node
     const now = clock.monotonicMs()
@@ -215,8 +229,14 @@ class NodeHostDrives implements HostDrives {
     this.#node
       .replicated()
       .candidates()
-      .then(({ found }) => {
-        this.#others = roomOf(found.filter(({ node }) => node !== identity.id))
+      .then(({ found, silent }) => {
+        const rooms = roomOf(found.filter(({ node }) => node !== identity.id))
+        const said = new Set(rooms.map(({ node }) => node))
+        const before = silent.length === 0 ? [] : (this.#heard?.rooms ?? [])
+        const members = new Set(cluster.membership.members().map(({ node }) => node))
+        const kept = before.filter(({ node }) => !said.has(node) && members.has(node))
+        const atMs = clock.monotonicMs()
+        this.#heard = { atMs, rooms: [...rooms, ...kept], silent: silent.map(nameIn) }
       })
       .catch(background(log, 'provision.others'))
   }
@@ -310,6 +330,11 @@ class NodeHostDrives implements HostDrives {
     await sleep(this.#node.clock, ms)
     if (signal.aborted) throw new FsError('ECANCELED', 'provision', { retry: 'later' })
   }
+}
+
+/** 'node2: why it does not answer' */
+function nameIn(silent: string): string {
+  return silent.split(':')[0] ?? silent
 }
 
 /** Each node's drives of a class together; what fails together bears one name. */

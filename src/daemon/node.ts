@@ -369,6 +369,7 @@ export class Node {
       home,
       identity,
       cluster: cluster?.record.id ?? null,
+      members: () => cluster?.membership.members().map(({ node }) => node) ?? null,
       dmiDir: process.env.WEFT_DMI,
       host: () => hostDrives(this),
       disk: systemDisk,

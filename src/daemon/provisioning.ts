@@ -6,6 +6,7 @@ import {
   isBug,
   type Log,
   messageOf,
+  type NodeId,
   type Random,
 } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
@@ -37,6 +38,8 @@ export interface NodeProvisioningWorld {
   readonly identity: NodeIdentity
   /** Id of the cluster; null in none. */
   readonly cluster: string | null
+  /** Who is in it now; null in none. */
+  readonly members?: () => readonly NodeId[] | null
   /** The directory with this machine's DMI files; as usual when not given. */
   readonly dmiDir?: string | undefined
   readonly host: () => HostDrives
@@ -216,7 +219,7 @@ export class NodeProvisioning {
       this.#trouble = ''
     } catch (error) {
       if (isBug(error)) throw error
-      if (this.#stopTicks === null || gaveWay(error)) return
+      if (this.#stopTicks === null) return
       const why = messageOf(error)
       if (why !== this.#trouble) this.#world.log.warn({ op: 'provision.tick', why }, 'not done')
       this.#trouble = why
@@ -248,12 +251,12 @@ export class NodeProvisioning {
 
   /** @throws FsError EUCLEAN when a file of the room is damaged */
   #open(provisioner: Provisioner): Provisioning {
-    const { disk, clock, random, log, host, identity } = this.#world
+    const { disk, clock, random, log, host, identity, members } = this.#world
     const directory = this.#directory
     disk.mkdir(directory)
     const cluster = this.#storedOrNull()?.cluster ?? this.#world.cluster ?? identity.id
     const owner = { cluster, node: identity.id }
-    const world = { provisioner, host: host(), disk, directory, owner, clock, random, log }
+    const world = { provisioner, host: host(), disk, directory, owner, members, clock, random, log }
     try {
       return new Provisioning(world)
     } catch (error) {
@@ -311,12 +314,6 @@ export class NodeProvisioning {
       tagPrefix: `weft-${cluster.slice(0, 12)}-`,
     }
   }
-}
-
-/** Giving back was stopped for somebody who takes, and goes on by itself (provision/turn.ts). */
-function gaveWay(error: unknown): boolean {
-  if (!(error instanceof FsError) || error.code !== 'EAGAIN') return false
-  return error.retry === 'later' && ['provision.reconcile', 'provision.shrink'].includes(error.op)
 }
 
 /** @throws FsError ENODEV with what to do */

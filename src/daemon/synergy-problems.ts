@@ -67,8 +67,10 @@ function ofAllocation(allocation: Allocation): Problem[] {
 /** What to do stands in its words where nothing is in the table. */
 const NEXT: Partial<Record<Finding['is'], string>> = {
   orphan: 'weft synergy reconcile --release-orphans',
+  abandoned: 'weft synergy release TAG',
   missing: 'look at the kernel log (dmesg) for the disk; weft synergy release TAG gives it back',
-  'taken-away': 'weft drive drain, while it is still there; ask who changed the server profile',
+  'taken-away':
+    'ask who changed the server profile; weft synergy release TAG, or weft drive drain, while the disk is still there',
   trouble: 'weft synergy release TAG moves its data and gives it back',
   elsewhere: 'weft synergy release TAG, once the other server does not have it any more',
 }
@@ -78,7 +80,7 @@ function ofFinding({ is, tag, words }: Finding): Problem[] {
   if (next === undefined) return []
   return [
     {
-      severity: is === 'orphan' ? 'note' : 'warning',
+      severity: is === 'orphan' || is === 'abandoned' ? 'note' : 'warning',
       what: `drive ${tag} of the frame: ${is}`,
       why: words,
       next: next.replace('TAG', tag),

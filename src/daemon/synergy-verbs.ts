@@ -8,13 +8,7 @@ import type {
   SynergyStatus,
 } from '../api/index.ts'
 import { FsError, isBug, messageOf } from '../base/index.ts'
-import type {
-  Allocation,
-  Finding,
-  FreeDrive,
-  ProvisioningStatus,
-  UnderWay,
-} from '../provision/index.ts'
+import type { Allocation, Finding, FreeDrive, UnderWay } from '../provision/index.ts'
 import type { JobHandle } from './jobs.ts'
 import type { Node } from './node.ts'
 import { policyInfo } from './policy-verbs.ts'
@@ -56,7 +50,7 @@ export function synergyControl({ provisioning, jobs }: World): SynergyControl {
     },
     release: async (drive, { plan, lost }) => {
       mustBeConnected(provisioning)
-      const { tag, name } = await provisioning.use((room) => named(room.status(), drive))
+      const { tag, name } = await provisioning.use((room, signal) => room.named(drive, signal))
       const lines = await provisioning.use((room, signal) => room.planRelease(tag, signal))
       if (plan) return { id: tag, name, plan: lines, job: null }
       const job = jobs.start('release', 'drives', (handle) =>
@@ -145,18 +139,6 @@ function nextOf({ subject, code }: FsError): string {
   }
   if (code === 'ENOSPC') return 'weft synergy free shows what the frame could give, of each class'
   return 'weft synergy status shows where each drive stands; what was begun is gone on with by itself'
-}
-
-function named({ allocations }: ProvisioningStatus, name: string): Allocation {
-  const found = allocations.find(({ tag, driveId, serial }) =>
-    [tag, driveId, serial].includes(name),
-  )
-  if (found) return found
-  throw new FsError('ENOENT', 'synergy.release', {
-    drive: name,
-    message: `this node has no drive ${name} of the frame`,
-    next: 'weft synergy status lists them; a drive that a person added goes with weft drive drain and weft drive remove',
-  })
 }
 
 function shown({

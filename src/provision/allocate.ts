@@ -6,6 +6,7 @@ import {
   FsError,
   type Log,
   messageOf,
+  type NodeId,
   newId,
   type Random,
   wallMs,
@@ -17,6 +18,7 @@ import { type NextStep, nextStep } from './next-step.ts'
 import { pickFree } from './pick-free.ts'
 import type { HeldDrive, Provisioner, Step } from './provisioner.ts'
 import { makeTag, type TagOwner } from './tags.ts'
+import { overOrAborted } from './turn.ts'
 import { durationWords } from './words.ts'
 
 export interface AllocationWorld {
@@ -28,6 +30,8 @@ export interface AllocationWorld {
   readonly random: Random
   readonly log: Log
   readonly times: AllocationTimes
+  /** Who is in the cluster now; null when that is not known, or in none. */
+  readonly members?: (() => readonly NodeId[] | null) | undefined
 }
 
 export interface AllocationTimes {
@@ -72,7 +76,8 @@ const ATTEMPTS_MAX = 5
 const DISK_TROUBLE: ReadonlySet<string> = new Set(['EIO', 'ETIMEDOUT', 'EEXIST', 'EUCLEAN'])
 
 /**
- * Does what nextStep says, one step after another, each after its intent is on disk. One caller at a time.
+ * Does what nextStep says, one step after another, each after its intent is on disk. Several may give back at a time, each its own
+ * tag, while nobody takes (turn.ts).
  *
  * That nothing needs a disk is known here, in memory, by tag: a drive is never detached on the word of an earlier life.
  */
@@ -82,6 +87,8 @@ export class Allocations {
   readonly #deviceGone = new Set<string>()
   /** Of which a person has said that what is on them is lost. */
   readonly #lost = new Set<string>()
+  /** Whose steps are being done. */
+  readonly #working = new Map<string, Promise<unknown>>()
   /** Places that are not picked before a moment of the monotonic clock. */
   readonly #avoided = new Map<string, number>()
 
@@ -106,6 +113,23 @@ export class Allocations {
       failures.push(words)
     }
     throw noneGood(wanted.class, failures)
+  }
+
+  /** Somebody does the next steps of it just now. */
+  isWorkedOn(tag: string): boolean {
+    return this.#working.has(tag)
+  }
+
+  /**
+   * Make sure that a drive which is held, and of which no record says why, is needed by nobody.
+   * @param isLost a person has said so
+   * @throws FsError EBUSY with what is still needed
+   */
+  async mustBeFree(held: HeldDrive, isLost: boolean, step: Step): Promise<void> {
+    const { tag, serial, wwid, sizeBytes, state } = held
+    // Before no host nobody can look; it goes back as it came, for it is not erased without a drive of ours on it.
+    const how = { mayBeHidden: isLost || state === 'reserved', isLost }
+    await this.#world.host.verify({ serial, wwid, sizeBytes, tag, drive: null, ...how }, step)
   }
 
   /**
@@ -154,10 +178,27 @@ export class Allocations {
   }
 
   /**
-   * Go on with one allocation until nothing is to be done for it now. What goes wrong is in its `lastError` as well.
+   * Go on with one allocation until nothing is to be done for it now; when somebody else does, after that. What goes wrong is in
+   * its `lastError` as well.
    * @throws whatever a step threw; ECANCELED when aborted
    */
   async settle(tag: string, step: Step): Promise<Standing> {
+    for (let other = this.#working.get(tag); other; other = this.#working.get(tag)) {
+      step.progress(`${tag} is being worked on already`)
+      await overOrAborted(other, step.signal)
+      if (step.signal.aborted) throw new FsError('ECANCELED', 'provision', { tag })
+    }
+    if (!this.#world.intents.get(tag)) return { is: 'gone', words: `${tag} is free again` }
+    const mine = this.#settle(tag, step)
+    this.#working.set(tag, mine)
+    try {
+      return await mine
+    } finally {
+      this.#working.delete(tag)
+    }
+  }
+
+  async #settle(tag: string, step: Step): Promise<Standing> {
     for (let steps = 0; steps < STEPS_MAX; steps++) {
       if (step.signal.aborted) throw new FsError('ECANCELED', 'provision', { tag })
       const standing = await this.#advanceOrNote(tag, step)
@@ -418,7 +459,7 @@ export function isPowerRefusal(error: unknown): boolean {
   return error instanceof FsError && error.code === 'EPERM' && error.subject.needsPowerOff === true
 }
 
-function powerRefusal(verb: string, tag: string, message: string): FsError {
+export function powerRefusal(verb: string, tag: string, message: string): FsError {
   return new FsError('EPERM', `provision.${verb}`, { tag, needsPowerOff: true, message })
 }
 

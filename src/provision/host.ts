@@ -94,8 +94,10 @@ export interface DiskToGive extends DiskIdentity {
 export interface PoolFacts {
   /** This node's drives, those of no frame too. */
   readonly drives: readonly PoolDrive[]
-  /** What the other nodes last said; what is older than the daemon holds for true is left out. */
+  /** What the other nodes last said. */
   readonly others: readonly NodeRoom[]
+  /** Names of other nodes that have said nothing for a while: what they have now is not known. */
+  readonly silent: readonly string[]
 }
 
 /** `draining`: gets nothing new, is being emptied; `drained`: nothing has to go elsewhere any more. */
@@ -106,7 +108,8 @@ export interface PoolDrive {
   /** Under which it was taken from a provisioner; null when a person added it. */
   readonly tag: string | null
   readonly serial: string
-  readonly class: ServiceClass
+  /** Null of one that is gone, and of which only its label would tell. */
+  readonly class: ServiceClass | null
   readonly state: PoolDriveState
   /** usedBytes and freeBytes together are not more than this. */
   readonly sizeBytes: number

@@ -2,13 +2,28 @@ import { dirname } from 'node:path'
 import { z } from 'zod'
 import type { Disk } from '../disk/index.ts'
 import type { ServiceClass } from '../drives/index.ts'
+import { DAY_MS } from './policy.ts'
+
+const WHATS = [
+  'began',
+  'paused',
+  'ended',
+  'failed',
+  'refused',
+  'would',
+  'settings',
+  'by-hand',
+] as const
 
 /** One act of the policy, its end, or a refusal: a JSON line. */
 export interface LogEntry {
   /** Wall clock, milliseconds since 1970. */
   readonly atMs: number
-  /** 'began' and 'ended' frame an act; 'refused' and 'would' (dry run) changed nothing. */
-  readonly what: 'began' | 'ended' | 'failed' | 'refused' | 'would' | 'settings'
+  /**
+   * 'began' and 'ended' frame an act, with 'paused' where the daemon's restart is in between; 'refused' and 'would' (dry run)
+   * changed nothing; 'by-hand' is a person's.
+   */
+  readonly what: (typeof WHATS)[number]
   readonly act: 'grow' | 'shrink' | 'set'
   readonly class: ServiceClass | null
   /** Moved, or to be moved. */
@@ -21,7 +36,7 @@ export interface LogEntry {
 
 const entryShape = z.strictObject({
   atMs: z.number(),
-  what: z.enum(['began', 'ended', 'failed', 'refused', 'would', 'settings']),
+  what: z.enum(WHATS),
   act: z.enum(['grow', 'shrink', 'set']),
   class: z.literal([1, 2, 3]).nullable(),
   drives: z.number(),
@@ -32,6 +47,9 @@ const entryShape = z.strictObject({
 
 /** Two files of this size are kept: some thousands of acts. */
 const FILE_BYTES_MAX = 1024 * 1024
+/** What goes over to a new file is there to be counted: of its words so many go with it. */
+const CARRIED_CHARS = 80
+const COUNTED: ReadonlySet<LogEntry['what']> = new Set(['began', 'failed', 'by-hand'])
 const NEWLINE = Buffer.from('\n')
 
 /**
@@ -48,6 +66,7 @@ export class PolicyLog {
     this.#disk = disk
     this.#path = path
     this.#entries = [...readEntries(disk, `${path}.1`), ...readEntries(disk, path)]
+    this.#entries.sort((a, b) => a.atMs - b.atMs)
   }
 
   /** The oldest first. */
@@ -58,14 +77,26 @@ export class PolicyLog {
   /** On stable storage when it returns. */
   add(entry: LogEntry): void {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`)
-    if ((this.#disk.stat(this.#path)?.bytes ?? 0) + line.length > FILE_BYTES_MAX) this.#rotate()
+    const bytes = this.#disk.stat(this.#path)?.bytes ?? 0
+    if (bytes + line.length > FILE_BYTES_MAX) this.#rotate(entry.atMs)
     append(this.#disk, this.#path, line)
     this.#entries.push(entry)
   }
 
-  #rotate(): void {
+  /** What counts for the budget of a day goes over from the file that is dropped, before it is. */
+  #rotate(nowMs: number): void {
+    const dropped = readEntries(this.#disk, `${this.#path}.1`)
+    const counted = dropped.filter(({ what, atMs }) => COUNTED.has(what) && nowMs - atMs < DAY_MS)
+    const short = counted.map((entry) => ({
+      ...entry,
+      why: entry.why.slice(0, CARRIED_CHARS),
+      numbers: {},
+    }))
+    const lines = short.map((entry) => `${JSON.stringify(entry)}\n`).join('')
+    if (lines !== '') append(this.#disk, this.#path, Buffer.from(lines))
     this.#disk.rename(this.#path, `${this.#path}.1`)
     this.#entries = [...readEntries(this.#disk, `${this.#path}.1`)]
+    this.#entries.sort((a, b) => a.atMs - b.atMs)
   }
 }
 

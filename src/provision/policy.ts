@@ -13,6 +13,8 @@ export interface PolicyView {
   readonly node: NodeId
   readonly drives: readonly PoolDrive[]
   readonly others: readonly NodeRoom[]
+  /** Names of nodes of which is not known what they have. */
+  readonly silent: readonly string[]
   /** What the frame could give now. */
   readonly free: readonly FreeDrive[]
   /** What stands ready before this host, to be used without the frame. */
@@ -29,6 +31,8 @@ export interface PolicyView {
   readonly acts: readonly PastAct[]
   /** Why nothing more can be taken from the frame for now; '' when it can. */
   readonly blocked: string
+  /** The last try to take a drive of a class failed, so recently that it is not tried again; null when not. */
+  failureOf(cos: ServiceClass): Failure | null
   /** Somebody waits for so much room; null when nobody does. */
   readonly demand: Demand | null
 }
@@ -37,6 +41,12 @@ export interface PastAct {
   /** Wall clock. */
   readonly atMs: number
   readonly drives: number
+}
+
+export interface Failure {
+  readonly why: string
+  /** Until it may be tried again. */
+  readonly waitMs: number
 }
 
 export interface Demand {
@@ -61,10 +71,15 @@ export type Decision =
       readonly because: Because
     })
 
-/** `blocked`: nothing can be taken from the frame for now; `needed`: the drives that are there are. */
+/**
+ * `blocked`: nothing can be taken from the frame for now; `failed`: the last try did, and is rested from; `silent`: what other nodes
+ * have is not known; `needed`: the drives that are there are.
+ */
 export type Because =
   | 'off'
   | 'blocked'
+  | 'failed'
+  | 'silent'
   | 'max-drives'
   | 'budget'
   | 'cool-down'
@@ -95,13 +110,22 @@ const SHRINK_SLACK = 0.1
 
 /** What should be done for each class now, and why; in the order of the classes. It changes nothing and remembers nothing. */
 export function decide(view: PolicyView, settings: PolicySettings): readonly Decision[] {
-  const classes = new Set(view.drives.map((drive) => drive.class))
+  const classes = new Set(view.drives.flatMap((drive) => (isThere(drive) ? [drive.class] : [])))
   if (view.demand) classes.add(view.demand.class)
   return [...classes].sort().map((cos) => decideClass(cos, view, settings))
 }
 
+/** One that is gone is waited for: a class of which nothing else is there is nobody's wish. */
+function isThere(drive: PoolDrive): drive is PoolDrive & { readonly class: ServiceClass } {
+  return drive.class !== null && drive.state !== 'gone'
+}
+
 function decideClass(cos: ServiceClass, view: PolicyView, settings: PolicySettings): Decision {
   const numbers = poolNumbers(cos, view, settings)
+  if (isLeaving(cos, view)) {
+    const why = 'the last of its drives are being emptied, which only a person asks for'
+    return { do: 'none', class: cos, why, numbers }
+  }
   const short = shortOf(numbers, settings)
   if (short) return grow({ class: cos, why: short.why, numbers }, short.bytes, view, settings)
   const part = numbers.sizeBytes === 0 ? 1 : numbers.usedBytes / numbers.sizeBytes
@@ -114,14 +138,24 @@ function decideClass(cos: ServiceClass, view: PolicyView, settings: PolicySettin
   return shrink({ class: cos, why, numbers }, view, settings)
 }
 
+/** What is on them goes to drives of other classes: that was said when it was asked for, and is not undone. */
+function isLeaving(cos: ServiceClass, { drives, demand }: PolicyView): boolean {
+  if (demand?.class === cos) return false
+  const there = drives.filter((drive) => drive.class === cos && isThere(drive))
+  return there.every(({ state }) => state === 'draining' || state === 'drained')
+}
+
 function poolNumbers(cos: ServiceClass, view: PolicyView, settings: PolicySettings): PoolNumbers {
-  const drives = view.drives.filter((drive) => drive.class === cos && drive.state !== 'drained')
+  const there = view.drives.filter((drive) => drive.class === cos && isThere(drive))
+  const drives = there.filter(({ state }) => state !== 'drained')
   const staying = drives.filter(({ state }) => state === 'ok')
   const demanded = view.demand?.class === cos ? view.demand.bytes : 0
+  // Where nothing of the class is or is wanted, nothing of it will be put that would need room.
+  const isKept = staying.length > 0 || demanded > 0
   return {
     sizeBytes: sum(staying.map(({ sizeBytes }) => sizeBytes)),
     usedBytes: sum(drives.map(({ usedBytes }) => usedBytes)) + demanded,
-    reserveBytes: reserveOf(cos, view, settings),
+    reserveBytes: isKept ? reserveOf(cos, view, settings) : 0,
     comingBytes: Math.ceil(comingIn(cos, view.growMs * GROW_TIME_FACTOR, view)),
   }
 }
@@ -132,19 +166,20 @@ function comingIn(cos: ServiceClass, ms: number, view: PolicyView): number {
 }
 
 /**
- * When the largest failure domain beside this node's is lost, what it held is made again on those that are left; each keeps an
- * equal share of that free.
+ * When the largest failure domain beside this node's is lost, what it held is made again on those that are left and have the class;
+ * each keeps an equal share of that free.
  */
 function reserveOf(cos: ServiceClass, { node, others }: PolicyView, { reserve }: PolicySettings) {
   if (reserve === 'none') return 0
   if (typeof reserve === 'number') return reserve
   const domains = new Map<string, { usedBytes: number; nodes: Set<NodeId> }>()
-  for (const other of others) {
+  const alike = others.filter((other) => other.class === cos)
+  for (const other of alike) {
     const domain = domains.get(other.domain) ?? { usedBytes: 0, nodes: new Set() }
-    if (other.class === cos) domain.usedBytes += other.usedBytes
+    domain.usedBytes += other.usedBytes
     domains.set(other.domain, { ...domain, nodes: domain.nodes.add(other.node) })
   }
-  const all = new Set([node, ...others.map((other) => other.node)])
+  const all = new Set([node, ...alike.map((other) => other.node)])
   const shares = [...domains.values()].map(
     ({ usedBytes, nodes }) => usedBytes / Math.max(1, all.size - nodes.size),
   )
@@ -169,6 +204,11 @@ function shortOf(numbers: PoolNumbers, { growAtPercent }: PolicySettings) {
 function grow(reason: Reason, bytes: number, view: PolicyView, settings: PolicySettings): Decision {
   const no = (because: Because, words: string) => refusal('grow', reason, because, words)
   if (!settings.enabled) return no('off', POLICY_OFF)
+  const failure = view.demand ? null : view.failureOf(reason.class)
+  if (failure) {
+    const words = `the last try failed, it is tried again in ${durationWords(failure.waitMs)}: ${failure.why}`
+    return no('failed', words)
+  }
   const ready = view.ready.filter((one) => one.class === reason.class)
   const isReady = ready.length > 0
   if (!isReady && view.blocked !== '') return no('blocked', view.blocked)
@@ -202,7 +242,7 @@ function isUrgent({ class: cos, numbers }: Reason, waitMs: number, view: PolicyV
 }
 
 function shrink(reason: Reason, view: PolicyView, settings: PolicySettings): Decision {
-  const here = view.drives.filter((drive) => drive.class === reason.class)
+  const here = view.drives.filter((one) => one.class === reason.class || one.class === null)
   const emptiestFirst = here
     .filter(({ tag, state }) => tag !== null && state === 'ok')
     .sort((a, b) => a.moveBytes - b.moveBytes || b.sizeBytes - a.sizeBytes)
@@ -211,7 +251,11 @@ function shrink(reason: Reason, view: PolicyView, settings: PolicySettings): Dec
   }
   const no = (because: Because, words: string) => refusal('shrink', reason, because, words)
   if (here.some(({ state }) => state !== 'ok')) {
-    return no('busy', 'a drive of the class is failing, or on its way out')
+    return no('busy', 'a drive of the class is failing, gone, or on its way out')
+  }
+  if (settings.reserve === 'one-node' && view.silent.length > 0) {
+    const words = `${view.silent.join(', ')} did not answer: how much has to stay free for what is there is not known`
+    return no('silent', words)
   }
   const unseenMs = Math.min(settings.coolDownMs, SHRINK_SEEN_MS) - view.seenMs(reason.class)
   if (unseenMs > 0) {
@@ -261,6 +305,11 @@ function refusal(
 ): Decision {
   const why = `${reason.why}; it does not ${wanted}: ${words}`
   return { ...reason, do: 'refused', wanted, because, why }
+}
+
+/** What would be done if nothing held it back. */
+export function wishOf(decision: Decision): 'grow' | 'shrink' | 'none' {
+  return decision.do === 'refused' ? decision.wanted : decision.do
 }
 
 /** Whether all that has to lie on it does, with the reserve kept free. */

@@ -6,6 +6,7 @@ import {
   isBug,
   type Log,
   messageOf,
+  type NodeId,
   type Random,
   wallMs,
 } from '../base/index.ts'
@@ -15,21 +16,37 @@ import {
   Allocations,
   type AllocationTimes,
   type AllocationWorld,
+  powerRefusal,
   type Standing,
   usualTimes,
 } from './allocate.ts'
-import type { HostDrives } from './host.ts'
+import type { HostDrives, PoolDrive, PoolFacts } from './host.ts'
 import { type Allocation, Intents, NEEDS_POWER_OFF } from './intents.ts'
 import { smallest } from './pick-free.ts'
-import { type Decision, type Demand, decide, hasRoom, type PolicyView } from './policy.ts'
+import {
+  type Decision,
+  type Demand,
+  decide,
+  hasRoom,
+  type PolicyView,
+  type PoolNumbers,
+  wishOf,
+} from './policy.ts'
 import { type Act, PolicyBook } from './policy-book.ts'
 import type { LogEntry } from './policy-log.ts'
-import type { FreeDrive, Provisioner, Step } from './provisioner.ts'
-import { type Finding, type ReconcileOptions, reconcile } from './reconcile.ts'
+import type { FreeDrive, HeldDrive, Provisioner, Step } from './provisioner.ts'
+import {
+  comeIn,
+  comingOnes,
+  type Finding,
+  givingBack,
+  type ReconcileOptions,
+  reconcile,
+} from './reconcile.ts'
 import type { PolicySettings, PolicyWords } from './settings.ts'
-import type { TagOwner } from './tags.ts'
+import { isAbandoned, type TagOwner } from './tags.ts'
 import { Turn, type UnderWay } from './turn.ts'
-import { drivesWords, sizeWords } from './words.ts'
+import { drivesWords, durationWords, percentWords, sizeWords } from './words.ts'
 
 export interface ProvisioningWorld {
   readonly provisioner: Provisioner
@@ -38,6 +55,8 @@ export interface ProvisioningWorld {
   /** Of this room alone, there already: intents.json, policy.json, policy.log (docs/format.md §7). */
   readonly directory: string
   readonly owner: TagOwner
+  /** Who is in the cluster now; null when that is not known, or in none. */
+  readonly members?: (() => readonly NodeId[] | null) | undefined
   readonly clock: Clock
   readonly random: Random
   readonly log: Log
@@ -71,7 +90,7 @@ const BY_HAND = 'asked for by hand'
 
 /**
  * What the daemon holds of this room: the drives that this node has from a provisioner, and the policy that decides about them.
- * One thing at a time is under way.
+ * What is under way at a time, and what steps aside for what: turn.ts.
  */
 export class Provisioning {
   readonly #world: ProvisioningWorld
@@ -82,6 +101,9 @@ export class Provisioning {
   readonly #turn: Turn
   #reconciled: ProvisioningStatus['reconciled'] = null
   #reconcileAtMs = Number.NEGATIVE_INFINITY
+  #isReconciling = false
+  /** A tick looks at pools and frame, which may take long to answer. */
+  #isLooking = false
   #free: { readonly atMs: number; readonly drives: readonly FreeDrive[] } | null = null
 
   /** @throws CorruptError, FsError when one of its files can not be read: drives in use are not touched by that */
@@ -132,6 +154,13 @@ export class Provisioning {
       lines.push('each: reserve it, attach it to this server, wait for the disk, format it, use it')
       lines.push('if the appliance wants the server off for that, it stops there and says so')
     }
+    const added = [...ready, ...free].map(asPoolDrive)
+    const then = await this.#wishAfter(cos, (all) => [...all, ...added], signal)
+    if (then?.wanted === 'shrink') {
+      lines.push(
+        `the policy gives one back ${this.#coolDownWords()}, unless more is written: ${usedWords(then)}`,
+      )
+    }
     return lines
   }
 
@@ -143,7 +172,17 @@ export class Provisioning {
     checkCount(drives)
     const wanted = { class: cos, drives, bytes: 0, why: BY_HAND }
     return await this.#turn.take('allocate', 'in', step, async (mine) => {
-      return await this.#grow(wanted, mine)
+      const before = this.#tagsIn()
+      const beganMs = this.#world.clock.monotonicMs()
+      try {
+        return await this.#grow(wanted, mine)
+      } finally {
+        const ms = this.#world.clock.monotonicMs() - beganMs
+        const come = this.#comeSince(before)
+        const isMade = come.every((one) => one.step === 'settled' || one.step === 'make')
+        const { length } = come
+        if (length > 0) this.#book.noteByHand('grow', cos, length, isMade ? ms / length : null)
+      }
     })
   }
 
@@ -164,22 +203,57 @@ export class Provisioning {
     })
   }
 
+  /**
+   * Which one a person means, by its id, tag or serial number; by its tag also one of a node that is no member any more.
+   * @throws FsError ENOENT
+   */
+  async named(name: string, signal: AbortSignal): Promise<Pick<Allocation, 'tag' | 'name'>> {
+    return this.#findOrNull(name) ?? (await this.#abandoned(name, signal)) ?? unknown(name)
+  }
+
   /** What release would do, in lines for a person. @throws FsError ENOENT */
   async planRelease(driveOrTag: string, signal: AbortSignal): Promise<readonly string[]> {
-    const { tag, name, class: cos } = this.#find(driveOrTag)
-    const { drives } = await this.#world.host.facts(signal)
+    const allocation = this.#findOrNull(driveOrTag)
+    const { tag, name } = allocation ?? (await this.named(driveOrTag, signal))
+    const { drives } = await this.#facts(signal)
     const drive = drives.find((one) => one.tag === tag)
-    const others = drives.filter((one) => one.class === cos && one !== drive && one.state === 'ok')
-    const room = others.reduce((sum, { freeBytes }) => sum + freeBytes, 0)
     const lines = drive
-      ? [
-          `move ${sizeWords(drive.moveBytes)} from drive ${drive.id} (${name}); the others of class ${cos} have ${sizeWords(room)} free`,
-          'make sure that nothing needs it, and take it out of the pool',
-        ]
+      ? await this.#planDrain(drive, name, drives, signal)
       : [`make sure that nothing needs ${name}, which is not in the pool`]
     lines.push(
-      'delete its device, detach it from this server, give it back, erased where it can be',
+      `delete its device, detach it from this server, give it back, ${allocation?.driveId ? 'erased where it can be' : 'as it came'}`,
     )
+    return lines
+  }
+
+  async #planDrain(
+    drive: PoolDrive,
+    name: string,
+    drives: readonly PoolDrive[],
+    signal: AbortSignal,
+  ): Promise<string[]> {
+    const { id, class: cos, moveBytes } = drive
+    const staying = drives.filter((one) => one !== drive && one.state === 'ok')
+    const others = staying.filter((one) => one.class === cos)
+    const room = others.reduce((sum, { freeBytes }) => sum + freeBytes, 0)
+    const lines = [
+      `move ${sizeWords(moveBytes)} from drive ${id} (${name}); the others of class ${cos} have ${sizeWords(room)} free`,
+      'make sure that nothing needs it, and take it out of the pool',
+    ]
+    if (cos !== null && others.length === 0) {
+      const classes = [...new Set(staying.map((one) => one.class))].sort().join(', ')
+      const where = classes === '' ? 'there are no others' : `of class ${classes}`
+      lines.push(
+        `it is the last drive of class ${cos} on this node: what is on it goes to drives of another class (${where}), volumes of this class too`,
+      )
+    }
+    const then =
+      cos === null ? null : await this.#wishAfter(cos, (all) => withoutDrive(all, drive), signal)
+    if (then?.wanted === 'grow') {
+      lines.push(
+        `the policy takes another ${this.#coolDownWords()}, or at once if it fills up, unless it is switched off: ${usedWords(then)}`,
+      )
+    }
     return lines
   }
 
@@ -189,9 +263,19 @@ export class Provisioning {
    * @throws FsError ENOENT · EBUSY with what still needs it · EPERM needsPowerOff
    */
   async release(driveOrTag: string, step: Step, isLost = false): Promise<void> {
-    const { tag } = this.#find(driveOrTag)
+    const allocation = this.#findOrNull(driveOrTag)
+    const abandoned = allocation ? null : await this.#abandoned(driveOrTag, step.signal)
+    const tag = allocation?.tag ?? abandoned?.tag ?? unknown(driveOrTag)
     if (isLost) this.#allocations.callLost(tag)
+    if (allocation && allocation.towards !== 'out' && allocation.driveId !== null) {
+      this.#book.noteByHand('shrink', allocation.class, 1, null)
+    }
     await this.#turn.take('release', 'out', step, async (mine) => {
+      if (abandoned && !this.#intents.get(tag)) {
+        mustNotBeElsewhere(abandoned)
+        await this.#allocations.mustBeFree(abandoned, isLost, mine)
+        this.#intents.add(givingBack(this.#allocationWorld, abandoned))
+      }
       await this.#giveBack(tag, BY_HAND, mine)
     })
   }
@@ -199,17 +283,45 @@ export class Provisioning {
   /** Compare what was meant with what is, and finish or undo; reconcile.ts. */
   async reconcile(options: Partial<ReconcileOptions>, step: Step): Promise<readonly Finding[]> {
     const chosen = { releaseOrphans: false, retryPower: false, ...options }
+    if (chosen.retryPower) {
+      for (const { tag } of this.#intents.all()) this.#allocations.askPowerAgain(tag)
+    }
+    const come = await this.#comeIn(step)
     return await this.#turn.take('reconcile', 'out', step, async (mine) => {
-      const before = this.#intents.all().filter((one) => isComing(one) || one.towards === 'out')
-      const findings = await reconcile(this.#allocationWorld, this.#allocations, chosen, mine)
-      for (const allocation of before) {
+      const [world, allocations] = [this.#allocationWorld, this.#allocations]
+      const say = (found: readonly Finding[]) => {
+        const findings = [...come, ...found]
+        this.#reconciled = { atMs: wallMs(this.#world.clock), findings }
+        return findings
+      }
+      return await this.#noteDone(async () => {
+        return say(await reconcile(world, allocations, chosen, mine, say))
+      })
+    })
+  }
+
+  /** Those that are on their way in, whatever is being given back: that steps aside. */
+  async #comeIn(step: Step): Promise<readonly Finding[]> {
+    if (comingOnes(this.#allocationWorld).length === 0) return []
+    return await this.#turn.take('reconcile', 'in', step, async (mine) => {
+      return await this.#noteDone(() => comeIn(this.#allocationWorld, this.#allocations, mine))
+    })
+  }
+
+  /** Into the log, what was under way before this and is at its end after it. */
+  async #noteDone<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#intents.all().filter((one) => {
+      return !this.#allocations.isWorkedOn(one.tag) && (isComing(one) || one.towards === 'out')
+    })
+    try {
+      return await work()
+    } finally {
+      for (const allocation of mine) {
         const now = this.#intents.get(allocation.tag)
         const isDone = allocation.towards === 'out' ? !now : now?.step === 'settled'
         if (isDone) this.#book.noteDone(allocation)
       }
-      this.#reconciled = { atMs: wallMs(this.#world.clock), findings }
-      return findings
-    })
+    }
   }
 
   /** Durable when it returns. @throws FsError EINVAL */
@@ -229,24 +341,46 @@ export class Provisioning {
 
   /**
    * Asked by the daemon every few seconds, also while an earlier one is not back: reconciles when it is time, looks at the
-   * pools, and does one thing if one is to be done. While something is under way it returns at once, but that taking does not
-   * wait for giving back.
+   * pools, and does one thing if one is to be done. While drives are taken, or an earlier one still looks, it returns at once; while
+   * some are given back, others are taken all the same.
    * @throws what went wrong; it is in the policy's log or in the findings as well, and the next tick tries again
    */
   async tick(step: Step): Promise<void> {
+    if (this.#isLooking || this.#turn.isTaking) return
     const nowMs = this.#world.clock.monotonicMs()
-    if (!this.#turn.isBusy && nowMs >= this.#reconcileAtMs) {
+    if (nowMs >= this.#reconcileAtMs) {
       this.#reconcileAtMs = nowMs + RECONCILE_MS
-      await this.reconcile({}, step)
+      // One that waits for erasing, say, keeps no other drive from coming in.
+      if (this.#isReconciling) await this.#comeIn(step)
+      else await this.#reconcileAtTick(step)
     }
-    if (this.#turn.isBusy && !this.#turn.yields) return
-    const decisions = await this.#decide(null, FREE_MS, step.signal)
-    this.#book.noteWords(decisions)
+    if (this.#isLooking || this.#turn.isTaking) return
+    const decisions = await this.#look(step)
     if (this.#book.settings.dryRun) return
     const grow = decisions.find((one) => one.do === 'grow')
     const shrink = decisions.find((one) => one.do === 'shrink')
     if (grow) await this.#act('grow', grow.class, null, step)
     else if (shrink && !this.#turn.isBusy) await this.#act('shrink', shrink.class, null, step)
+  }
+
+  async #reconcileAtTick(step: Step): Promise<void> {
+    this.#isReconciling = true
+    try {
+      await this.reconcile({}, step)
+    } finally {
+      this.#isReconciling = false
+    }
+  }
+
+  async #look(step: Step): Promise<readonly Decision[]> {
+    this.#isLooking = true
+    try {
+      const decisions = await this.#decide(null, FREE_MS, step.signal)
+      this.#book.noteWords(decisions)
+      return decisions
+    } finally {
+      this.#isLooking = false
+    }
   }
 
   /**
@@ -317,23 +451,44 @@ export class Provisioning {
   async #noted(act: Act, { signal }: Step, work: () => Promise<void>): Promise<void> {
     const { clock } = this.#world
     const beganMs = clock.monotonicMs()
+    const before = this.#tagsIn()
     this.#book.noteBegin(act)
     try {
       await work()
       this.#book.noteEnd(act, clock.monotonicMs() - beganMs)
     } catch (error) {
-      if (!signal.aborted) this.#book.noteFailure(act, messageOf(error))
+      const come = this.#comeSince(before)
+      if (!signal.aborted) {
+        const moved = act.do === 'grow' ? come.length : 1
+        this.#book.noteFailure(act, messageOf(error), moved)
+      } else if (act.do === 'grow' && come.some((one) => one.step === 'make')) {
+        this.#book.notePause(act, clock.monotonicMs() - beganMs)
+      }
       throw error
     }
   }
 
-  /** What is on its way in already comes first. Drives that turn out to be no good go back at the next tick. */
+  #tagsIn(): ReadonlySet<string> {
+    const all = this.#intents.all().filter(({ towards }) => towards === 'in')
+    return new Set(all.map(({ tag }) => tag))
+  }
+
+  /** Drives that are to be in use here and were not before. */
+  #comeSince(before: ReadonlySet<string>): readonly Allocation[] {
+    return this.#intents.all().filter(({ towards, tag }) => towards === 'in' && !before.has(tag))
+  }
+
+  /**
+   * What is on its way in already comes first, and when it does not come, nothing else is taken: whatever is in its way is most
+   * likely in the way of the next one too, and each would be one more that is set aside. Drives that turn out to be no good go back
+   * at the next tick.
+   */
   async #grow({ class: cos, drives, bytes, why }: Wanted, step: Step): Promise<Allocation[]> {
     const taken: Allocation[] = []
     try {
       for (const { tag } of this.#comingIn(cos)) {
         if (taken.length >= drives) break
-        const one = await this.#comeIn(tag, step)
+        const one = await this.#finishComing(tag, step)
         if (one) taken.push(one)
       }
       while (taken.length < drives) {
@@ -352,14 +507,21 @@ export class Provisioning {
     return this.#intents.all().filter((one) => one.class === cos && isComing(one))
   }
 
-  /** Null when it does not come in now; why is in its intent. */
-  async #comeIn(tag: string, step: Step): Promise<Allocation | null> {
+  /** Null when it was no good, or somebody put it before another server. @throws FsError why it does not come in */
+  async #finishComing(tag: string, step: Step): Promise<Allocation | null> {
+    const name = this.#intents.get(tag)?.name ?? tag
     try {
-      const { is } = await this.#allocations.settle(tag, step)
+      const { is, words } = await this.#allocations.settle(tag, step)
+      if (is === 'needs-power-off') throw powerRefusal('allocate', tag, words)
       return is === 'settled' ? this.#intents.get(tag) : null
     } catch (error) {
-      if (step.signal.aborted || isBug(error)) throw error
-      return null
+      if (step.signal.aborted || isBug(error) || !(error instanceof FsError)) throw error
+      if (error.subject.needsPowerOff === true) throw error
+      throw new FsError(error.code, 'provision.allocate', {
+        ...{ tag, cause: error, retry: 'later' },
+        message: `${name} was set aside for this node before and does not come in: ${messageOf(error)}`,
+        next: `it is tried again by itself, and no other is taken before; weft synergy release ${tag} gives it back`,
+      })
     }
   }
 
@@ -382,13 +544,23 @@ export class Provisioning {
     freeMs: number,
     signal: AbortSignal,
   ): Promise<readonly Decision[]> {
-    const { host, clock, owner } = this.#world
-    const { drives, others } = await host.facts(signal)
-    this.#book.see(drives)
+    const view = await this.#view(demand, signal)
+    this.#book.see(view.drives)
+    const decisions = decide(view, this.#book.settings)
+    if (!decisions.some((one) => one.do === 'refused' && one.because === 'none-free')) {
+      return decisions
+    }
+    const free = await this.#freeSince(freeMs, signal)
+    return decide({ ...view, free }, this.#book.settings)
+  }
+
+  async #view(demand: Demand | null, signal: AbortSignal): Promise<PolicyView> {
+    const { clock, owner } = this.#world
+    const { drives, others, silent } = await this.#facts(signal)
     const allocations = this.#intents.all()
     const needsPower = allocations.find(({ step }) => step === NEEDS_POWER_OFF)
-    const view: PolicyView = {
-      ...{ nowMs: wallMs(clock), node: owner.node, drives, others, demand, free: [] },
+    return {
+      ...{ nowMs: wallMs(clock), node: owner.node, drives, others, silent, demand, free: [] },
       ready: this.#allocations.ready(),
       rateOf: (cos) => this.#book.rateOf(cos),
       seenMs: (cos) => this.#book.seenOf(cos),
@@ -396,13 +568,37 @@ export class Provisioning {
       heldDrives: allocations.length,
       acts: this.#book.acts(),
       blocked: needsPower?.lastError ?? '',
+      failureOf: (cos) => this.#book.failureOf(cos),
     }
-    const decisions = decide(view, this.#book.settings)
-    if (!decisions.some((one) => one.do === 'refused' && one.because === 'none-free')) {
-      return decisions
-    }
-    const free = await this.#freeSince(freeMs, signal)
-    return decide({ ...view, free }, this.#book.settings)
+  }
+
+  /** Of a drive that is gone, and was taken from the frame, its record knows the class. */
+  async #facts(signal: AbortSignal): Promise<PoolFacts> {
+    const { drives, ...others } = await this.#world.host.facts(signal)
+    const known = drives.map((drive) => {
+      const cos = drive.class ?? this.#intents.get(drive.tag ?? '')?.class ?? null
+      return { ...drive, class: cos }
+    })
+    return { ...others, drives: known }
+  }
+
+  /** What the policy would want of a class with other drives, once it has cooled down; null when it is off. */
+  async #wishAfter(
+    cos: ServiceClass,
+    change: (drives: readonly PoolDrive[]) => readonly PoolDrive[],
+    signal: AbortSignal,
+  ): Promise<(PoolNumbers & { readonly wanted: string }) | null> {
+    const { settings } = this.#book
+    if (!settings.enabled || settings.dryRun) return null
+    const view = await this.#view(null, signal)
+    const later = { ...view, acts: [], seenMs: () => Number.POSITIVE_INFINITY }
+    const decisions = decide({ ...later, drives: change(view.drives) }, settings)
+    const decision = decisions.find((one) => one.class === cos)
+    return decision ? { wanted: wishOf(decision), ...decision.numbers } : null
+  }
+
+  #coolDownWords(): string {
+    return `after its cool-down of ${durationWords(this.#book.settings.coolDownMs)}`
   }
 
   async #freeSince(ms: number, signal: AbortSignal): Promise<readonly FreeDrive[]> {
@@ -414,15 +610,60 @@ export class Provisioning {
     return drives
   }
 
-  #find(driveOrTag: DriveId | string): Allocation {
+  #findOrNull(name: DriveId | string): Allocation | null {
     const all = this.#intents.all()
-    const found = all.find(({ tag, driveId }) => tag === driveOrTag || driveId === driveOrTag)
-    if (found) return found
-    throw new FsError('ENOENT', 'provision.release', {
-      drive: driveOrTag,
-      message: `release ${driveOrTag}: this node has no drive of the frame by that id or tag; \`weft synergy status\` lists them`,
-    })
+    return all.find(({ tag, driveId, serial }) => [tag, driveId, serial].includes(name)) ?? null
   }
+
+  /** What the appliance has under the tag of a node that is no member any more; null for any other tag. */
+  async #abandoned(tag: string, signal: AbortSignal): Promise<HeldDrive | null> {
+    const { owner, members = () => null, provisioner } = this.#world
+    if (!isAbandoned(owner, members(), tag)) return null
+    return (await provisioner.held(signal)).find((one) => one.tag === tag) ?? null
+  }
+}
+
+function unknown(drive: string): never {
+  throw new FsError('ENOENT', 'provision.release', {
+    drive,
+    message: `release ${drive}: this node has no drive of the frame by that id, tag or serial number`,
+    next: 'weft synergy status lists them; a drive that a person added goes with weft drive drain and weft drive remove',
+  })
+}
+
+/** What runs there may use it, and its server's profile is not this node's to edit. */
+function mustNotBeElsewhere({ tag, name, state, isHere }: HeldDrive): void {
+  if (state !== 'attached' || isHere) return
+  throw new FsError('EBUSY', 'provision.release', {
+    tag,
+    message: `release ${tag}: ${name} is before another server, which may be using it`,
+    next: `take its logical JBOD out of that server's profile in OneView, then weft synergy release ${tag}`,
+  })
+}
+
+/** As it would be in the pool, empty. */
+function asPoolDrive({
+  place,
+  class: cos,
+  sizeBytes,
+}: Pick<FreeDrive, 'place' | 'class' | 'sizeBytes'>): PoolDrive {
+  const bytes = { sizeBytes, usedBytes: 0, freeBytes: sizeBytes, moveBytes: 0 }
+  return { id: place as DriveId, tag: place, serial: '', class: cos, state: 'ok', ...bytes }
+}
+
+/** '90 % of 1.8 TiB are used then' */
+function usedWords({ usedBytes, sizeBytes }: PoolNumbers): string {
+  const part = sizeBytes === 0 ? 1 : usedBytes / sizeBytes
+  return `${percentWords(part)} of ${sizeWords(sizeBytes)} are used then`
+}
+
+/** With what is on it on another of its class. */
+function withoutDrive(drives: readonly PoolDrive[], gone: PoolDrive): readonly PoolDrive[] {
+  const left = drives.filter(({ id }) => id !== gone.id)
+  const heir = left.find((one) => one.class === gone.class && one.state === 'ok')
+  return left.map((one) =>
+    one === heir ? { ...one, usedBytes: one.usedBytes + gone.usedBytes } : one,
+  )
 }
 
 function checkCount(drives: number): void {

@@ -35,6 +35,17 @@ export function parseTag(text: string): TagParts | null {
   return { cluster, node, unique }
 }
 
+/** A tag of this cluster, of a node that is none of its members any more; false while they are not known. */
+export function isAbandoned(
+  { cluster, node }: TagOwner,
+  members: readonly NodeId[] | null,
+  tag: string,
+): boolean {
+  const parts = parseTag(tag)
+  if (!parts || members === null || parts.cluster !== cluster.slice(0, DIGITS)) return false
+  return ![node, ...members].some((one) => one.startsWith(parts.node))
+}
+
 export function isTagOf({ cluster, node }: TagOwner, tag: string): boolean {
   const parts = parseTag(tag)
   return parts?.cluster === cluster.slice(0, DIGITS) && parts.node === node.slice(0, DIGITS)

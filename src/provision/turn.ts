@@ -19,50 +19,105 @@ interface Running extends UnderWay {
 }
 
 /**
- * One thing at a time is done with the frame's drives of a node. Who comes meanwhile waits, in order; but who takes drives
- * does not wait for drives to be given back, which may be hours of draining and erasing: that is stopped, and gone on with by
- * the next reconcile.
+ * Who does something with the frame's drives of a node, and when. Taking drives is done by one at a time, in order, and while
+ * nothing is given back. Giving back, which may be hours of draining and erasing, is done by several side by side, and keeps nobody
+ * from taking: it steps aside when somebody comes for that, and begins anew when nobody takes any more. What it does can be begun
+ * anew at any time (reconcile.ts).
  */
 export class Turn {
   readonly #clock: Clock
-  #running: Running | null = null
-  #last: Promise<unknown> = Promise.resolve()
-  /** The one that runs among them. */
+  readonly #running = new Set<Running>()
+  /** Of those who give back; they are ended when it is empty. */
+  readonly #outs = new Set<Promise<unknown>>()
+  #lastIn: Promise<unknown> = Promise.resolve()
+  /** Who takes, and who waits for that. */
+  #ins = 0
+  /** Who waits for giving back. */
   #waiting = 0
 
   constructor(clock: Clock) {
     this.#clock = clock
   }
 
+  /** Of several the one that takes, or the one that has gone on for longest. */
   get underWay(): UnderWay | null {
-    if (!this.#running) return null
-    const { what, towards, sinceMs, words } = this.#running
+    const all = [...this.#running]
+    const first = all.find((one) => one.towards === 'in') ?? all[0]
+    if (!first) return null
+    const { what, towards, sinceMs, words } = first
     return { what, towards, sinceMs, words }
   }
 
   get isBusy(): boolean {
-    return this.#waiting > 0
+    return this.isTaking || this.#waiting > 0 || this.#running.size > 0
   }
 
-  /** Nothing but giving back stands in the way. */
-  get yields(): boolean {
-    return this.#waiting === 1 && this.#running?.towards === 'out'
+  /** Somebody takes drives, or waits for that. */
+  get isTaking(): boolean {
+    return this.#ins > 0
   }
 
-  /** @throws ECANCELED when aborted · EAGAIN when stopped for somebody who takes; else what `work` throws */
+  /** @throws ECANCELED when aborted; else what `work` throws */
   async take<T>(
     what: string,
     towards: UnderWay['towards'],
     step: Step,
     work: (step: Step) => Promise<T>,
   ): Promise<T> {
-    const before = this.#running
-    if (before && towards === 'in' && before.towards === 'out') before.abort.abort()
-    if (before) step.progress(`waits for: ${before.what}, since ${timeWords(before.sinceMs)}`)
-    this.#waiting++
-    const mine = this.#last.then(() => this.#run(what, towards, step, work))
-    this.#last = mine.then(nothing, nothing)
+    return towards === 'in'
+      ? await this.#takeIn(what, step, work)
+      : await this.#takeOut(what, step, work)
+  }
+
+  async #takeIn<T>(what: string, step: Step, work: (step: Step) => Promise<T>): Promise<T> {
+    this.#sayWhom(step)
+    this.#ins++
+    for (const one of this.#running) if (one.towards === 'out') one.abort.abort()
+    const mine = this.#lastIn.then(async () => {
+      try {
+        await Promise.allSettled(this.#outs)
+        return await this.#run(what, 'in', step, work)
+      } finally {
+        this.#ins--
+      }
+    })
+    this.#lastIn = mine.then(nothing, nothing)
     return await mine
+  }
+
+  async #takeOut<T>(what: string, step: Step, work: (step: Step) => Promise<T>): Promise<T> {
+    for (;;) {
+      await this.#untilNobodyTakes(step)
+      let isAside = false
+      const mine = this.#run(what, 'out', step, work, () => {
+        isAside = true
+      })
+      this.#outs.add(mine)
+      try {
+        return await mine
+      } catch (error) {
+        if (!isAside || step.signal.aborted || isBug(error)) throw error
+      } finally {
+        this.#outs.delete(mine)
+      }
+    }
+  }
+
+  async #untilNobodyTakes(step: Step): Promise<void> {
+    this.#waiting++
+    try {
+      while (this.isTaking && !step.signal.aborted) {
+        this.#sayWhom(step)
+        await overOrAborted(this.#lastIn, step.signal)
+      }
+    } finally {
+      this.#waiting--
+    }
+  }
+
+  #sayWhom({ progress }: Step): void {
+    const before = this.underWay
+    if (before) progress(`waits for: ${before.what}, since ${timeWords(before.sinceMs)}`)
   }
 
   async #run<T>(
@@ -70,13 +125,14 @@ export class Turn {
     towards: UnderWay['towards'],
     { signal, progress }: Step,
     work: (step: Step) => Promise<T>,
+    onAside: () => void = nothing,
   ): Promise<T> {
+    if (signal.aborted) throw new FsError('ECANCELED', `provision.${what}`)
     const abort = new AbortController()
-    const sinceMs = wallMs(this.#clock)
-    const running: Running = { what, towards, sinceMs, words: what, abort }
-    this.#running = running
+    abort.signal.addEventListener('abort', onAside, { once: true })
+    const running: Running = { what, towards, sinceMs: wallMs(this.#clock), words: what, abort }
+    this.#running.add(running)
     try {
-      if (signal.aborted) throw new FsError('ECANCELED', `provision.${what}`)
       return await work({
         signal: AbortSignal.any([signal, abort.signal]),
         progress(words) {
@@ -84,17 +140,22 @@ export class Turn {
           progress(words)
         },
       })
-    } catch (error) {
-      if (!abort.signal.aborted || isBug(error)) throw error
-      throw new FsError('EAGAIN', `provision.${what}`, {
-        ...{ cause: error, retry: 'later' },
-        message: `${what}: stopped, for drives are wanted first; it goes on by itself after that`,
-      })
     } finally {
-      this.#running = null
-      this.#waiting--
+      this.#running.delete(running)
     }
   }
+}
+
+/** When the work has ended, in whatever way, or at once when the signal is raised. */
+export async function overOrAborted(work: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return
+  let raise = nothing
+  const raised = new Promise<void>((resolve) => {
+    raise = resolve
+    signal.addEventListener('abort', raise, { once: true })
+  })
+  await Promise.race([work.then(nothing, nothing), raised])
+  signal.removeEventListener('abort', raise)
 }
 
 function nothing(): void {}

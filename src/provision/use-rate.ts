@@ -1,6 +1,8 @@
 import type { ServiceClass } from '../drives/index.ts'
 
 interface Sample {
+  /** Of which drives; of others it is another sum. */
+  readonly drives: string
   readonly atMs: number
   readonly usedBytes: number
 }
@@ -16,11 +18,13 @@ const APART_MS = 5000
 export class UseRates {
   readonly #samples = new Map<ServiceClass, Sample[]>()
 
-  see(cos: ServiceClass, atMs: number, usedBytes: number): void {
-    const samples = this.#samples.get(cos) ?? []
+  /** @param drives names those that are counted: one that comes back with all that is on it is no burst */
+  see(cos: ServiceClass, atMs: number, usedBytes: number, drives = ''): void {
+    const before = this.#samples.get(cos) ?? []
+    const samples = before.at(-1)?.drives === drives ? before : []
     const last = samples.at(-1)
     if (last && atMs - last.atMs < APART_MS) return
-    samples.push({ atMs, usedBytes })
+    samples.push({ drives, atMs, usedBytes })
     while (samples[0] && atMs - samples[0].atMs > KEPT_MS) samples.shift()
     this.#samples.set(cos, samples)
   }

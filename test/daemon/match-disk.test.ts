@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { isHalfMade, matching, mustBeUsable } from '../../src/daemon/match-disk.ts'
 import type { DriveId } from '../../src/base/index.ts'
+import { isHalfMade, matching, mustBeUsable } from '../../src/daemon/match-disk.ts'
 import type { BlockDisk, Standing } from '../../src/drives/index.ts'
 
 const TB = 1e12

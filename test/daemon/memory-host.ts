@@ -4,7 +4,11 @@ import type { HostDrives, PoolDrive } from '../../src/provision/index.ts'
 export class MemoryHost implements HostDrives {
   #drives: PoolDrive[] = []
 
-  facts: HostDrives['facts'] = async () => ({ drives: this.#drives, others: [] })
+  facts: HostDrives['facts'] = async () => ({
+    drives: this.#drives,
+    others: [],
+    silent: [],
+  })
 
   waitForDisk: HostDrives['waitForDisk'] = async (disk) => ({
     ...disk,

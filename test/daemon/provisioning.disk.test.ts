@@ -29,7 +29,7 @@ function world() {
     throw new Error('the host was asked')
   }
   const host: HostDrives = {
-    facts: async () => ({ drives: [], others: [] }),
+    facts: async () => ({ drives: [], others: [], silent: [] }),
     waitForDisk: refuse,
     makeDrive: refuse,
     drain: refuse,

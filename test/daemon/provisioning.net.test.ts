@@ -137,7 +137,10 @@ test('a drive is taken, known in the next life, given back, and the frame forgot
     const busy = await refused(life.synergy.logout({ force: false }))
     assert.is(busy.code, 'EBUSY')
     assert.ok(busy.message.includes(drive!.name))
-    assert.is((await refused(life.synergy.release('nothing', { plan: false, lost: false }))).code, 'ENOENT')
+    assert.is(
+      (await refused(life.synergy.release('nothing', { plan: false, lost: false }))).code,
+      'ENOENT',
+    )
     const going = await life.synergy.release(drive!.serial, { plan: false, lost: false })
     assert.is(going.id, drive!.id)
     const gone = await life.ended(going.job!)

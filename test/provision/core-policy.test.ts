@@ -32,7 +32,7 @@ const other = (n: number, domain: string, usedBytes: number): NodeRoom => ({
 })
 const view = (more: Partial<PolicyView> = {}): PolicyView => ({
   ...{ nowMs: NOW_MS, node: NODE, drives: [drive(1)], others: [], free: [free(1), free(2)] },
-  ready: [],
+  ...{ ready: [], silent: [], failureOf: () => null },
   ...{
     rateOf: () => 0,
     seenMs: () => Number.POSITIVE_INFINITY,
@@ -100,6 +100,67 @@ test('room is kept for this node’s share of what the largest other domain hold
   assert.is(short.do, 'grow')
   assert.is(decision({ drives }, { reserve: 351 }).do, 'grow')
   assert.is(decision({ drives }, { reserve: 350 }).do, 'none')
+})
+
+test('nodes without the class keep nothing free for it, and share in nothing', () => {
+  const plain = { ...other(9, 'rack 9', 0), class: 1 } as const
+  const others = [other(1, 'rack 1', 600), other(2, 'rack 2', 0), plain]
+  const one = decision({ others }, { reserve: 'one-node' })
+  // Of rack 1, this node and the one of rack 2 make 300 each.
+  assert.is(one.numbers.reserveBytes, 300)
+})
+
+test('a class of which nothing stays here, and that nobody waits for, is kept no room: nothing is bought for it', () => {
+  const others = [other(1, 'rack 1', 600)]
+  const gone = drive(2, { class: null, state: 'gone', sizeBytes: 0, usedBytes: 0 })
+  const late = decide(view({ drives: [drive(1), gone], others }), {
+    ...settings,
+    reserve: 'one-node',
+  })
+  assert.equal(
+    late.map((one) => [one.class, one.do]),
+    [[3, 'grow']],
+  )
+  const known = decide(view({ drives: [{ ...gone, class: 1 }], others }), settings)
+  assert.equal(known, [], 'one that is gone is no class')
+  const failing = [drive(1, { state: 'failing', usedBytes: 0 })]
+  assert.is(decision({ drives: failing, others }, { reserve: 'one-node' }).do, 'none')
+  const filled = [drive(1, { state: 'failing', usedBytes: 10 })]
+  assert.is(decision({ drives: filled, others }, { reserve: 'one-node' }).do, 'grow')
+})
+
+test('while a drive is gone that may be of the class nothing of it is given back', () => {
+  const two = [drive(1, { usedBytes: 100 }), drive(2, { usedBytes: 100 })]
+  for (const cos of [3, null] as const) {
+    const gone = drive(3, { class: cos, state: 'gone', sizeBytes: 0, usedBytes: 0 })
+    assert.is(refusal(decision({ drives: [...two, gone] })), 'shrink busy')
+  }
+  const other = drive(3, { class: 1, state: 'gone', sizeBytes: 0, usedBytes: 0 })
+  assert.is(decision({ drives: [...two, other] }).do, 'shrink')
+})
+
+test('while a node is silent nothing is given back that may have to be kept for it', () => {
+  const two = { drives: [drive(1, { usedBytes: 100 }), drive(2, { usedBytes: 100 })] }
+  const one = decision({ ...two, silent: ['node2'] }, { reserve: 'one-node' })
+  assert.is(refusal(one), 'shrink silent')
+  assert.match(one.why, /node2 did not answer: how much has to stay free/)
+  assert.is(decision({ ...two, silent: ['node2'] }).do, 'shrink', 'nothing is to be kept')
+})
+
+test('a class whose last drives a person has emptied does not grow again for what is on them', () => {
+  const leaving = drive(1, { state: 'draining', usedBytes: 500 })
+  assert.is(decision({ drives: [leaving] }).do, 'none')
+  assert.is(decision({ drives: [leaving], demand: { class: 3, bytes: 10 } }).do, 'grow')
+  assert.is(decision({ drives: [leaving, drive(2, { usedBytes: 300 })] }).do, 'grow')
+})
+
+test('after a try that failed it rests, whoever is urgent but somebody who waits', () => {
+  const full = { drives: [drive(1, { usedBytes: 999 })], rateOf: () => 900 / MINUTE_MS }
+  const failureOf = () => ({ why: 'the profile is locked', waitMs: 2 * MINUTE_MS })
+  const one = decision({ ...full, failureOf })
+  assert.is(refusal(one), 'grow failed')
+  assert.match(one.why, /it is tried again in 2 min: the profile is locked/)
+  assert.is(decision({ ...full, failureOf, demand: { class: 3, bytes: 1 } }).do, 'grow')
 })
 
 test('what lies on drives that fail or leave counts as used, and their room does not', () => {

@@ -90,13 +90,30 @@ test('the log keeps what it was told over a power cut, and leaves out a torn lin
 test('the log is bounded: the older half goes', () => {
   const disk = new SimulatedDisk()
   const log = new PolicyLog(disk, '/log')
-  for (let n = 0; n < 500; n++) log.add(entry(n, 'x'.repeat(10_000)))
+  for (let n = 0; n < 500; n++) log.add({ ...entry(n, 'x'.repeat(10_000)), what: 'refused' })
   assert.equal(disk.list('/'), ['log', 'log.1'])
   assert.ok((disk.stat('/log')?.bytes ?? 0) <= 2 ** 20)
   const kept = log.entries()
   assert.ok(kept.length >= 104 && kept.length <= 210, `${kept.length}`)
   assert.equal(kept, new PolicyLog(disk, '/log').entries())
   assert.is(kept.at(-1)?.atMs, 499)
+})
+
+test('what counts for the budget of the day outlives the file that it was written to', () => {
+  const disk = new SimulatedDisk()
+  const log = new PolicyLog(disk, '/log')
+  const dayMs = 24 * 3_600_000
+  const long = 'x'.repeat(10_000)
+  log.add(entry(1))
+  log.add(entry(dayMs))
+  for (let n = 0; n < 500; n++) log.add({ ...entry(dayMs + 1 + n, long), what: 'refused' })
+  for (const entries of [log.entries(), new PolicyLog(disk, '/log').entries()]) {
+    const begun = entries.filter(({ what }) => what === 'began')
+    assert.equal(
+      begun.map(({ atMs }) => atMs),
+      [dayMs],
+    )
+  }
 })
 
 test('a rate is of the last half hour or the last minutes, whichever is faster', () => {
@@ -109,6 +126,16 @@ test('a rate is of the last half hour or the last minutes, whichever is faster',
   assert.is(rates.bytesPerMs(3), 5)
   for (let at = 67; at <= 120; at++) rates.see(3, at * minute, 90 * minute)
   assert.is(rates.bytesPerMs(3), 0)
+})
+
+test('a drive that comes back with all that is on it is no burst', () => {
+  const rates = new UseRates()
+  const minute = 60_000
+  for (let at = 0; at <= 10; at++) rates.see(3, at * minute, 1000, 'a b')
+  rates.see(3, 11 * minute, 100, 'a')
+  rates.see(3, 12 * minute, 1000, 'a b')
+  assert.is(rates.bytesPerMs(3), 0)
+  assert.is(rates.seenMs(3), 0)
 })
 
 test.run()

@@ -45,6 +45,10 @@ export class CoreWorld implements Wire {
   readonly failures = new Map<string, { readonly error: Error; readonly after?: boolean }>()
   /** Called before each call that changes something. */
   onCall: (op: string) => void = () => {}
+  /** Waited for before each call. */
+  before: (op: string) => Promise<void> = async () => {}
+  /** Of the cluster, as far as is known. */
+  members: readonly NodeId[] | null = null
   provisioning: Provisioning
   readonly #random = seeded(5)
   readonly #times: AllocationTimes
@@ -67,6 +71,7 @@ export class CoreWorld implements Wire {
       disk: this.disk,
       directory: '/home',
       owner: { cluster: CLUSTER, node: NODE },
+      members: () => this.members,
       clock: this.clock,
       random: this.#random,
       log: silentLog,
@@ -81,6 +86,7 @@ export class CoreWorld implements Wire {
 
   async pass<T>(op: string, signal: AbortSignal, effect: () => T): Promise<T> {
     signal.throwIfAborted()
+    await this.before(op)
     this.onCall(op)
     const failure = this.failures.get(op)
     this.failures.delete(op)

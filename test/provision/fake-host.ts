@@ -75,6 +75,8 @@ export class FakeHost {
   /** That a drain overlooks a chunk now and then, which is what verify is for. */
   overlooks: () => boolean = () => false
   onVerify: (what: DiskToGive) => void = () => {}
+  /** Nodes that do not answer this one. */
+  silent: readonly string[] = []
   /** What must never happen. */
   readonly violations: string[] = []
   readonly chunks: FakeChunks
@@ -119,7 +121,8 @@ export class FakeHost {
       const usedBytes = this.usedBytes(drive)
       return { ...drive, usedBytes, freeBytes: drive.sizeBytes - usedBytes, moveBytes: usedBytes }
     })
-    return { drives, others: this.#cluster.filter((one) => one !== this).flatMap(roomOf) }
+    const others = this.#cluster.filter((one) => one !== this).flatMap(roomOf)
+    return { drives, others, silent: this.silent }
   }
 
   sees(serial: string): boolean {

@@ -57,8 +57,8 @@ export const skipsTakeOut: Plants = {
   host: (host) =>
     instead<HostDrives>(host, {
       async facts(signal) {
-        const { drives, others } = await host.facts(signal)
-        return { drives: drives.filter(({ state }) => state !== 'drained'), others }
+        const { drives, ...others } = await host.facts(signal)
+        return { ...others, drives: drives.filter(({ state }) => state !== 'drained') }
       },
     }),
 }

@@ -254,8 +254,10 @@ export class SimWorld {
     for (const node of this.#nodes) {
       const { host, life } = node
       broken.push(...host.violations)
-      const acts = (life?.provisioning.policyLog() ?? []).filter(({ what }) => what === 'began')
-      const moved = acts.reduce((sum, { drives }) => sum + drives, 0)
+      // One that failed and moved nothing is not charged.
+      const moved = (life?.provisioning.policyLog() ?? []).reduce((sum, { what, drives }) => {
+        return sum + (what === 'began' ? drives : what === 'failed' && drives === 0 ? -1 : 0)
+      }, 0)
       if (moved > BUDGET) broken.push(`the policy moved ${moved} drives in a day`)
       const status = life?.provisioning.status()
       if (status?.underWay) broken.push(`still under way: ${JSON.stringify(status.underWay)}`)
