@@ -84,6 +84,22 @@ test('who may not do a thing does not log in for it again', async () => {
   assert.is(script.of('POST', '/rest/login-sessions').length, 1)
 })
 
+test('a 401 against which a login does not help is not logged in against at each request, and no session is left behind', async () => {
+  const { script, appliance } = scripted()
+  const body = { errorCode: 'SOMETHING_NEW', message: 'No.' }
+  script.on('GET', '/rest/x', { status: 401, body })
+  script.on('GET', '/rest/y', { body: 1 })
+  for (let times = 0; times < 5; times++) {
+    await thrownBy(() => appliance.get('/rest/x', purpose, running))
+    assert.is((await appliance.get('/rest/y', purpose, running)).body, 1)
+  }
+  assert.is(script.of('POST', '/rest/login-sessions').length, 2)
+  const ended = script.of('DELETE', '/rest/login-sessions').map(({ headers }) => headers.auth)
+  assert.equal(ended, ['session-1'])
+  await appliance.close()
+  assert.is(script.of('DELETE', '/rest/login-sessions').at(-1)?.headers.auth, 'session-2')
+})
+
 test('too many sessions are explained, and a login that failed is tried anew by the next request', async () => {
   const { script, appliance } = scripted()
   const body = fixture('errors/error.AUTHN_SESSION_CLIENT_LIMIT_CROSSED')

@@ -403,6 +403,20 @@ test('a release goes on through conflicts and lost answers until the JBOD is gon
   assert.is(world.script.of('DELETE', JBOD).length, 3)
 })
 
+test('an appliance that goes on saying that it erases what is to be kept is asked now and then, not for ever, and nothing is deleted', async () => {
+  const world = new World()
+  world.addJbod(7)
+  world.script.on('PATCH', JBOD, { status: 204 })
+  const error = await thrownBy(() =>
+    world.provisioner.release(TAG, silentStep, { keepsData: true }),
+  )
+  assert.is(error.code, 'EIO')
+  assert.match(error.message, /without erasing its drive/)
+  const asked = world.script.of('PATCH', JBOD).length
+  assert.ok(asked > 1 && asked < 60, `${asked} times`)
+  assert.is(world.script.of('DELETE', JBOD).length, 0)
+})
+
 test('a drive that broke or was pulled out is not waited for', async () => {
   const world = new World().carryOut()
   world.addJbod(7)

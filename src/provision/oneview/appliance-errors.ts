@@ -183,6 +183,6 @@ function powerError({ op, what, status }: Refusal, error: ErrorBody): FsError {
     message: `oneview: cannot ${what}: the appliance changes ${which} only while the server is off, and it is on${isOthers ? '; weft changes nothing there, so the profile already differed from the server' : ''}`,
     next: isOthers
       ? 'bring the profile and the server together in OneView first, then ask again'
-      : 'drain this node and power its server off; then either let a node that is up, or a person in OneView, change the profile, and power it on. Or wait: spare drives attached while it is off are used later without a restart',
+      : 'at the next shutdown of this server change its profile in OneView, by hand, and power it on; weft sees that it was done. With the server off as many drives may be attached as will be wanted',
   })
 }

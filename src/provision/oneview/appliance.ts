@@ -21,6 +21,9 @@ export interface Write {
   readonly ifMatch?: string
 }
 
+/** A session that ends within it after a login that did not help is found dead so much later. */
+const HELPLESS_MS = 5 * 60_000
+
 /**
  * The appliance's REST API as weft sees it: in one version, in one session, waited for when it is away. An answer that says
  * no comes out as an FsError.
@@ -31,10 +34,14 @@ export class Appliance {
   readonly #session: Session
   readonly #closing = new AbortController()
   #version: Promise<number> | null = null
+  /** When a login anew last did not help against a 401. */
+  #helplessMs = Number.NEGATIVE_INFINITY
+  readonly #clock: Clock
 
   /** @param awayMs how long it is waited for when it is away; as usual when not given */
   constructor(wire: Wire, login: Login, clock: Clock, log: Log, awayMs?: number) {
     this.#raw = wire
+    this.#clock = clock
     this.#wire = new PatientWire(wire, clock, log, awayMs)
     this.#session = new Session(this.#wire, login, clock, log)
   }
@@ -83,7 +90,8 @@ export class Appliance {
 
   /**
    * A 401 is of a session that has ended, and is then begun anew, once; or of a user who may not do this, and no login helps
-   * (facts §2.3).
+   * (facts §2.3). Where the words do not tell which, a login that did not help tells it: for a while none is tried again, for each
+   * would leave a session of the few that there are.
    */
   async #send(request: Request, { op, what }: Purpose): Promise<Answer> {
     const { signal } = request
@@ -92,12 +100,18 @@ export class Appliance {
       this.#wire.send({ ...request, headers: { ...always, ...request.headers, auth } })
     const id = await this.#session.id(always, signal)
     let answer = await attempt(id)
-    if (answer.status === 401 && !isNotEntitled(answer.body)) {
+    if (answer.status === 401 && !isNotEntitled(answer.body) && !this.#isHelpless()) {
       answer = await attempt(await this.#session.id(always, signal, id))
+      this.#session.end(this.#raw, always, id)
+      if (answer.status === 401) this.#helplessMs = this.#clock.monotonicMs()
     }
     if (answer.status < 400) return answer
     if (answer.status === 412 && !('if-match' in request.headers)) throw this.#versionGone(what)
     throw refusedAnswer(answer, op, what)
+  }
+
+  #isHelpless(): boolean {
+    return this.#clock.monotonicMs() - this.#helplessMs < HELPLESS_MS
   }
 
   /** 412 without a condition is of the version (facts §2.1): an older backup was restored, say. It is asked for anew. */

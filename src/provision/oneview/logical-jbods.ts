@@ -16,6 +16,8 @@ const ERASE = { stepMs: 5000, msMax: 60_000, limitMs: 24 * 3600_000 }
 const MAKE = { stepMs: 1000, msMax: 10_000, limitMs: 10 * 60_000 }
 /** How long another operation on the same JBOD is waited for. */
 const BUSY = { stepMs: 2000, msMax: 10_000, limitMs: 60 * 60_000 }
+/** How long a JBOD may take to show that it will keep its data: meanwhile that is asked for again. */
+const KEEP = { stepMs: 1000, msMax: 5000, limitMs: 2 * 60_000 }
 /** How long after somebody else's JBOD took a bay it may not yet be listed [?]. */
 const LISTED = { stepMs: 2000, msMax: 5000, limitMs: 20_000 }
 
@@ -175,10 +177,13 @@ export class LogicalJbods {
   ): Promise<void> {
     const purpose = { op: 'oneview.release', what: `delete logical JBOD ${name}` }
     const patience = new Patience(this.#clock, BUSY)
+    let keeping: Patience | null = null
     for (;;) {
       try {
         const now = await this.#read(uri, step.signal)
         if (keepsData && String(now.eraseData) !== 'false') {
+          if (keeping && !(await keeping.again(step.signal))) throw erasesAnyway(now)
+          keeping ??= new Patience(this.#clock, KEEP)
           await this.#keepData(now, step)
           continue
         }
@@ -260,6 +265,14 @@ function isOfTheDrive(error: unknown): boolean {
 /** 409: another operation has something that is needed, and ends. */
 function isLocked(error: unknown): boolean {
   return error instanceof FsError && error.code === 'EBUSY' && error.retry === 'later'
+}
+
+function erasesAnyway({ uri, name }: LogicalJbod): FsError {
+  return new FsError('EIO', 'oneview.release', {
+    jbod: uri,
+    message: `oneview: logical JBOD ${name} was to be deleted without erasing its drive, and the appliance goes on saying that it erases it`,
+    next: 'delete it in OneView, with the choice to keep the data',
+  })
 }
 
 function takenError(tag: string, bayUri: string, cause: unknown): FsError {

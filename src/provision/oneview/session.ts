@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Clock, FsError, type Log, messageOf } from '../../base/index.ts'
+import { background, type Clock, FsError, type Log, messageOf } from '../../base/index.ts'
 import { refusedAnswer } from './appliance-errors.ts'
 import { decode, loginBody } from './resources.ts'
 import { closedError, orGiveUp } from './waiting.ts'
@@ -13,7 +13,8 @@ export interface Login {
   readonly password: () => string | Buffer
 }
 
-const LOGOUT_MS = 5000
+/** Shorter than a daemon that ends at once waits for it (daemon/node.ts, LEAVE_MS_MAX). */
+const LOGOUT_MS = 2000
 /** Directories lock a user out after a few wrong passwords, for some ten minutes. */
 const REFUSED_MS = 15 * 60_000
 
@@ -28,6 +29,8 @@ export class Session {
   readonly #log: Log
   readonly #closing = new AbortController()
   #current: Promise<string> | null = null
+  /** Several requests may find the same one dead. */
+  readonly #ended = new Set<string>()
   /** The last login when it was refused for its user or password. */
   #refused: { readonly digest: string; readonly error: FsError; readonly atMs: number } | null =
     null
@@ -75,6 +78,20 @@ export class Session {
     const id = await this.#current?.catch(() => null)
     this.#current = null
     if (typeof id !== 'string') return
+    await this.#logOut(wire, headers, id)
+  }
+
+  /**
+   * Log out of one that was replaced. Mostly the appliance knows it no more; where it does, it counts among the few that an address
+   * may have. Nobody waits for it.
+   */
+  end(wire: Wire, headers: Readonly<Record<string, string>>, id: string): void {
+    if (this.#ended.has(id)) return
+    this.#ended.add(id)
+    this.#logOut(wire, headers, id).catch(background(this.#log, 'oneview.logout'))
+  }
+
+  async #logOut(wire: Wire, headers: Readonly<Record<string, string>>, id: string): Promise<void> {
     const late = new AbortController()
     const cancel = this.#clock.after(LOGOUT_MS, () => late.abort())
     try {
