@@ -30,14 +30,19 @@ export async function followFrameJob(context: Context, started: JobInfo): Promis
 }
 
 /**
- * Shows what the new life of the daemon does, until it has looked through all that was begun, and rests.
- * @throws CliError when it cannot
+ * Shows what the new life of the daemon does, until those drives that are meant need nothing more done, or one of them is in trouble.
+ * What becomes of others is not waited for: giving one back may take hours.
+ * @param isUnderWay whether something is left to do with the meant ones
+ * @throws CliError when the daemon cannot go on
  */
-export async function untilAtRest(context: Context): Promise<SynergyStatus> {
+export async function untilDone(
+  context: Context,
+  isUnderWay: (status: SynergyStatus) => boolean,
+): Promise<SynergyStatus> {
   const say = sayer(context)
   for (;;) {
     const status = await context.node.get<SynergyStatus>('/v1/synergy')
-    if (status.reconciled !== null && status.underWay === null) return status
+    if (!isUnderWay(status)) return status
     if (status.trouble !== '') {
       throw new CliError({
         exit: EXIT.failed,

@@ -118,8 +118,8 @@ export function fakeFrame(
           if (request.plan) return { plan, job: null }
           return { plan, job: startJob('allocate', { drives: [] }) }
         },
-        async release(drive, { plan }) {
-          said('synergy.release', [drive, { plan }])
+        async release(drive, { plan, lost }) {
+          said('synergy.release', [drive, { plan, lost }])
           const { id, name } = frameDrive()
           return { id, name, plan: ['move 3 GiB'], job: plan ? null : startJob('release', null) }
         },

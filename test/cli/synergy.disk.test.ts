@@ -174,6 +174,41 @@ test('a restart of the daemon in the middle is lived through: what is missing is
   }
 })
 
+test('an allocate waits for its own drives, and not for one that is given back for hours', async () => {
+  const w = await world()
+  try {
+    w.node.frame.onJob = () => {
+      const leaving = frameDrive({ id: `${TAG}9`, towards: 'out', step: 'release' })
+      w.node.frame.status = frameStatus({
+        drives: [leaving, frameDrive({ id: `${TAG}1` })],
+        reconciled: null,
+        underWay: { what: 'reconcile', since: '', words: 'the appliance erases the drive' },
+      })
+      w.node.failNext = forgotten()
+    }
+    const ran = await w.run('synergy allocate --class 2 --drives 1 --json')
+    assert.is(ran.exit, EXIT.ok, ran.err)
+    assert.equal(
+      (ran.json() as { drives: { id: string }[] }).drives.map(({ id }) => id),
+      [`${TAG}1`],
+    )
+  } finally {
+    await w.close()
+  }
+})
+
+test('a release whose disk is lost is asked for as that', async () => {
+  const w = await world()
+  try {
+    await w.run('synergy release S3RIAL12 --lost')
+    assert.equal(w.asked('synergy.release'), [
+      'synergy.release ["S3RIAL12",{"plan":false,"lost":true}]',
+    ])
+  } finally {
+    await w.close()
+  }
+})
+
 test('a drive that does not go on behind a restart is an error with its words, and so is a job that fails', async () => {
   const w = await world()
   try {
@@ -209,8 +244,8 @@ test('a release whose job is forgotten is done when the drive is nobody’s any 
     const ran = await w.run('synergy release S3RIAL12')
     assert.is(ran.out, 'Frame1, bay 3, drive 12 is free again\n', ran.err)
     assert.equal(w.asked('synergy.release').slice(1), [
-      'synergy.release ["S3RIAL12",{"plan":false}]',
-      `synergy.release ["${TAG}",{"plan":false}]`,
+      'synergy.release ["S3RIAL12",{"plan":false,"lost":false}]',
+      `synergy.release ["${TAG}",{"plan":false,"lost":false}]`,
     ])
   } finally {
     await w.close()

@@ -2,7 +2,7 @@ import type { FrameDrive, SynergyChange, SynergyStatus } from '../../api/index.t
 import { CliError, usageError } from '../cli-error.ts'
 import type { Command, Context } from '../command.ts'
 import { exitCodeOf } from '../exit-codes.ts'
-import { followFrameJob, untilAtRest } from '../frame-jobs.ts'
+import { followFrameJob, untilDone } from '../frame-jobs.ts'
 import { frameTable } from '../frame-words.ts'
 import { printable } from '../render.ts'
 
@@ -15,7 +15,10 @@ interface Wanted {
 
 export const command: Command = {
   options: {
-    class: { choices: ['1', '2', '3'], describe: '1 low (HDD), 2 medium (SSD), 3 high (NVMe)' },
+    class: {
+      choices: ['1', '2', '3'],
+      describe: '1 low (HDD), 2 medium (SATA SSD), 3 high (SAS SSD, NVMe)',
+    },
     drives: { type: 'string', requiresArg: true, describe: 'How many' },
     plan: { type: 'boolean', describe: 'Show which would be taken; change nothing' },
   },
@@ -58,7 +61,10 @@ async function allocate(context: Context, wanted: Wanted): Promise<readonly Fram
   while (missing > 0) {
     const { job } = await post(context, { ...wanted, drives: missing })
     if (job && (await followFrameJob(context, job))) break
-    const status = await untilAtRest(context)
+    const status = await untilDone(context, (now) => {
+      const coming = ours(now).filter(({ towards, step }) => towards === 'in' && step !== 'settled')
+      return coming.length > 0 && coming.every(({ trouble }) => trouble === '')
+    })
     const stuck = ours(status).find(({ towards, trouble }) => towards === 'in' && trouble !== '')
     if (stuck) throw stuckError(stuck)
     missing = wanted.drives - inUse({ drives: ours(status) }).length

@@ -1,8 +1,8 @@
-import type { SynergyReleased } from '../../api/index.ts'
+import type { SynergyReleased, SynergyStatus } from '../../api/index.ts'
 import { CliError } from '../cli-error.ts'
 import type { Command, Context } from '../command.ts'
 import { exitCodeOf } from '../exit-codes.ts'
-import { followFrameJob, untilAtRest } from '../frame-jobs.ts'
+import { followFrameJob } from '../frame-jobs.ts'
 import { printable } from '../render.ts'
 
 export const command: Command = {
@@ -38,7 +38,7 @@ async function release(context: Context, drive: string, lost: boolean): Promise<
   const how = { plan: false, ...(lost && { lost }) }
   let given = await post(context, { drive, ...how })
   while (given.job && (await followFrameJob(context, given.job)) === null) {
-    const status = await untilAtRest(context)
+    const status = await context.node.get<SynergyStatus>('/v1/synergy')
     const left = status.drives.find(({ id }) => id === given.id)
     if (!left) break
     if (left.trouble !== '') {
