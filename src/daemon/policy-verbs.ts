@@ -12,9 +12,10 @@ const CLASS_NAMES = { 1: 'low', 2: 'medium', 3: 'high' } as const
 
 /** What people ask about the policy. It can be set before a frame is connected. */
 export function policyControl(provisioning: NodeProvisioning): PolicyControl {
+  const infoOf = (settings: PolicySettings) => policyInfo(settings, provisioning.isConnected)
   return {
-    show: () => provisioning.use((room) => policyInfo(room.status().settings)),
-    set: (change) => provisioning.use((room) => policyInfo(room.setPolicy(asWords(change)))),
+    show: () => provisioning.use((room) => infoOf(room.status().settings)),
+    set: (change) => provisioning.use((room) => infoOf(room.setPolicy(asWords(change)))),
     plan: async () => {
       const decisions = await provisioning.use((room, signal) => room.plan(signal))
       return decisions.map(decisionInfo)
@@ -23,9 +24,13 @@ export function policyControl(provisioning: NodeProvisioning): PolicyControl {
   }
 }
 
-export function policyInfo(settings: PolicySettings): PolicyInfo {
+/** What is set does nothing without a frame, which a person who sets it is told. */
+export function policyInfo(settings: PolicySettings, isConnected: boolean): PolicyInfo {
   const { coolDownMs, ...same } = settings
-  return { ...same, coolDownSeconds: coolDownMs / 1000, words: settingsWords(settings) }
+  const isIdle = settings.enabled && !isConnected
+  const idle = '; no frame is connected, so nothing is taken or given back: weft synergy connect'
+  const words = `${settingsWords(settings)}${isIdle ? idle : ''}`
+  return { ...same, coolDownSeconds: coolDownMs / 1000, words }
 }
 
 /** What is not said is not there, rather than undefined. */

@@ -15,6 +15,7 @@ import {
   checkOneView,
   FixedDrives,
   type HostDrives,
+  isTagOf,
   type OneViewOptions,
   openOneView,
   type Provisioner,
@@ -70,6 +71,8 @@ export class NodeProvisioning {
   readonly #world: NodeProvisioningWorld
   readonly #directory: string
   #opening: Promise<Life> | null = null
+  /** While the files are nobody's: one life has ended, and the next may not begin yet. */
+  #between: Promise<unknown> = Promise.resolve()
   #provisioning: Provisioning | null = null
   #isConnected: boolean
   #stopTicks: (() => void) | null = null
@@ -106,6 +109,7 @@ export class NodeProvisioning {
    * forgotten are looked up, to be said in `weft status`.
    */
   start(): void {
+    if (this.#isClosed) return
     const { disk, log } = this.#world
     if (this.#isConnected) {
       if (this.#stopTicks === null) this.#tick()
@@ -134,7 +138,7 @@ export class NodeProvisioning {
       throw new FsError('EAGAIN', 'provision', {
         cause: error,
         retry: 'later',
-        message: 'the daemon restarts, for a drive comes or goes',
+        message: 'the daemon restarts, for a drive comes or goes, or another connection is made',
         next: 'ask again; what was begun is gone on with by itself',
       })
     } finally {
@@ -149,19 +153,46 @@ export class NodeProvisioning {
    * @throws FsError what is wrong with it; EBUSY when this node has drives of another frame
    */
   async connect(request: ConnectRequest, password: Buffer): Promise<Tried> {
-    const { disk, identity, cluster } = this.#world
-    const before = this.#storedOrNull()
-    const connection = { ...request, cluster: before?.cluster ?? cluster ?? identity.id }
+    const { disk, identity } = this.#world
+    const before = this.#tags()
+    const tried = await this.#try(request, before, password)
+    return await this.#withoutLife(async () => {
+      const tags = this.#tags()
+      // What was taken while the new connection was tried has to be known behind it too.
+      const isMore = tags.some((tag) => !before.includes(tag))
+      const last = isMore ? await this.#try(request, tags, password) : tried
+      const connection = { ...request, cluster: this.#clusterOf(tags) }
+      storeConnection(this.#directory, disk, connection, password, identity.keys.box.publicKey)
+      this.#isConnected = true
+      return last
+    })
+  }
+
+  async #try(request: ConnectRequest, tags: readonly string[], password: Buffer): Promise<Tried> {
+    const connection = { ...request, cluster: this.#clusterOf(tags) }
     const options = this.#optionsOf(connection, () => password)
-    const tags = this.#open(new FixedDrives())
-      .status()
-      .allocations.map(({ tag }) => tag)
-    const tried = await tryConnection(options, tags, this.#world.clock)
-    await this.#end()
-    storeConnection(this.#directory, disk, connection, password, identity.keys.box.publicKey)
-    this.#isConnected = true
-    this.start()
-    return tried
+    return await tryConnection(options, tags, this.#world.clock)
+  }
+
+  /** Of the drives that this node has, or had when a connection was forgotten. */
+  #tags(): readonly string[] {
+    const { allocations } = this.#open(new FixedDrives()).status()
+    return allocations.map(({ tag }) => tag)
+  }
+
+  /**
+   * With what its tags begin: as before, and as those of the drives that it has do, though it may have joined a cluster since
+   * they were taken and the connection was forgotten.
+   */
+  #clusterOf(tags: readonly string[]): string {
+    const { cluster, identity } = this.#world
+    const usual = this.#storedOrNull()?.cluster ?? cluster ?? identity.id
+    const owners = [usual, cluster ?? usual, identity.id].map((one) => ({
+      cluster: one,
+      node: identity.id,
+    }))
+    const known = owners.find((owner) => tags.every((tag) => isTagOf(owner, tag)))
+    return known?.cluster ?? usual
   }
 
   /**
@@ -171,20 +202,20 @@ export class NodeProvisioning {
    */
   async logout(force: boolean): Promise<readonly string[]> {
     mustBeConnected(this)
+    if (!force) mustHaveNone(this.#names())
+    return await this.#withoutLife(async () => {
+      // One may have been taken while the life before ended.
+      const names = this.#names()
+      if (!force) mustHaveNone(names)
+      forgetConnection(this.#directory, this.#world.disk)
+      this.#isConnected = false
+      return names
+    })
+  }
+
+  #names(): readonly string[] {
     const { allocations } = this.#open(new FixedDrives()).status()
-    const names = allocations.map(({ name }) => name)
-    if (names.length > 0 && !force) {
-      throw new FsError('EBUSY', 'synergy.logout', {
-        drives: names.length,
-        message: `this node has ${names.length} drives of the frame: ${names.join('; ')}`,
-        next: '`weft synergy release ID` gives each back; --force forgets the connection all the same: they stay in use, and nobody sees to them',
-      })
-    }
-    await this.#end()
-    forgetConnection(this.#directory, this.#world.disk)
-    this.#isConnected = false
-    this.start()
-    return names
+    return allocations.map(({ name }) => name)
   }
 
   /** Reads only, in a session of its own. @throws FsError ENODEV without a connection; what logging in throws */
@@ -227,6 +258,10 @@ export class NodeProvisioning {
   }
 
   async #life(): Promise<Life> {
+    for (let seen: unknown = null; seen !== this.#between; ) {
+      seen = this.#between
+      await this.#between
+    }
     if (this.#isClosed) throw new FsError('ECANCELED', 'provision', { message: 'the node stops' })
     if (this.#opening === null) {
       const opening = this.#begin()
@@ -266,6 +301,20 @@ export class NodeProvisioning {
         message: messageOf(error),
         next: 'put the file aside; drives in use are not touched, and `weft synergy reconcile` finds them again',
       })
+    }
+  }
+
+  /** Work on the files between two lives; whoever asks meanwhile waits for the next one. */
+  async #withoutLife<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#between.then(async () => {
+      await this.#end()
+      return await work()
+    })
+    this.#between = mine.catch(() => {})
+    try {
+      return await mine
+    } finally {
+      this.start()
     }
   }
 
@@ -314,6 +363,16 @@ export class NodeProvisioning {
       tagPrefix: `weft-${cluster.slice(0, 12)}-`,
     }
   }
+}
+
+/** @throws FsError EBUSY with what is left */
+function mustHaveNone(names: readonly string[]): void {
+  if (names.length === 0) return
+  throw new FsError('EBUSY', 'synergy.logout', {
+    drives: names.length,
+    message: `this node has ${names.length} drives of the frame: ${names.join('; ')}`,
+    next: '`weft synergy release ID` gives each back; --force forgets the connection all the same: they stay in use, and nobody sees to them',
+  })
 }
 
 /** @throws FsError ENODEV with what to do */

@@ -84,7 +84,7 @@ export async function synergyStatus(provisioning: NodeProvisioning): Promise<Syn
       findings: reconciled.findings.map(finding),
     },
     growSeconds: Math.round(growMs / 1000),
-    policy: policyInfo(settings),
+    policy: policyInfo(settings, connection !== null),
     trouble: provisioning.trouble,
   }
 }

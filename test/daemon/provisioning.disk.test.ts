@@ -97,7 +97,12 @@ test('the policy can be set before a frame is connected, and is there in the nex
     const set = await w.policy.set({ enabled: true, growAt: '80%', coolDown: '1h' })
     assert.is(set.enabled, true)
     assert.is(set.coolDownSeconds, 3600)
-    assert.match(set.words, /^policy on: grow at 80 %/)
+    assert.match(
+      set.words,
+      /^policy on: grow at 80 %.*; no frame is connected, so nothing is taken/,
+    )
+    assert.not.match((await w.policy.set({ enabled: false })).words, /no frame/)
+    await w.policy.set({ enabled: true })
     assert.is((await refused(w.policy.set({ growAt: '80', shrinkAt: '79' }))).code, 'EINVAL')
     const { growAtPercent, enabled } = await policyControl(again).show()
     assert.equal({ growAtPercent, enabled }, { growAtPercent: 80, enabled: true })

@@ -40,9 +40,9 @@ async function world(more: SimulatorOptions = {}) {
   }
   const log = { ...silentLog, debug: note, info: note, warn: note, error: note }
   const clock = systemClock()
-  const begin = () => {
+  const begin = (cluster: string | null = null) => {
     const provisioning = new NodeProvisioning({
-      ...{ home, identity, cluster: null, dmiDir, host: () => host, disk: systemDisk },
+      ...{ home, identity, cluster, dmiDir, host: () => host, disk: systemDisk },
       ...{ clock, random: systemRandom, log },
     })
     const jobs = new Jobs(() => WHEN)
@@ -172,6 +172,51 @@ test('drives of one frame keep a node from connecting another, and a forced logo
   } finally {
     await life.provisioning.close()
     await other.close()
+    await w.close()
+  }
+})
+
+test('drives that were taken before the node joined a cluster are known when the frame is connected again', async () => {
+  const w = await world()
+  const alone = w.begin()
+  await alone.synergy.connect(w.request())
+  const { job } = await alone.synergy.allocate({ class: 2, drives: 1, plan: false })
+  assert.is((await alone.ended(job!)).state, 'done')
+  const [drive] = (await alone.synergy.status()).drives
+  await alone.synergy.logout({ force: true })
+  await alone.provisioning.close()
+  const member = w.begin('c'.repeat(32))
+  try {
+    await member.synergy.connect(w.request())
+    const going = await member.synergy.release(drive!.id, { plan: false, lost: false })
+    const gone = await member.ended(going.job!)
+    assert.is(gone.state, 'done', gone.error?.message)
+    await member.synergy.connect(w.request())
+  } finally {
+    await member.provisioning.close()
+    await w.close()
+  }
+})
+
+test('another life does not begin before the one before it has ended', async () => {
+  const w = await world()
+  const life = w.begin()
+  try {
+    await life.synergy.connect(w.request())
+    let isEnded = false
+    const before = life.provisioning.use(async (_room, signal) => {
+      while (!signal.aborted) await sleep(systemClock(), 5)
+      await sleep(systemClock(), 300)
+      isEnded = true
+    })
+    await sleep(systemClock(), 20)
+    const loggedOut = life.synergy.logout({ force: false })
+    await sleep(systemClock(), 50)
+    assert.is(await life.provisioning.use(() => isEnded), true)
+    await Promise.all([loggedOut, before])
+    assert.is(w.simulator.sessions.count, 0)
+  } finally {
+    await life.provisioning.close()
     await w.close()
   }
 })

@@ -48,7 +48,10 @@ test('a server that is on is told with its sections and the choices', () => {
     error.message,
     /changes the sections Local storage, Boot mode .* only while the server is off/,
   )
-  assert.match(`${error.subject.next}`, /at the next shutdown of this server change its profile in OneView, by hand/)
+  assert.match(
+    `${error.subject.next}`,
+    /at the next shutdown of this server change its profile in OneView, by hand/,
+  )
 })
 
 test('the older text says the same, also when it is nested', () => {
