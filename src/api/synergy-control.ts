@@ -150,6 +150,8 @@ export interface PolicyInfo {
   readonly maxDrives: number
   readonly budgetPerDay: number
   readonly coolDownSeconds: number
+  /** Of each class that this node has drives of: before it, untouched, to be used without the appliance. */
+  readonly readyDrives: number
   /** All of it in a line for a person. */
   readonly words: string
 }
@@ -164,6 +166,7 @@ export interface PolicyChange {
   readonly maxDrives?: string | undefined
   readonly budget?: string | undefined
   readonly coolDown?: string | undefined
+  readonly ready?: string | undefined
 }
 
 /** What the policy would do for one class now. */

@@ -59,6 +59,7 @@ export const policyBody = z.strictObject({
   maxDrives: typed.optional(),
   budget: typed.optional().describe('4/day'),
   coolDown: typed.optional().describe('30m'),
+  ready: typed.optional().describe('drives of each class that stand ready: 2'),
 })
 
 const connection = z.object({
@@ -111,6 +112,7 @@ export const policyInfo = z.object({
   maxDrives: whole,
   budgetPerDay: whole,
   coolDownSeconds: z.number(),
+  readyDrives: whole.describe('of each class'),
   words: z.string(),
 }) satisfies z.ZodType<PolicyInfo>
 

@@ -141,6 +141,28 @@ export class PolicyBook {
     this.#note('paused', decision.do, decision, drivesOf(decision), why, Math.round(ms))
   }
 
+  /** A drive stands ready, or is on its way to that; it is of no budget, for nothing was put on it. */
+  notePrepared(cos: ServiceClass, why: string): void {
+    this.#failures.delete(cos)
+    this.#noteReady('ended', cos, 1, why)
+  }
+
+  noteNotPrepared(cos: ServiceClass, why: string): void {
+    this.#rest(cos, why)
+    this.#noteReady('failed', cos, 0, why)
+  }
+
+  #noteReady(what: LogEntry['what'], cos: ServiceClass, drives: number, why: string): void {
+    const entry = { atMs: wallMs(this.#clock), what, class: cos, drives, why } as const
+    this.#log.add({ ...entry, act: 'prepare', ms: null, numbers: {} })
+  }
+
+  #rest(cos: ServiceClass, why: string): void {
+    const count = (this.#failures.get(cos)?.count ?? 0) + 1
+    const restMs = Math.min(REST_MS_MAX, REST_MS * 2 ** (count - 1))
+    this.#failures.set(cos, { count, untilMs: this.#clock.monotonicMs() + restMs, why })
+  }
+
   noteBegin(decision: Act): void {
     this.#note('began', decision.do, decision, drivesOf(decision), decision.why, null)
   }
@@ -166,12 +188,7 @@ export class PolicyBook {
 
   /** @param drives that it has moved all the same */
   noteFailure(decision: Act, why: string, drives: number): void {
-    if (decision.do === 'grow') {
-      const { class: cos } = decision
-      const count = (this.#failures.get(cos)?.count ?? 0) + 1
-      const restMs = Math.min(REST_MS_MAX, REST_MS * 2 ** (count - 1))
-      this.#failures.set(cos, { count, untilMs: this.#clock.monotonicMs() + restMs, why })
-    }
+    if (decision.do === 'grow') this.#rest(decision.class, why)
     this.#note('failed', decision.do, decision, drives, why, null)
   }
 

@@ -24,7 +24,8 @@ export interface LogEntry {
    * changed nothing; 'by-hand' is a person's.
    */
   readonly what: (typeof WHATS)[number]
-  readonly act: 'grow' | 'shrink' | 'set'
+  /** 'prepare': a drive was made to stand ready. */
+  readonly act: 'grow' | 'shrink' | 'prepare' | 'set'
   readonly class: ServiceClass | null
   /** Moved, or to be moved. */
   readonly drives: number
@@ -37,7 +38,7 @@ export interface LogEntry {
 const entryShape = z.strictObject({
   atMs: z.number(),
   what: z.enum(WHATS),
-  act: z.enum(['grow', 'shrink', 'set']),
+  act: z.enum(['grow', 'shrink', 'prepare', 'set']),
   class: z.literal([1, 2, 3]).nullable(),
   drives: z.number(),
   ms: z.number().nullable(),

@@ -360,7 +360,43 @@ export class Provisioning {
     const grow = decisions.find((one) => one.do === 'grow')
     const shrink = decisions.find((one) => one.do === 'shrink')
     if (grow) await this.#act('grow', grow.class, null, step)
-    else if (shrink && !this.#turn.isBusy) await this.#act('shrink', shrink.class, null, step)
+    else if (this.#turn.isBusy) return
+    else if (shrink) await this.#act('shrink', shrink.class, null, step)
+    else if (this.#book.settings.enabled) await this.#fillReady(decisions, step)
+  }
+
+  /**
+   * One more that stands ready, of a class that has fewer than are wanted. Also while the appliance attaches nothing with the server
+   * on: set aside are all of them before the shutdown at which they are attached.
+   */
+  async #fillReady(decisions: readonly Decision[], step: Step): Promise<void> {
+    const { readyDrives, maxDrives } = this.#book.settings
+    const all = this.#intents.all()
+    if (readyDrives === 0 || all.length >= maxDrives) return
+    const short = decisions.find(({ class: cos, numbers }) => {
+      const there = all.filter((one) => one.class === cos && one.towards === 'ready')
+      // Whatever is in the way of one is most likely in the way of the next.
+      const areAtRest = there.every(({ step: at }) => at === 'ready' || at === NEEDS_POWER_OFF)
+      const isWanted = numbers.sizeBytes > 0 && there.length < readyDrives && areAtRest
+      return isWanted && this.#book.failureOf(cos) === null
+    })
+    if (!short) return
+    const { class: cos } = short
+    const free = await this.#freeSince(FREE_MS, step.signal)
+    if (!free.some((one) => one.class === cos)) return
+    await this.#turn.take('prepare', 'in', step, async (mine) => {
+      const wanted = { class: cos, bytes: 0, why: 'to stand ready' }
+      try {
+        const { name, step: at } = await this.#allocations.prepare(wanted, mine)
+        const state = at === 'ready' ? 'stands ready' : 'is set aside, and waits for the power off'
+        this.#book.notePrepared(cos, `${name} ${state}`)
+      } catch (error) {
+        if (!mine.signal.aborted) this.#book.noteNotPrepared(cos, messageOf(error))
+        throw error
+      } finally {
+        this.#free = null
+      }
+    })
   }
 
   async #reconcileAtTick(step: Step): Promise<void> {

@@ -3,8 +3,11 @@ import { CorruptError } from '../base/index.ts'
 import type { Disk } from '../disk/index.ts'
 import { type PolicySettings, usualSettings } from './settings.ts'
 
+/** Version 2 has drives that stand ready; without them the file is written as version 1, which older builds read. */
+const FORMAT = 2
+
 const fileShape = z.strictObject({
-  version: z.literal(1),
+  version: z.union([z.literal(1), z.literal(FORMAT)]),
   settings: z.strictObject({
     enabled: z.boolean(),
     dryRun: z.boolean(),
@@ -14,6 +17,7 @@ const fileShape = z.strictObject({
     maxDrives: z.int().min(1),
     budgetPerDay: z.int().min(1),
     coolDownMs: z.int().min(0),
+    readyDrives: z.int().min(0).default(0),
   }),
 })
 
@@ -34,5 +38,7 @@ export function readSettings(disk: Disk, path: string): PolicySettings {
 
 /** On stable storage when it returns. */
 export function writeSettings(disk: Disk, path: string, settings: PolicySettings): void {
-  disk.replaceFile(path, Buffer.from(`${JSON.stringify({ version: 1, settings }, null, 1)}\n`))
+  const { readyDrives, ...before } = settings
+  const file = readyDrives === 0 ? { version: 1, settings: before } : { version: FORMAT, settings }
+  disk.replaceFile(path, Buffer.from(`${JSON.stringify(file, null, 1)}\n`))
 }

@@ -19,6 +19,11 @@ export interface PolicySettings {
   readonly budgetPerDay: number
   /** Between two acts, unless the pool would be full before it is over. */
   readonly coolDownMs: number
+  /**
+   * Drives of each class here that stand ready before this host, untouched: where the appliance attaches only with the server off,
+   * all are attached at one shutdown.
+   */
+  readonly readyDrives: number
 }
 
 export const usualSettings: PolicySettings = {
@@ -30,6 +35,7 @@ export const usualSettings: PolicySettings = {
   maxDrives: 40,
   budgetPerDay: 4,
   coolDownMs: 30 * 60_000,
+  readyDrives: 0,
 }
 
 /** As typed, each optional: what is not said stays as it is. */
@@ -46,18 +52,22 @@ export interface PolicyWords {
   readonly budget?: string
   /** 90s, 30m, 2h */
   readonly coolDown?: string
+  /** 2 */
+  readonly ready?: string
 }
 
 /** Nearer to each other, one drive more or less would call for the other act. */
 const PERCENT_APART = 10
 const DRIVES_MAX = 1000
+/** Of each class: they are nobody else's while they stand there. */
+const READY_MAX = 16
 const COOL_DOWN_MS_MAX = 7 * 24 * 3_600_000
 const SIZE_UNITS = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 } as const
 const TIME_UNITS = { s: 1000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 } as const
 
 /** @throws FsError EINVAL that names the setting, what was given, and what to type instead */
 export function changeSettings(before: PolicySettings, words: PolicyWords): PolicySettings {
-  const { growAt, shrinkAt, reserve, maxDrives, budget, coolDown } = words
+  const { growAt, shrinkAt, reserve, maxDrives, budget, coolDown, ready } = words
   const after: PolicySettings = {
     enabled: words.enabled ?? before.enabled,
     dryRun: words.dryRun ?? before.dryRun,
@@ -69,6 +79,7 @@ export function changeSettings(before: PolicySettings, words: PolicyWords): Poli
     maxDrives: maxDrives === undefined ? before.maxDrives : drivesOf(maxDrives),
     budgetPerDay: budget === undefined ? before.budgetPerDay : budgetOf(budget),
     coolDownMs: coolDown === undefined ? before.coolDownMs : coolDownOf(coolDown),
+    readyDrives: ready === undefined ? before.readyDrives : readyOf(ready),
   }
   const { growAtPercent, shrinkAtPercent } = after
   if (growAtPercent - shrinkAtPercent < PERCENT_APART) {
@@ -84,7 +95,9 @@ export function settingsWords(settings: PolicySettings): string {
   const { enabled, dryRun, growAtPercent, shrinkAtPercent, reserve } = settings
   const state = enabled ? (dryRun ? 'on, dry run' : 'on') : 'off'
   const kept = typeof reserve === 'number' ? sizeWords(reserve) : reserve
-  return `policy ${state}: grow at ${growAtPercent} %, shrink at ${shrinkAtPercent} %, reserve ${kept}, at most ${settings.maxDrives} drives of the frame, ${settings.budgetPerDay} a day, cool-down ${durationWords(settings.coolDownMs)}`
+  const { readyDrives } = settings
+  const ready = readyDrives === 0 ? '' : `, ${readyDrives} of each class ready`
+  return `policy ${state}: grow at ${growAtPercent} %, shrink at ${shrinkAtPercent} %, reserve ${kept}, at most ${settings.maxDrives} drives of the frame, ${settings.budgetPerDay} a day, cool-down ${durationWords(settings.coolDownMs)}${ready}`
 }
 
 function percentOf(option: string, text: string, example: string): number {
@@ -111,6 +124,12 @@ function budgetOf(text: string): number {
   const count = wholeOf(text.replace(/\/day$/, ''))
   if (count >= 1 && count <= DRIVES_MAX) return count
   throw wrong('budget', text, `drives a day, 1 to ${DRIVES_MAX}, as in --budget 4/day`)
+}
+
+function readyOf(text: string): number {
+  const count = wholeOf(text)
+  if (count >= 0 && count <= READY_MAX) return count
+  throw wrong('ready', text, `0 to ${READY_MAX} drives of each class, as in --ready 2`)
 }
 
 function coolDownOf(text: string): number {

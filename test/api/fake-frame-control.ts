@@ -28,6 +28,7 @@ export const POLICY: PolicyInfo = {
   maxDrives: 40,
   budgetPerDay: 4,
   coolDownSeconds: 1800,
+  readyDrives: 0,
   words: 'policy off: grow at 75 %',
 }
 

@@ -161,6 +161,71 @@ test('drives that stand ready are claimed without the appliance, the power on or
   assert.is(world.frame.drives.filter(({ tag }) => tag !== null).length, 2)
 })
 
+test('drives are made to stand ready as many as are set, and anew when one was used', async () => {
+  const world = worldWithPolicy()
+  world.provisioning.setPolicy({ ready: '2', budget: '1/day' })
+  world.write(world.fixedSerial, percent(50))
+  const ready = () =>
+    world.provisioning.status().allocations.filter(({ towards }) => towards === 'ready').length
+  const ticks = async (count: number) => {
+    for (let times = 0; times < count; times++) {
+      world.clock.ms += MINUTE_MS
+      await world.provisioning.tick(world.step())
+    }
+  }
+  await ticks(4)
+  assert.is(ready(), 2)
+  assert.is(world.host.drives.size, 1, 'they are no drives yet')
+  world.write(world.fixedSerial, percent(30))
+  await ticks(3)
+  assert.is(world.host.drives.size, 2)
+  assert.is(ready(), 2, 'the one that was used has a successor')
+  assert.equal(
+    whats(world).filter((one) => one.startsWith('prepare')),
+    ['prepare ended', 'prepare ended', 'prepare ended'],
+  )
+  // The budget of one was the growth's alone.
+  assert.is(whats(world).filter((one) => one === 'grow ended').length, 1)
+  world.provisioning.setPolicy({ ready: '3', maxDrives: '3' })
+  await ticks(3)
+  assert.is(ready(), 2, 'not more than it may hold')
+})
+
+test('on an appliance that attaches with the server off alone, all that are to stand ready are set aside before that', async () => {
+  const world = worldWithPolicy()
+  world.provisioning.setPolicy({ ready: '2' })
+  world.write(world.fixedSerial, percent(50))
+  world.frame.power = 'off-required'
+  for (let times = 0; times < 5; times++) {
+    world.clock.ms += MINUTE_MS
+    await world.provisioning.tick(world.step())
+  }
+  const steps = () => world.provisioning.status().allocations.map(({ step }) => step)
+  assert.equal(steps(), ['needs-power-off', 'needs-power-off'])
+  for (const drive of world.frame.drives) if (drive.tag !== null) drive.host = NODE
+  world.clock.ms += 5 * MINUTE_MS
+  await world.provisioning.tick(world.step())
+  assert.equal(steps(), ['ready', 'ready'])
+})
+
+test('one that cannot be made to stand ready is rested from, and is the only one that is set aside', async () => {
+  const world = worldWithPolicy()
+  world.provisioning.setPolicy({ ready: '2' })
+  world.write(world.fixedSerial, percent(50))
+  let asked = 0
+  world.onCall = (op) => {
+    if (op !== 'attach') return
+    asked++
+    throw new FsError('EIO', 'attach')
+  }
+  for (let minutes = 0; minutes < 60; minutes++) {
+    world.clock.ms += MINUTE_MS
+    await world.provisioning.tick(world.step()).catch(() => {})
+  }
+  assert.is(world.frame.drives.filter(({ tag }) => tag !== null).length, 1)
+  assert.ok(asked < 60, `${asked} times`)
+})
+
 test('a drive that stands ready is given back as any other', async () => {
   const world = worldWithPolicy()
   const [one] = await world.provisioning.prepare({ class: 3, drives: 1 }, world.step())

@@ -17,17 +17,23 @@ import { seeded } from '../support/seeded.ts'
 test('the settings of the manual are read as they are typed', () => {
   const settings = changeSettings(usualSettings, {
     ...{ enabled: true, growAt: '80%', shrinkAt: '20', reserve: '500G' },
-    ...{ maxDrives: '12', budget: '6/day', coolDown: '2h' },
+    ...{ maxDrives: '12', budget: '6/day', coolDown: '2h', ready: '2' },
   })
   assert.equal(settings, {
     ...{ enabled: true, dryRun: false, growAtPercent: 80, shrinkAtPercent: 20 },
-    ...{ reserve: 500 * 2 ** 30, maxDrives: 12, budgetPerDay: 6, coolDownMs: 7_200_000 },
+    ...{
+      reserve: 500 * 2 ** 30,
+      maxDrives: 12,
+      budgetPerDay: 6,
+      coolDownMs: 7_200_000,
+      readyDrives: 2,
+    },
   })
   assert.is(changeSettings(settings, { reserve: 'none' }).reserve, 'none')
   assert.is(changeSettings(settings, {}).coolDownMs, 7_200_000, 'what is not said stays')
   assert.is(
     settingsWords(settings),
-    'policy on: grow at 80 %, shrink at 20 %, reserve 500 GiB, at most 12 drives of the frame, 6 a day, cool-down 2 h',
+    'policy on: grow at 80 %, shrink at 20 %, reserve 500 GiB, at most 12 drives of the frame, 6 a day, cool-down 2 h, 2 of each class ready',
   )
 })
 
@@ -44,6 +50,7 @@ test('what is not understood is refused with the option, the text and an example
     [{ budget: '-1' }, /--budget/],
     [{ coolDown: '30' }, /--cool-down "30" .*s, m, h or d/],
     [{ coolDown: '30d' }, /at most 7d/],
+    [{ ready: 'all' }, /--ready "all" .*0 to 16 drives of each class/],
   ]
   for (const [words, message] of wrong) {
     assert.throws(
@@ -61,7 +68,11 @@ test('settings survive a power cut, and a damaged file is refused', () => {
   writeSettings(disk, '/policy', { ...usualSettings, reserve: 7 })
   disk.powerCut(seeded(1))
   assert.is(readSettings(disk, '/policy').reserve, 7)
-  for (const text of ['{', '{}', '{"version":2,"settings":{}}']) {
+  assert.is(JSON.parse(disk.readFile('/policy').toString()).version, 1, 'an older build reads it')
+  writeSettings(disk, '/policy', { ...usualSettings, readyDrives: 3 })
+  assert.is(JSON.parse(disk.readFile('/policy').toString()).version, 2)
+  assert.is(readSettings(disk, '/policy').readyDrives, 3)
+  for (const text of ['{', '{}', '{"version":3,"settings":{}}', '{"version":2,"settings":{}}']) {
     disk.replaceFile('/policy', Buffer.from(text))
     assert.throws(() => readSettings(disk, '/policy'), /move it away.*weft policy set/)
   }

@@ -10,6 +10,7 @@ const WORDS = {
   'max-drives': 'maxDrives',
   budget: 'budget',
   'cool-down': 'coolDown',
+  ready: 'ready',
 } as const
 
 export const command: Command = {
@@ -44,6 +45,12 @@ export const command: Command = {
       requiresArg: true,
       describe: 'Between two acts, unless it would be full before: 30m',
     },
+    ready: {
+      type: 'string',
+      requiresArg: true,
+      describe:
+        'Drives of each class here that stand ready, untouched: attached ahead, where that takes the server off',
+    },
     on: { type: 'boolean', describe: 'Switch it on; so does every option but --off' },
     off: { type: 'boolean', describe: 'Take and give back nothing by itself' },
     'dry-run': {
@@ -57,6 +64,10 @@ export const command: Command = {
       'All of it, and on',
     ],
     ['weft policy set --dry-run', 'On, but it only says in weft policy log what it would do'],
+    [
+      'weft policy set --ready 2',
+      'Two of each class are attached ahead, and are the first to be used; fewer gives none back',
+    ],
     ['weft policy set --off', 'Nothing is taken or given back but by hand'],
   ],
   epilogue: 'What is not said stays as it is. weft policy plan shows what it would do now.',
