@@ -72,6 +72,8 @@ export class FakeHost {
   readonly faults = new Map<string, DiskFault>()
   /** Disks that the kernel has let go of, until they are attached anew. */
   readonly deleted = new Set<string>()
+  /** Disks that went away with what is on them, by their serial; one that is back goes on. */
+  readonly away = new Set<string>()
   /** That a drain overlooks a chunk now and then, which is what verify is for. */
   overlooks: () => boolean = () => false
   onVerify: (what: DiskToGive) => void = () => {}
@@ -112,12 +114,19 @@ export class FakeHost {
   /** Drives that take something new. */
   roomy(): FakeDrive[] {
     return [...this.drives.values()].filter(
-      (drive) => drive.state === 'ok' && this.usedBytes(drive) + CHUNK_BYTES <= drive.sizeBytes,
+      (drive) =>
+        drive.state === 'ok' &&
+        !this.away.has(drive.serial) &&
+        this.usedBytes(drive) + CHUNK_BYTES <= drive.sizeBytes,
     )
   }
 
   facts(): PoolFacts {
     const drives = [...this.drives.values()].map((drive): PoolDrive => {
+      if (this.away.has(drive.serial)) {
+        const nothing = { sizeBytes: 0, usedBytes: 0, freeBytes: 0, moveBytes: 0 }
+        return { ...drive, ...nothing, class: null, state: 'gone' }
+      }
       const usedBytes = this.usedBytes(drive)
       return { ...drive, usedBytes, freeBytes: drive.sizeBytes - usedBytes, moveBytes: usedBytes }
     })
@@ -127,7 +136,7 @@ export class FakeHost {
 
   sees(serial: string): boolean {
     const drive = this.#frame.drives.find((one) => one.serial === serial)
-    return drive?.host === this.node && !this.deleted.has(serial)
+    return drive?.host === this.node && !this.deleted.has(serial) && !this.away.has(serial)
   }
 
   format(serial: string): void {
@@ -135,8 +144,13 @@ export class FakeHost {
     if (needed.length > 0) this.violations.push(`${serial} formatted with chunks ${needed}`)
   }
 
+  mustBeHere(serial: string): void {
+    if (this.away.has(serial)) throw new FsError('EBUSY', 'host.away', { serial })
+  }
+
   /** Move one chunk off the disk. @returns whether one was there to move */
   moveOne(serial: string): boolean {
+    this.mustBeHere(serial)
     for (const chunk of this.chunks.on(serial)) {
       if (this.overlooks()) continue
       const target = [this, ...this.#cluster].flatMap((host) => host.roomy())[0]
@@ -206,6 +220,7 @@ class FakeHostDrives implements HostDrives {
     const drive = await this.#wire.pass('drain', signal, () => {
       const found = this.#host.drives.get(id)
       if (found?.state === 'gone') throw new FsError('EBUSY', 'host.drain', { id })
+      if (found) this.#host.mustBeHere(found.serial)
       if (found && found.state !== 'drained') found.state = 'draining'
       return found
     })
@@ -218,6 +233,7 @@ class FakeHostDrives implements HostDrives {
     const { serial, tag, mayBeHidden, isLost } = what
     this.#host.onVerify(what)
     await this.#wire.pass('verify', signal, () => {
+      if (this.#host.bySerial(serial)) this.#host.mustBeHere(serial)
       if (isLost && !this.#host.bySerial(serial)) return
       if (!mayBeHidden && !this.#host.bySerial(serial) && !this.#host.sees(serial)) {
         throw new FsError('EBUSY', 'host.verify', { tag, message: `${tag}: nobody can look` })
@@ -232,7 +248,11 @@ class FakeHostDrives implements HostDrives {
   }
 
   async takeOut(id: DriveId, { signal }: Step): Promise<void> {
-    await this.#wire.pass('takeOut', signal, () => this.#host.drives.delete(id))
+    await this.#wire.pass('takeOut', signal, () => {
+      const drive = this.#host.drives.get(id)
+      if (drive) this.#host.mustBeHere(drive.serial)
+      this.#host.drives.delete(id)
+    })
   }
 
   async deleteDevice({ serial }: DiskIdentity, { signal }: Step): Promise<void> {

@@ -33,6 +33,8 @@ export interface Tried {
   policyActs: number
   lostRaces: number
   powerRefusals: number
+  pulled: number
+  silences: number
 }
 
 interface Node {
@@ -50,6 +52,8 @@ export class SimWorld {
     policyActs: 0,
     lostRaces: 0,
     powerRefusals: 0,
+    pulled: 0,
+    silences: 0,
   }
   readonly #dice: Seeded
   readonly #timeline = new Timeline()
@@ -58,6 +62,8 @@ export class SimWorld {
   readonly #nodes: Node[] = []
   readonly #plants: Plants
   readonly #broken: string[] = []
+  /** Put back what was pulled. */
+  readonly #pulled: (() => void)[] = []
   #chaos: Chaos
 
   constructor(seed: number, plants: Plants) {
@@ -126,7 +132,9 @@ export class SimWorld {
         ...{ timeline: this.#timeline, dice: this.#dice, frame: this.#frame, host, disk },
         ...{ node: host.node, plants: this.#plants, chaos: () => this.#chaos, onCrash },
       })
-      node.life.provisioning.setPolicy({ enabled: true, coolDown: '2m', budget: `${BUDGET}/day` })
+      const budget = `${BUDGET}/day`
+      const ready = `${this.#dice.below(3)}`
+      node.life.provisioning.setPolicy({ enabled: true, coolDown: '2m', budget, ready })
     } catch (error) {
       if (!hasCrashed) throw error
     }
@@ -148,6 +156,11 @@ export class SimWorld {
       this.#frame.power = this.#frame.power === 'online' ? 'off-required' : 'online'
     }
     if (this.#dice.below(60) === 0) this.#failDrive()
+    if (this.#dice.below(40) === 0) this.#pull()
+    if (this.#dice.below(30) === 0) {
+      host.silent = host.silent.length > 0 ? [] : ['another node']
+      this.tried.silences++
+    }
     if (!life) return
     const { provisioning } = life
     this.#watch(provisioning.tick(life.step()))
@@ -187,6 +200,25 @@ export class SimWorld {
     if (drive && drive.host === null) drive.trouble = drive.trouble === '' ? 'predictive fail' : ''
   }
 
+  /** A person takes a drive away from its host at the appliance, in use or not, or its path breaks; and puts it back later. */
+  #pull(): void {
+    const drive = this.#frame.drives[this.#dice.below(this.#frame.drives.length)]
+    const host = this.#nodes.find((one) => one.host.node === drive?.host)?.host
+    if (!drive || !host) return
+    this.tried.pulled++
+    const { tag } = drive
+    const isByHand = this.#dice.below(2) === 0
+    if (isByHand) drive.host = null
+    if (host.bySerial(drive.serial)) host.away.add(drive.serial)
+    this.#pulled.push(() => {
+      host.away.delete(drive.serial)
+      if (drive.tag !== tag || drive.host !== null) return
+      drive.host = host.node
+      host.deleted.delete(drive.serial)
+    })
+    this.#timeline.after(this.#dice.below(10 * MINUTE_MS), () => this.#pulled.shift()?.())
+  }
+
   /** What it throws may happen, but for a bug. */
   #watch(work: Promise<unknown>): void {
     work.catch((error: unknown) => {
@@ -208,7 +240,9 @@ export class SimWorld {
     this.#note()
     this.#chaos = QUIET
     this.#frame.power = 'online'
+    for (const putBack of this.#pulled.splice(0)) putBack()
     for (const node of this.#nodes) {
+      node.host.silent = []
       node.host.overlooks = () => false
       node.host.faults.clear()
       node.host.addFixed(CLASS, 10_000)
