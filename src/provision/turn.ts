@@ -88,6 +88,8 @@ export class Turn {
   async #takeOut<T>(what: string, step: Step, work: (step: Step) => Promise<T>): Promise<T> {
     for (;;) {
       await this.#untilNobodyTakes(step)
+      // Somebody may have come for that since; from here on it is among those that are told to step aside.
+      if (this.isTaking && !step.signal.aborted) continue
       let isAside = false
       const mine = this.#run(what, 'out', step, work, () => {
         isAside = true

@@ -63,7 +63,8 @@ async function allocate(context: Context, wanted: Wanted): Promise<readonly Fram
     if (job && (await followFrameJob(context, job))) break
     const status = await untilDone(context, (now) => {
       const coming = ours(now).filter(({ towards, step }) => towards === 'in' && step !== 'settled')
-      return coming.length > 0 && coming.every(({ trouble }) => trouble === '')
+      const isAtRest = now.reconciled !== null && now.underWay === null
+      return coming.length > 0 && coming.every(({ trouble }) => trouble === '') && !isAtRest
     })
     const stuck = ours(status).find(({ towards, trouble }) => towards === 'in' && trouble !== '')
     if (stuck) throw stuckError(stuck)
