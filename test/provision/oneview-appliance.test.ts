@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sleep } from '../../src/base/index.ts'
+import { FsError, sleep } from '../../src/base/index.ts'
 import { listAll } from '../../src/provision/oneview/collections.ts'
 import { serverProfile } from '../../src/provision/oneview/resources.ts'
 import { followTask } from '../../src/provision/oneview/tasks.ts'
@@ -44,6 +44,33 @@ test('one session serves all requests, and is logged out at the end', async () =
   assert.is(script.of('DELETE', '/rest/login-sessions')[0]?.headers.auth, 'session-1')
   assert.ok(wire.isClosed)
   assert.is((await thrownBy(() => appliance.get('/rest/x', purpose, running))).code, 'ECANCELED')
+})
+
+test('a login that is on its way when the node stops is waited for, and logged out of', async () => {
+  const { script, appliance, wire } = scripted()
+  await appliance.version(running)
+  let isSent = false
+  let answer = () => {}
+  const send = wire.send.bind(wire)
+  wire.send = async (request) => {
+    const reply = await send(request)
+    if (request.path !== '/rest/login-sessions' || request.method !== 'POST') return reply
+    isSent = true
+    await new Promise<void>((resolve, reject) => {
+      answer = resolve
+      request.signal.addEventListener('abort', () => reject(new FsError('ECANCELED', 'test')))
+    })
+    return reply
+  }
+  const logIn = appliance.logIn(running).catch(() => {})
+  while (!isSent) await new Promise((resolve) => setImmediate(resolve))
+  const closing = appliance.close()
+  // This clock's two seconds are over at the next turn of the loop.
+  for (let n = 0; n < 20; n++) await null
+  answer()
+  await Promise.all([closing, logIn])
+  const ended = script.of('DELETE', '/rest/login-sessions').map(({ headers }) => headers.auth)
+  assert.equal(ended, ['session-1'])
 })
 
 test('a directory is named when there is one', async () => {

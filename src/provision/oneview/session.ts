@@ -28,6 +28,7 @@ export class Session {
   readonly #clock: Clock
   readonly #log: Log
   readonly #closing = new AbortController()
+  #isClosed = false
   #current: Promise<string> | null = null
   /** Several requests may find the same one dead. */
   readonly #ended = new Set<string>()
@@ -53,7 +54,7 @@ export class Session {
     signal: AbortSignal,
     dead?: string,
   ): Promise<string> {
-    if (this.#closing.signal.aborted) throw closedError()
+    if (this.#isClosed) throw closedError()
     const current = this.#current
     if (current !== null) {
       const id = await orGiveUp(current, signal)
@@ -71,14 +72,22 @@ export class Session {
     return orGiveUp(this.#current, signal)
   }
 
-  /** Log out. An appliance that is away is not waited for: it forgets the session in a day. */
+  /**
+   * Log out. A login that is on its way is waited for, or what it begins would stay for a day; an appliance that is away is not,
+   * longer than for both together a daemon that ends has.
+   */
   async close(wire: Wire, headers: Readonly<Record<string, string>>): Promise<void> {
-    if (this.#closing.signal.aborted) return
-    this.#closing.abort()
-    const id = await this.#current?.catch(() => null)
-    this.#current = null
-    if (typeof id !== 'string') return
-    await this.#logOut(wire, headers, id)
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const cancel = this.#clock.after(LOGOUT_MS, () => this.#closing.abort())
+    try {
+      const id = await this.#current?.catch(() => null)
+      this.#current = null
+      if (typeof id === 'string') await this.#logOut(wire, headers, id, this.#closing.signal)
+    } finally {
+      cancel()
+      this.#closing.abort()
+    }
   }
 
   /**
@@ -88,24 +97,25 @@ export class Session {
   end(wire: Wire, headers: Readonly<Record<string, string>>, id: string): void {
     if (this.#ended.has(id)) return
     this.#ended.add(id)
-    this.#logOut(wire, headers, id).catch(background(this.#log, 'oneview.logout'))
-  }
-
-  async #logOut(wire: Wire, headers: Readonly<Record<string, string>>, id: string): Promise<void> {
     const late = new AbortController()
     const cancel = this.#clock.after(LOGOUT_MS, () => late.abort())
+    this.#logOut(wire, headers, id, late.signal)
+      .finally(cancel)
+      .catch(background(this.#log, 'oneview.logout'))
+  }
+
+  async #logOut(
+    wire: Wire,
+    headers: Readonly<Record<string, string>>,
+    id: string,
+    signal: AbortSignal,
+  ): Promise<void> {
     try {
       const request = { method: 'DELETE', path: '/rest/login-sessions' } as const
-      const answer = await wire.send({
-        ...request,
-        headers: { ...headers, auth: id },
-        signal: late.signal,
-      })
+      const answer = await wire.send({ ...request, headers: { ...headers, auth: id }, signal })
       if (answer.status >= 400) throw refusedAnswer(answer, 'oneview.logout', 'log out')
     } catch (error) {
       this.#log.info({ op: 'oneview.logout', error: messageOf(error) }, 'not logged out')
-    } finally {
-      cancel()
     }
   }
 
