@@ -64,7 +64,7 @@ export interface FrameDrive {
 export interface SynergyFinding {
   /** The drive's tag. */
   readonly id: string
-  /** finished, found, orphan, abandoned, missing, taken-away, trouble, stuck, needs-power-off, elsewhere, in-doubt */
+  /** finished, found, orphan, abandoned, missing, taken-away, trouble, stuck, under-way, needs-power-off, elsewhere, in-doubt */
   readonly name: string
   readonly words: string
 }

@@ -277,7 +277,13 @@ class NodeHostDrives implements HostDrives {
       )
     }
     const { standing } = found
-    if (standing.kind === 'foreign-drive') throw needed(what, standing.why)
+    // Of somebody else, and nothing was written to it: it goes back as it came.
+    const isAsItCame = what.drive === null && what.mayBeHidden
+    if (standing.kind === 'foreign-drive' && isAsItCame) return
+    if (standing.kind === 'foreign-drive') {
+      const next = `weft drive list --all; if what is on it is not needed: weft synergy release ${what.tag} --lost`
+      throw needed(what, standing.why, next)
+    }
     if (standing.kind === 'unusable' && !standing.isForceable) throw needed(what, standing.why)
     if (standing.kind !== 'drive') return
     const dir = join(home, 'drives', `${standing.drive}.look`)

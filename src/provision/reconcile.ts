@@ -16,6 +16,7 @@ import { isAbandoned, isTagOf } from './tags.ts'
  * - `taken-away`: in the pool, but the appliance holds it no more, or not before this server
  * - `trouble`: the appliance says that it is not well
  * - `stuck`: a step failed, and is tried again
+ * - `under-way`: somebody else is at it just now
  * - `needs-power-off`, `elsewhere`, `in-doubt`: it rests, see Standing
  */
 export interface Finding {
@@ -28,6 +29,7 @@ export interface Finding {
     | 'taken-away'
     | 'trouble'
     | 'stuck'
+    | 'under-way'
     | 'needs-power-off'
     | 'elsewhere'
     | 'in-doubt'
@@ -85,11 +87,12 @@ export async function reconcile(
   say(findings)
   // What comes had its turn in `comeIn`.
   const coming = comingOnes(world)
-  const tags = intents
-    .all()
-    .filter((one) => one.step !== 'settled' && !coming.includes(one))
-    .map(({ tag }) => tag)
-    .filter((tag) => !allocations.isWorkedOn(tag))
+  const left = intents.all().filter((one) => one.step !== 'settled' && !coming.includes(one))
+  const tags = left.flatMap(({ tag }) => (allocations.isWorkedOn(tag) ? [] : [tag]))
+  for (const { tag, name, step: at } of left) {
+    if (tags.includes(tag)) continue
+    findings.push({ is: 'under-way', tag, words: `${name} is on its way, at step ${at}` })
+  }
   const orphans = options.releaseOrphans
     ? held.filter(({ tag }) => findings.some((one) => one.is === 'orphan' && one.tag === tag))
     : []

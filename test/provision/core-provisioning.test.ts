@@ -297,6 +297,8 @@ test('a drive that is erased for hours keeps neither the policy, nor other drive
   world.provisioning.setPolicy({ enabled: false })
   for (const [chunk] of world.chunks.all()) world.chunks.delete(chunk)
   world.frame.eraseMs = 0
+  const others = await world.provisioning.reconcile({}, world.step())
+  assert.ok(others.every(({ is }) => is === 'under-way' || is === 'finished'))
   await world.provisioning.release(both[1]?.tag ?? '', world.step())
   assert.is(world.frame.drives[1]?.tag, null)
   abort.abort()
