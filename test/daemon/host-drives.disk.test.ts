@@ -70,7 +70,7 @@ function world(more: { listed?: boolean; drive?: FakeDrive; missing?: boolean } 
     return () => {}
   }
   return {
-    ...{ home, left, asked, drive, clock },
+    ...{ home, left, asked, drive, clock, node },
     host: hostDrives(node as unknown as Node),
     close: () => rmSync(home, { recursive: true }),
   }
@@ -85,6 +85,52 @@ async function refused(work: Promise<unknown>): Promise<FsError> {
   }
   throw new Error('it was not refused')
 }
+
+test('nodes that have not been heard of, or not for long, are named, and what one said before is kept while it is silent', async () => {
+  const w = world()
+  const [two, three] = ['2'.repeat(32) as NodeId, '3'.repeat(32) as NodeId]
+  const of = (node: NodeId) => {
+    const more = { drive: ID, class: 3, freeBytes: 40, totalBytes: 100 }
+    return { node, nodeName: node.slice(0, 1), domain: { rack: null }, ...more }
+  }
+  let answer: unknown = { found: [of(two), of(three)], silent: [] }
+  const members = [two, three].map((node) => ({ node, name: `node${node.slice(0, 1)}` }))
+  Object.assign(w.node, {
+    cluster: { membership: { members: () => members } },
+    identity: { id: '1'.repeat(32) },
+    replicated: () => ({
+      candidates: async () => {
+        if (answer instanceof Error) throw answer
+        return answer
+      },
+    }),
+  })
+  const look = async () => {
+    await w.host.facts(step.signal)
+    await new Promise((resolve) => setImmediate(resolve))
+    const { others, silent } = await w.host.facts(step.signal)
+    return [others.map(({ node }) => node.slice(0, 1)).sort(), silent]
+  }
+  try {
+    assert.equal((await w.host.facts(step.signal)).silent, ['node2', 'node3'], 'not asked yet')
+    assert.equal(await look(), [['2', '3'], []])
+    w.clock.ms += 60_000
+    answer = { found: [of(two)], silent: ['node3: no answer'] }
+    assert.equal(await look(), [['2', '3'], ['node3']])
+    // Nobody can be asked: what was heard gets old.
+    answer = new FsError('EAGAIN', 'test')
+    w.clock.ms += 60_000
+    assert.equal((await look())[1], ['node3'])
+    w.clock.ms += 60_000
+    assert.equal((await look())[1], ['node2', 'node3'])
+    // One that has no drives any more says so.
+    answer = { found: [of(two)], silent: [] }
+    w.clock.ms += 60_000
+    assert.equal(await look(), [['2'], []])
+  } finally {
+    w.close()
+  }
+})
 
 test('a disk that the host does not show is needed, unless it was let go of or a person calls it lost', async () => {
   const w = world()

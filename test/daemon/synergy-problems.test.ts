@@ -47,6 +47,8 @@ test('what waits for the server to be off, what is stuck and an orphan are said 
       atMs: 0,
       findings: [
         { is: 'orphan', tag: `${TAG.slice(0, -1)}3`, words: 'nobody knows of it' },
+        { is: 'abandoned', tag: `${TAG.slice(0, -1)}5`, words: 'its node is no member' },
+        { is: 'under-way', tag: `${TAG.slice(0, -1)}6`, words: 'at step release' },
         { is: 'needs-power-off', tag: TAG, words: 'said already' },
         { is: 'finished', tag: `${TAG.slice(0, -1)}4`, words: 'in use' },
       ],
@@ -59,10 +61,12 @@ test('what waits for the server to be off, what is stuck and an orphan are said 
       'warning: Frame1, bay 3, drive 12 waits for this server to be switched off',
       'warning: Frame1, bay 3, drive 12 is not given back yet, at step release',
       `note: drive ${TAG.slice(0, -1)}3 of the frame: orphan`,
+      `note: drive ${TAG.slice(0, -1)}5 of the frame: abandoned`,
     ],
   )
   assert.match(found[0]?.next ?? '', /weft synergy reconcile --retry-power; .*weft synergy release/)
   assert.is(found[2]?.next, 'weft synergy reconcile --release-orphans')
+  assert.is(found[3]?.next, `weft synergy release ${TAG.slice(0, -1)}5`)
   for (const { why, next } of found) assert.ok(why && next)
 })
 

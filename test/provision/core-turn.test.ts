@@ -8,7 +8,7 @@ import { HandClock } from './core-world.ts'
 const step = (signal = new AbortController().signal) => ({ signal, progress() {} })
 
 async function microtasks(count: number): Promise<void> {
-  for (let n = 0; n < count; n++) await null
+  for (let n = 0; n < count; n++) await Promise.resolve()
 }
 
 test('nobody gives back while somebody takes, one takes at a time, and each comes to its end, in whatever order they come', async () => {
@@ -29,7 +29,7 @@ test('nobody gives back while somebody takes, one takes at a time, and each come
         )
         try {
           for (let left = random.below(6); left > 0; left--) {
-            await null
+            await Promise.resolve()
             const keepsWaiting = towards === 'out' && turn.isTaking && !signal.aborted
             assert.not(keepsWaiting, `seed ${seed}: somebody who takes waits, and it goes on`)
             if (!signal.aborted) continue

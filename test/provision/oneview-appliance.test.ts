@@ -66,7 +66,7 @@ test('a login that is on its way when the node stops is waited for, and logged o
   while (!isSent) await new Promise((resolve) => setImmediate(resolve))
   const closing = appliance.close()
   // This clock's two seconds are over at the next turn of the loop.
-  for (let n = 0; n < 20; n++) await null
+  for (let n = 0; n < 20; n++) await Promise.resolve()
   answer()
   await Promise.all([closing, logIn])
   const ended = script.of('DELETE', '/rest/login-sessions').map(({ headers }) => headers.auth)
