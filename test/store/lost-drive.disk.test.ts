@@ -5,7 +5,6 @@ import * as assert from 'uvu/assert'
 import { type ChunkId, FsError, newId, systemRandom } from '../../src/base/index.ts'
 import { ChunkStore } from '../../src/chunks/index.ts'
 import { openDrive, toldOf } from '../../src/drives/index.ts'
-import { NearCopy } from '../../src/fuse/near-copy.ts'
 import { destroyVolume, LocalVolume } from '../../src/store/index.ts'
 import { VolumeWorld } from './volume-world.ts'
 
@@ -56,12 +55,6 @@ test('a volume is opened beside a drive that cannot be, and reads what the other
     again.chunks.readSync(id, drive!.id, again.reader, 0, out.length, out, 0)
     assert.ok(out.equals(plain))
     await again.close()
-    const near = new NearCopy({
-      id: volumes.id,
-      driveDirectories: [dead, volumes.drive(0)],
-      keys: volumes.opened.keys.export(),
-    })
-    near.close()
   } finally {
     await volumes.close()
   }

@@ -1,0 +1,41 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type ChunkId, codeOf } from '../../src/base/index.ts'
+import { NearCopy } from '../../src/fuse/near-copy.ts'
+import type { FileMap } from '../../src/vfs/index.ts'
+import { VolumeWorld } from '../store/volume-world.ts'
+
+test('a near copy is opened beside a drive that cannot be; where none can, its reads say so', async () => {
+  const world = await VolumeWorld.open()
+  try {
+    const dead = join(world.dir, 'dead')
+    mkdirSync(dead)
+    const near = (driveDirectories: string[]) =>
+      new NearCopy({ id: world.id, driveDirectories, keys: world.opened.keys.export() })
+    near([dead, world.drive(0)]).close()
+    const none = near([dead])
+    const plainBytes = 4096
+    const chunk = 'ab'.repeat(16) as ChunkId
+    const extent = { kind: 'chunk', length: plainBytes, chunk, at: 0 } as const
+    const map: FileMap = {
+      size: plainBytes,
+      from: 0,
+      to: plainBytes,
+      extents: [{ offset: 0, extent }],
+    }
+    let code = ''
+    try {
+      none.read(map, 0, plainBytes, Buffer.alloc(plainBytes), 0)
+    } catch (error) {
+      code = codeOf(error)
+    }
+    assert.is(code, 'EIO')
+    none.close()
+  } finally {
+    await world.close()
+  }
+})
+
+test.run()
