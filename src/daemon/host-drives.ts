@@ -7,6 +7,7 @@ import {
   blockDisks,
   DRAINING_NAME,
   type Drive,
+  diskSequence,
   mountDrive,
   roomOn,
   takesData,
@@ -84,8 +85,13 @@ class NodeHostDrives implements HostDrives {
     const { clock } = this.#node
     const untilMs = clock.monotonicMs() + deadlineMs
     let rescanMs = Number.NEGATIVE_INFINITY
+    let seen = ''
     for (;;) {
-      const found = await this.#diskOf(disk, step)
+      // A look runs programs for each disk of the host: between two rescans one is enough where none has come or gone.
+      const sequence = diskSequence(this.#node.driveOwner.disks)
+      const isNew = sequence !== seen || clock.monotonicMs() - rescanMs > RESCAN_MS
+      seen = sequence
+      const found = isNew ? await this.#diskOf(disk, step) : null
       if (found) {
         mustBeUsable(found, disk)
         const { serial, wwn, sizeBytes, path, links } = found
