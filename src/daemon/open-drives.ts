@@ -13,6 +13,8 @@ import {
 } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import {
+  type BlockDisk,
+  blockDisks,
   type DiskWorld,
   type Drive,
   type DriveWorld,
@@ -84,13 +86,16 @@ export async function openDrives(
   }
   const drives: Drive[] = []
   const missing: MissingDrive[] = []
+  // After a boot all of them are looked for: each look runs a program for each disk of the host.
+  let looked: Promise<readonly BlockDisk[]> | null = null
+  const look = () => (looked ??= blockDisks(usOf(owner), owner.disks))
   const open = async (listed: ListedDrive) => {
     const { dir, disk, failed } = listed
     try {
       const drive =
         disk === null
           ? openDrive(dir, { nodeId: node }, { onFail })
-          : await openDisk(listed, disk.drive, owner, { onFail })
+          : await openDisk(listed, disk.drive, owner, { onFail }, look)
       for (const volume of listed.givenUp) drive.givenUp.add(volume)
       drives.push(drive)
       if (failed !== null) drive.fail(failedBefore(listed, failed.why, failed.at))
@@ -130,6 +135,7 @@ export async function openDisk(
   id: DriveId,
   owner: DriveOwner,
   world: DriveWorld,
+  look?: () => Promise<readonly BlockDisk[]>,
 ): Promise<Drive> {
   const { node, cluster, keys, disks } = owner
   const expected = { id, nodeId: node, cluster, keys }
@@ -140,7 +146,7 @@ export async function openDisk(
     if (isBug(error)) throw error
     // Not mounted, or what is mounted there is of a disk that went away: nobody of before has it open any more.
     await unmountDisk(listed.dir, disks)
-    await mountDrive(id, listed.dir, usOf(owner), disks)
+    await mountDrive(id, listed.dir, usOf(owner), disks, look)
     try {
       drive = openDrive(listed.dir, expected, world)
     } catch (refused) {

@@ -56,11 +56,17 @@ export async function blockDiskAt(
 
 /**
  * The disk a drive of this node is on, whatever its name is today.
+ * @param look at the disks of the host; who looks for several drives at a time looks once
  * @throws FsError ENODEV when no disk is it, EBUSY when two disks say they are or the one is otherwise in use,
  *   ESTALE when its label is somebody else's, EIO when it is failing; as blockDisks
  */
-export async function findDisk(drive: DriveId, us: Us, world: DiskWorld = {}): Promise<BlockDisk> {
-  const disks = await blockDisks(us, world)
+export async function findDisk(
+  drive: DriveId,
+  us: Us,
+  world: DiskWorld = {},
+  look: () => Promise<readonly BlockDisk[]> = () => blockDisks(us, world),
+): Promise<BlockDisk> {
+  const disks = await look()
   const found = disks.filter(({ standing }) => nameOf(standing) === drive)
   const [disk, ...others] = found
   if (disk === undefined) {

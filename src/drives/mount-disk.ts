@@ -21,6 +21,7 @@ const MOUNT_MS_MAX = 5 * 60_000
  *
  * Propagation is left as the parent mount has it. A private mount would gain nothing: whether other namespaces get a copy is
  * the parent's affair, and with it their copies go away at our umount too.
+ * @param look as findDisk
  * @returns the disk that is mounted there now
  * @throws FsError as findDisk; EBUSY when it is mounted elsewhere, or something else is at the directory;
  *   EIO with the words of mount(8); ENOENT without it
@@ -30,8 +31,9 @@ export async function mountDrive(
   directory: string,
   us: Us,
   world: DiskWorld = {},
+  look?: () => Promise<readonly BlockDisk[]>,
 ): Promise<BlockDisk> {
-  const disk = await findDisk(drive, us, world)
+  const disk = await findDisk(drive, us, world, look)
   await mountDisk(disk.path, directory, world)
   return disk
 }

@@ -1,4 +1,4 @@
-// deadline: 300 s
+// deadline: 480 s
 import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'

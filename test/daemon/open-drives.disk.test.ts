@@ -3,16 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type NodeId, silentLog } from '../../src/base/index.ts'
+import { type DriveId, type NodeId, silentLog } from '../../src/base/index.ts'
 import { addDirectory, takeBack } from '../../src/daemon/add-drive.ts'
 import {
   forgetFailure,
   noteFailure,
   readDriveList,
   unlistDrive,
+  writeDriveList,
 } from '../../src/daemon/drive-list.ts'
 import { type DriveOwner, openDrives } from '../../src/daemon/open-drives.ts'
-import type { LabelKeys } from '../../src/drives/index.ts'
+import type { LabelKeys, RunTool } from '../../src/drives/index.ts'
 
 const chunk = 'ab'.repeat(16)
 
@@ -112,6 +113,30 @@ test('a drive that failed is failing in later lives, until a person says that it
     assert.not(forgetFailure(owner.home, second))
     const states = (await start()).map(({ state }) => state)
     assert.equal(states, ['ok', 'ok'])
+  } finally {
+    close()
+  }
+})
+
+test('the disks of the host are looked at once for all drives that are to be mounted', async () => {
+  const { owner, first, close } = await world()
+  try {
+    const disks = ['c1', 'c2', 'c3'].map((two) => {
+      const drive = two.repeat(16) as DriveId
+      const nothing = { wwn: '', serial: '', model: '', tag: null, measured: null }
+      const dir = join(owner.home, 'drives', drive)
+      return { dir, disk: { drive, ...nothing }, failed: null, givenUp: [] }
+    })
+    const drives = [{ dir: first, disk: null, failed: null, givenUp: [] }, ...disks]
+    writeDriveList(owner.home, { drives, leaving: [] })
+    const ran: string[] = []
+    const run: RunTool = async (tool) => {
+      ran.push(tool)
+      return { code: 0, stdout: '{"blockdevices":[]}', stderr: '' }
+    }
+    const opened = await openDrives({ ...owner, disks: { run } }, silentLog, () => {})
+    assert.is(opened.missing.length, 3)
+    assert.equal(ran, ['lsblk'])
   } finally {
     close()
   }
