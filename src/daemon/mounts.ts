@@ -242,7 +242,7 @@ export class Mounts {
    * their changes unless the volume is attached here. Nothing is under way for it there when this returns.
    */
   share(volume: NodeVolume): Promise<void> {
-    return this.#inTurn(volume, async () => {
+    return this.#inTurn(volume.stored.record.number, async () => {
       if (volume.isShared) return
       volume.isShared = true
       this.#shared.set(volume.stored.record.number, volume)
@@ -257,8 +257,7 @@ export class Mounts {
   }
 
   /** Who answers for a volume, and who orders its changes, is changed by one at a time. */
-  async #inTurn<T>({ stored }: NodeVolume, step: () => Promise<T>): Promise<T> {
-    const { number } = stored.record
+  async #inTurn<T>(number: VolumeNumber, step: () => Promise<T>): Promise<T> {
     const before = this.#turns.get(number) ?? Promise.resolve()
     const turn = before.then(step)
     this.#turns.set(
@@ -273,7 +272,7 @@ export class Mounts {
    * @returns files that this node's own kernel has open
    */
   unshare(volume: NodeVolume, served = true): Promise<readonly OpenFile[]> {
-    return this.#inTurn(volume, async () => {
+    return this.#inTurn(volume.stored.record.number, async () => {
       if (!volume.isShared) return []
       const { number } = volume.stored.record
       const opens = await this.#world.access.tell({ kind: 'remove', number })
@@ -610,24 +609,33 @@ export class Mounts {
       | { gone: number },
   ): Promise<readonly OpenFile[]> {
     const shared = 'served' in change ? [] : await this.#unshareGone(change)
-    const worker = this.#server
-    if (!worker) return shared
     if ('served' in change) {
       const { served, opens } = change
-      const { number } = served.opening
-      if (this.#shared.has(number)) {
-        // Another node was quicker: the access thread has it already.
-        new Uint8Array(served.opening.keys.bytes).fill(0)
-        if (opens) this.#world.access.opens(number, OWN_SESSION, opens)
-        return []
-      }
-      return await worker.tell({ kind: 'add', served, ...(opens && { opens }) }, served)
+      return await this.#inTurn(served.opening.number, () => this.#add(served, opens))
     }
+    const worker = this.#server
+    if (!worker) return shared
     const opens =
       'absent' in change
         ? await worker.tell({ kind: 'absent', volume: change.absent })
         : await worker.tell({ kind: 'remove', number: change.gone as never })
     return shared.length > 0 ? shared : opens
+  }
+
+  async #add(
+    served: ServedVolume,
+    opens: readonly OpenFile[] | undefined,
+  ): Promise<readonly OpenFile[]> {
+    const { number, keys } = served.opening
+    if (this.#shared.has(number)) {
+      // Another node was quicker: the access thread has it already.
+      new Uint8Array(keys.bytes).fill(0)
+      if (opens) this.#world.access.opens(number, OWN_SESSION, opens)
+      return []
+    }
+    const worker = this.#server
+    if (!worker) return []
+    return await worker.tell({ kind: 'add', served, ...(opens && { opens }) }, served)
   }
 
   async #unshareGone(
@@ -641,17 +649,21 @@ export class Mounts {
   /** New keys of a volume for every mount that serves it. @param newest key epoch they seal with from now on */
   async replaceKeys(volume: NodeVolume, newest: KeyEpoch): Promise<void> {
     const { number } = volume.stored.record
-    await this.#tellServing(volume, (opening) => {
-      return { kind: 'keys', number, keys: { ...opening.keys, newest } }
-    })
+    await this.#inTurn(number, () =>
+      this.#tellServing(volume, (opening) => {
+        return { kind: 'keys', number, keys: { ...opening.keys, newest } }
+      }),
+    )
   }
 
   /** Every mount opens the volume anew: what its threads keep of it may be wrong after a repair. */
   async renew(volume: NodeVolume): Promise<void> {
     const { number } = volume.stored.record
-    await this.#tellServing(volume, (opening, writes) => {
-      return { kind: 'role', number, writes, force: true, opening }
-    })
+    await this.#inTurn(number, () =>
+      this.#tellServing(volume, (opening, writes) => {
+        return { kind: 'role', number, writes, force: true, opening }
+      }),
+    )
   }
 
   async #tellServing(
@@ -807,7 +819,7 @@ export class Mounts {
 
   /** The namespace mount stops writing a volume: what it accepted is committed, from now on it reads what is. */
   #giveUp(volume: NodeVolume, target: string, force: boolean): Promise<void> {
-    return this.#inTurn(volume, async () => {
+    return this.#inTurn(volume.stored.record.number, async () => {
       mustNotBeAttached(volume)
       volume.attached = target
       try {
@@ -824,7 +836,7 @@ export class Mounts {
     // Through fuse-native nothing can be handed on.
     const isNative = this.#world.native.mount !== null
     const how = { force: false, goesOn: goesOn && !isNative }
-    await this.#inTurn(volume, () => this.#stopOrdering(volume, how))
+    await this.#inTurn(volume.stored.record.number, () => this.#stopOrdering(volume, how))
   }
 
   /**
@@ -839,7 +851,7 @@ export class Mounts {
   }
 
   #takeBack(volume: NodeVolume): Promise<void> {
-    return this.#inTurn(volume, async () => {
+    return this.#inTurn(volume.stored.record.number, async () => {
       volume.attached = null
       const role = { writes: true, force: true }
       if (volume.isShared && volume.shared) await this.#accessRole(volume, role)
