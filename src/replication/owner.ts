@@ -927,7 +927,8 @@ export class Owner {
       if (now - doubt.lookedMs < termMs || !this.#answers(copy.id)) continue
       doubt.lookedMs = now
       this.#lookThrough(copy, doubt, now).catch((error: unknown) => {
-        if (!isSilence(error)) doubt.stuck = messageOf(error)
+        // For want of room there; whatever else went wrong may go right the next time.
+        if (codeOf(error) === 'ENOSPC') doubt.stuck = messageOf(error)
         this.#world.report.warn({ copy: copy.id, error: messageOf(error) }, 'not looked through')
       })
     }
