@@ -20,8 +20,8 @@ import {
 import { coordinatorCases } from '../conformance/coordinator.ts'
 import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { Cable, EtcdCluster } from './etcd-cluster.ts'
-import { thrownBy } from './thrown.ts'
 
 const clock = systemClock()
 const random = seeded(9)

@@ -14,7 +14,7 @@ import {
 } from '../../src/coordinator/index.ts'
 import { coordinatorCases } from '../conformance/coordinator.ts'
 import { until } from '../support/node-world.ts'
-import { thrownBy } from './thrown.ts'
+import { thrownBy } from '../support/thrown.ts'
 
 const KEY = 'coordinator/generation'
 const standing: Standing = { state: 'active', generation: 3, base: 0, migration: null, to: null }

@@ -16,8 +16,8 @@ import {
 } from '../../src/coordinator/index.ts'
 import { sleep } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { stopsAt } from './stopping.ts'
-import { thrownBy } from './thrown.ts'
 
 const random = seeded(3)
 const TO = 'etcd://h1:2379'

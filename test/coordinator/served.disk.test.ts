@@ -16,8 +16,8 @@ import { type Cursor, decodeAnswer, encodeRequest } from '../../src/coordinator/
 import { coordinatorCases } from '../conformance/coordinator.ts'
 import { sleep, until } from '../support/node-world.ts'
 import { seeded } from '../support/seeded.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { LossyLink, type Weather } from './lossy-link.ts'
-import { thrownBy } from './thrown.ts'
 
 const clock = systemClock()
 const fair: Weather = { delayMsMax: 0, loseReads: 0, loseTransactions: 0 }

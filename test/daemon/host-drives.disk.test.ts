@@ -9,6 +9,7 @@ import { hostDrives } from '../../src/daemon/host-drives.ts'
 import type { Node } from '../../src/daemon/node.ts'
 import type { DiskToGive, Step } from '../../src/provision/index.ts'
 import { HandClock } from '../provision/core-world.ts'
+import { thrownBy } from '../support/thrown.ts'
 
 /** What this node says of its drives to room provision, on a host whose disks are answers of lsblk. */
 
@@ -76,16 +77,6 @@ function world(more: { listed?: boolean; drive?: FakeDrive; missing?: boolean } 
   }
 }
 
-async function refused(work: Promise<unknown>): Promise<FsError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof FsError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
-}
-
 test('nodes that have not been heard of, or not for long, are named, and what one said before is kept while it is silent', async () => {
   const w = world()
   const [two, three] = ['2'.repeat(32) as NodeId, '3'.repeat(32) as NodeId]
@@ -135,13 +126,13 @@ test('nodes that have not been heard of, or not for long, are named, and what on
 test('a disk that the host does not show is needed, unless it was let go of or a person calls it lost', async () => {
   const w = world()
   try {
-    const { code, message, subject } = await refused(w.host.verify(GIVEN, step))
+    const { code, message, subject } = await thrownBy(w.host.verify(GIVEN, step))
     assert.is(code, 'EBUSY')
     assert.match(message, /does not show it/)
     assert.match(String(subject.next), new RegExp(`weft synergy release ${TAG} --lost`))
     await w.host.verify({ ...GIVEN, mayBeHidden: true }, step)
     await w.host.verify({ ...GIVEN, isLost: true }, step)
-    const blank = await refused(w.host.verify({ ...GIVEN, serial: '', drive: null }, step))
+    const blank = await thrownBy(w.host.verify({ ...GIVEN, serial: '', drive: null }, step))
     assert.is(blank.code, 'EBUSY', 'nothing is not the identity of every disk')
   } finally {
     w.close()
@@ -156,7 +147,7 @@ test('a listed drive that is not here is needed, whatever is said of it, and dra
       w.host.takeOut(ID, step),
       w.host.drain(ID, step),
     ]) {
-      const { code, message } = await refused(work)
+      const { code, message } = await thrownBy(work)
       assert.is(code, 'EBUSY')
       assert.match(message, /weft drive remove 0123\S+ --lost.*weft synergy release ID --lost/)
     }
@@ -173,7 +164,7 @@ test('a listed drive that is not here is needed, whatever is said of it, and dra
 test('a drive that goes away while it is drained ends the drain, and is told as gone, not as draining', async () => {
   const w = world({ listed: true, drive: { state: 'ok', draining: true } })
   try {
-    const ending = refused(w.host.drain(ID, step))
+    const ending = thrownBy(w.host.drain(ID, step))
     await new Promise((resolve) => setImmediate(resolve))
     if (w.drive) w.drive.state = 'gone'
     assert.match((await ending).message, /is not here and cannot be emptied: .*its disk went away/)
@@ -187,7 +178,7 @@ test('a drive that goes away while it is drained ends the drain, and is told as 
 test('a drain off which nothing moves for ten minutes is given up for now, though nothing says why', async () => {
   const w = world({ listed: true, drive: { state: 'ok', draining: true } })
   try {
-    const { code, message } = await refused(w.host.drain(ID, step))
+    const { code, message } = await thrownBy(w.host.drain(ID, step))
     assert.is(code, 'EBUSY')
     assert.match(message, /nothing has moved off it for 10 minutes/)
   } finally {
@@ -199,11 +190,11 @@ test('a drive is looked at once more before it is taken off the list', async () 
   const w = world({ listed: true, drive: { state: 'ok', draining: true } })
   try {
     w.left.words = 'drive still has 1 journals'
-    assert.is((await refused(w.host.takeOut(ID, step))).message.includes('1 journals'), true)
+    assert.is((await thrownBy(w.host.takeOut(ID, step))).message.includes('1 journals'), true)
     assert.is(readDriveList(w.home)?.drives.length, 1)
     assert.equal(w.asked, ['mustBeEmpty'])
     w.left.words = ''
-    await refused(w.host.takeOut(ID, step))
+    await thrownBy(w.host.takeOut(ID, step))
     assert.equal(readDriveList(w.home)?.drives, [])
     assert.is(w.asked.at(-1), 'restart')
   } finally {

@@ -13,6 +13,7 @@ import { synergyControl } from '../../src/daemon/synergy-verbs.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import type { HostDrives } from '../../src/provision/index.ts'
 import { openNodeIdentity } from '../../src/volumes/index.ts'
+import { thrownBy } from '../support/thrown.ts'
 
 const PASSWORD = Buffer.from('hunter2 hunter2')
 const WHEN = '2026-01-02T03:04:05.000Z'
@@ -57,16 +58,6 @@ function world() {
   }
 }
 
-async function refused(work: Promise<unknown>): Promise<FsError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof FsError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
-}
-
 test('a home without a frame opens nothing and makes no file, and says how to connect one', async () => {
   const w = world()
   try {
@@ -80,7 +71,7 @@ test('a home without a frame opens nothing and makes no file, and says how to co
       w.synergy.logout({ force: false }),
       w.synergy.check(),
     ]) {
-      const error = await refused(work)
+      const error = await thrownBy(work)
       assert.is(error.code, 'ENODEV')
       assert.match(String(error.subject.next), /^weft synergy connect https:/)
     }
@@ -103,7 +94,7 @@ test('the policy can be set before a frame is connected, and is there in the nex
     )
     assert.not.match((await w.policy.set({ enabled: false })).words, /no frame/)
     await w.policy.set({ enabled: true })
-    assert.is((await refused(w.policy.set({ growAt: '80', shrinkAt: '79' }))).code, 'EINVAL')
+    assert.is((await thrownBy(w.policy.set({ growAt: '80', shrinkAt: '79' }))).code, 'EINVAL')
     const { growAtPercent, enabled } = await policyControl(again).show()
     assert.equal({ growAtPercent, enabled }, { growAtPercent: 80, enabled: true })
     assert.equal(await w.policy.plan(), [])
@@ -123,7 +114,7 @@ test('what cannot be connected is said at once, and nothing of it is stored', as
   await new Promise((resolve) => server.close(resolve))
   try {
     const connect = (url: string, pin?: string) =>
-      refused(w.synergy.connect({ url, user: 'weft', password: PASSWORD, pin }))
+      thrownBy(w.synergy.connect({ url, user: 'weft', password: PASSWORD, pin }))
     assert.is((await connect('http://composer')).code, 'EINVAL')
     assert.is((await connect('https://composer', 'sha256:12')).code, 'EINVAL')
     const away = await connect(`https://127.0.0.1:${port}`)
@@ -153,7 +144,7 @@ test('a connection that another node sealed is a problem with a next step, and c
     const next = w.begin()
     try {
       assert.is(next.isConnected, true)
-      assert.is((await refused(next.check(new AbortController().signal))).code, 'EHOSTUNREACH')
+      assert.is((await thrownBy(next.check(new AbortController().signal))).code, 'EHOSTUNREACH')
       assert.equal(await next.logout(false), [])
       assert.is(next.isConnected, false)
       assert.is(next.connection(), null)

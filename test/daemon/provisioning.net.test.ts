@@ -14,6 +14,7 @@ import { synergyControl } from '../../src/daemon/synergy-verbs.ts'
 import { systemDisk } from '../../src/disk/index.ts'
 import { openNodeIdentity } from '../../src/volumes/index.ts'
 import { Simulator, type SimulatorOptions } from '../oneview/simulator.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { MemoryHost } from './memory-host.ts'
 
 /** The daemon's side against the simulated frame, over HTTPS; the host's disks are in memory. */
@@ -72,24 +73,14 @@ async function world(more: SimulatorOptions = {}) {
   }
 }
 
-async function refused(work: Promise<unknown>): Promise<FsError> {
-  try {
-    await work
-  } catch (error) {
-    if (error instanceof FsError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
-}
-
 test('a frame is connected when login and server are right, and its session ends with the node', async () => {
   const w = await world()
   const life = w.begin()
   try {
-    const wrong = await refused(life.synergy.connect(w.request({ password: Buffer.from('no') })))
+    const wrong = await thrownBy(life.synergy.connect(w.request({ password: Buffer.from('no') })))
     assert.is(wrong.code, 'EACCES')
     const pin = `sha256:${'0'.repeat(64)}`
-    assert.is((await refused(life.synergy.connect(w.request({ pin })))).code, 'EACCES')
+    assert.is((await thrownBy(life.synergy.connect(w.request({ pin })))).code, 'EACCES')
     assert.is(life.provisioning.isConnected, false)
     const connected = await life.synergy.connect(w.request())
     assert.ok(connected.free.length > 0)
@@ -109,7 +100,7 @@ test('a server that the appliance does not know is not connected', async () => {
   const w = await world({ blades: [{ name: 'other' }] })
   const life = w.begin()
   try {
-    const error = await refused(life.synergy.connect(w.request()))
+    const error = await thrownBy(life.synergy.connect(w.request()))
     assert.is(error.code, 'ENODEV')
     assert.match(error.message, /no server of the appliance/)
   } finally {
@@ -134,11 +125,11 @@ test('a drive is taken, known in the next life, given back, and the frame forgot
     const [drive, ...others] = (await life.synergy.status()).drives
     assert.is(drive?.step, 'settled')
     assert.equal(others, [])
-    const busy = await refused(life.synergy.logout({ force: false }))
+    const busy = await thrownBy(life.synergy.logout({ force: false }))
     assert.is(busy.code, 'EBUSY')
     assert.ok(busy.message.includes(drive!.name))
     assert.is(
-      (await refused(life.synergy.release('nothing', { plan: false, lost: false }))).code,
+      (await thrownBy(life.synergy.release('nothing', { plan: false, lost: false }))).code,
       'ENOENT',
     )
     const going = await life.synergy.release(drive!.serial, { plan: false, lost: false })
@@ -163,7 +154,7 @@ test('drives of one frame keep a node from connecting another, and a forced logo
     await life.synergy.connect(w.request())
     const { job } = await life.synergy.allocate({ class: 2, drives: 1, plan: false })
     assert.is((await life.ended(job!)).state, 'done')
-    assert.is((await refused(life.synergy.connect(other.request()))).code, 'EBUSY')
+    assert.is((await thrownBy(life.synergy.connect(other.request()))).code, 'EBUSY')
     await life.synergy.connect(w.request())
     const { left } = await life.synergy.logout({ force: true })
     assert.is(left.length, 1)
@@ -249,16 +240,16 @@ test('a volume that does not fit begins to grow, once, and has its room when tha
     await life.create(volume)
     await life.policy.set({ enabled: true, reserve: 'none' })
     await life.create({ name: 'db', cos: '2' })
-    const growing = await refused(life.create(volume))
+    const growing = await thrownBy(life.create(volume))
     assert.is(growing.code, 'EAGAIN')
     const job = growing.subject.growing as JobInfo
-    assert.equal(((await refused(life.create(volume))).subject.growing as JobInfo).id, job.id)
+    assert.equal(((await thrownBy(life.create(volume))).subject.growing as JobInfo).id, job.id)
     const ended = await life.ended(job)
     assert.is(ended.state, 'done', ended.error?.message)
     await life.create(volume)
     await life.create({ name: 'any', size: '100G' })
     await life.policy.set({ maxDrives: '1' })
-    const full = await refused(life.create({ name: 'any', size: '900T' }))
+    const full = await thrownBy(life.create({ name: 'any', size: '900T' }))
     assert.is(full.code, 'ENOSPC')
     assert.match(full.message, /this node has \d drives? of the frame already/)
   } finally {

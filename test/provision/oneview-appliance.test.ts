@@ -5,9 +5,9 @@ import { listAll } from '../../src/provision/oneview/collections.ts'
 import { serverProfile } from '../../src/provision/oneview/resources.ts'
 import { followTask } from '../../src/provision/oneview/tasks.ts'
 import { API_VERSION_MAX, pickVersion } from '../../src/provision/oneview/version.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
 import { lost, pageOf, refused, running, Script, scripted } from './script.ts'
-import { thrownBy } from './thrown.ts'
 
 const purpose = { op: 'oneview.try', what: 'try it' }
 const profiles = { path: '/rest/server-profiles', what: 'server profiles', shape: serverProfile }

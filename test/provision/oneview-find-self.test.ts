@@ -7,8 +7,8 @@ import {
   mustShowDisks,
   sasSlotOf,
 } from '../../src/provision/oneview/find-self.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
-import { thrownBy } from './thrown.ts'
 
 const profiles = [fixture('ServerProfile'), ...fixture('ServerProfileList')]
 const hardware = fixture('ServerHardwareList')

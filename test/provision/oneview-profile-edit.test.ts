@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { entryOf, withEntry, withoutEntry } from '../../src/provision/oneview/profile-edit.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
-import { thrownBy } from './thrown.ts'
 
 const entry = {
   deviceSlot: 'Mezz 1',

@@ -1,9 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
 import { JBOD, PREFIX, PROFILE, TAG, TASK, World } from './frame-world.ts'
 import { lost, pageOf, running, silentStep } from './script.ts'
-import { thrownBy } from './thrown.ts'
 
 const POWER = fixture('errors/taskError.ServerNotOffWithCauseForNoServerChange')
 

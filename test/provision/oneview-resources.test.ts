@@ -13,8 +13,8 @@ import {
   serverProfile,
   task,
 } from '../../src/provision/oneview/resources.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
-import { thrownBy } from './thrown.ts'
 
 function allDecode(shape: z.ZodType, values: readonly unknown[], countMin: number): void {
   assert.ok(values.length >= countMin, `${values.length} bodies`)

@@ -4,10 +4,10 @@ import { silentLog, systemClock } from '../../src/base/index.ts'
 import { openOneView } from '../../src/provision/oneview/index.ts'
 import type { Trust } from '../../src/provision/oneview/tls.ts'
 import { Transport, type TransportOptions } from '../../src/provision/oneview/transport.ts'
+import { thrownBy } from '../support/thrown.ts'
 import { fixture } from './fixture.ts'
 import { pageOf, running, Script } from './script.ts'
 import { Certificates, type Identity, Served } from './served.ts'
-import { thrownBy } from './thrown.ts'
 import { hurried } from './virtual-clock.ts'
 
 const clock = systemClock()

@@ -2,10 +2,10 @@ import * as assert from 'uvu/assert'
 import { FsError } from '../../src/base/index.ts'
 
 /** The FsError that this ends with; anything else is red. */
-export async function thrownBy(work: () => unknown): Promise<FsError> {
+export async function thrownBy(work: Promise<unknown> | (() => unknown)): Promise<FsError> {
   let error: unknown = null
   try {
-    await work()
+    await (typeof work === 'function' ? work() : work)
   } catch (thrown) {
     error = thrown
   }
