@@ -480,12 +480,16 @@ function identityOf(allocation: Allocation, held: HeldDrive | null): DiskIdentit
   }
 }
 
-/** The disk was looked at, and the kernel may have been made to let go of it since: on that way the power is asked for last. */
+/**
+ * It was looked at, last of all when it was taken out of the pool, and the kernel may have let go of it since: on that way the power
+ * is asked for last. One that is in the pool all the same is drained, and looked at, anew.
+ */
 function wasLetGo({ towards, step }: Allocation): boolean {
   return towards === 'out' && LET_GO.has(step)
 }
 
 const LET_GO: ReadonlySet<Allocation['step']> = new Set([
+  'takeOut',
   'deleteDevice',
   'detach',
   'release',

@@ -239,6 +239,16 @@ test('one whose disk was let go of after it was verified goes on in the next lif
   }
 })
 
+test('one that was taken out of the pool, and looked at then, goes on in the next life though its host does not show it', async () => {
+  const world = new CoreWorld()
+  const [one] = await allocate(world)
+  world.failures.set('takeOut', { error: new FsError('ECONNRESET', 'takeOut'), after: true })
+  await thrown(world.provisioning.release(one?.tag ?? '', world.step()))
+  world.host.deleted.add('S000')
+  await world.restart().reconcile({}, world.step())
+  assert.is(world.frame.drives[0]?.tag, null)
+})
+
 test('a drive that is gone is not asked for over and over while it cannot be drained', async () => {
   const world = new CoreWorld()
   const [one] = await allocate(world)
