@@ -479,7 +479,9 @@ export class ReplicatedVolumes {
   }
 
   #ownDrives(): z.infer<typeof driveList> {
-    return this.#world.drives.filter(takesData).map((drive) => ({
+    // One that was pulled a moment ago is not known as gone yet.
+    const taking = this.#world.drives.filter((drive) => takesData(drive) && drive.present())
+    return taking.map((drive) => ({
       id: drive.id,
       class: drive.cos,
       freeBytes: Math.max(0, drive.freeBytes()),

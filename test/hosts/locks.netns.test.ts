@@ -73,7 +73,8 @@ print(woken)`
 /** The namespace mount's connection is cut, which closes and unlocks nothing; and then it is mounted anew. */
 const ABORT = `number=$(mountpoint -d /mnt/weft | cut -d: -f2)
 echo 1 >/sys/fs/fuse/connections/$number/abort
-umount -l /mnt/weft
+# The node may have been quicker.
+umount -l /mnt/weft 2>/dev/null || ! mountpoint -q /mnt/weft
 until weft mount /mnt/weft; do sleep 0.2; done`
 
 class Holder {

@@ -22,6 +22,7 @@ interface Detail {
   readonly name: string
   readonly owner: string | null
   readonly copies: readonly {
+    readonly id: string
     readonly node: string
     readonly state: string
     readonly why: string
@@ -115,7 +116,14 @@ test('a copy whose journal was on a lost drive is made anew on another drive of 
     const volume = await volumeWith([other], true)
     await owner.weft('attach', volume, point)
     const before = await fill(owner, point, 20)
+    const copyOf = async (host: Host) => {
+      const { copies } = await inspect(owner, volume)
+      return copies.find(({ node }) => node === host.name)?.id
+    }
+    const lost = await copyOf(other)
     await lose(other)
+    const isMadeAnew = async () => ![undefined, lost].includes(await copyOf(other))
+    await until('its node has another copy', isMadeAnew, MENDED_MS_MAX)
     await untilAllInSync(owner, volume)
     assert.is(await sums(owner, point), before)
     await owner.weft('detach', point)
