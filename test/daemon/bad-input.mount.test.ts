@@ -444,7 +444,7 @@ test('what a newer weft wrote is left alone, and the build that reads it is aske
     ]) {
       await withFile(
         path,
-        (bytes) => Buffer.from(bytes.toString().replace('"version": 1', '"version": 3')),
+        (bytes) => Buffer.from(bytes.toString().replace('"version": 1', '"version": 99')),
         () => refusesToStart(world, newer),
       )
     }
