@@ -23,6 +23,7 @@ import {
   type ListedDrive,
   listDrive,
   mustBeNew,
+  newlyListed,
   readDriveList,
 } from './drive-list.ts'
 import { type DriveOwner, usOf } from './open-drives.ts'
@@ -33,7 +34,7 @@ export function addDirectory(owner: DriveOwner, directory: string, cos: ServiceC
   const dir = resolve(directory)
   mustBeNew(readDriveList(home) ?? { drives: [] }, dir)
   const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
-  listDrive(home, { dir, disk: null, failed: null, givenUp: [] })
+  listDrive(home, newlyListed(dir, null))
   return drive
 }
 
@@ -100,12 +101,7 @@ export async function addDisk(
   if (isOurs) {
     await mountDrive(id, dir, us, world)
     const drive = openDrive(dir, { id, nodeId: node, cluster, keys })
-    listDrive(home, {
-      dir,
-      disk: listedDisk(disk, id, options.tag, null),
-      failed: null,
-      givenUp: [],
-    })
+    listDrive(home, newlyListed(dir, listedDisk(disk, id, options.tag, null)))
     return drive
   }
   progress(`formatting ${disk.path}`)
@@ -117,12 +113,7 @@ export async function addDisk(
     const cos = options.class ?? classify(disk, measured)
     const label = { id, class: cos, nodeId: node, cluster, keys }
     const drive = labelDisk(dir, disk, label, systemDisk)
-    listDrive(home, {
-      dir,
-      disk: listedDisk(disk, id, options.tag, measured),
-      failed: null,
-      givenUp: [],
-    })
+    listDrive(home, newlyListed(dir, listedDisk(disk, id, options.tag, measured)))
     return drive
   } catch (error) {
     await unmountDisk(dir, disks)

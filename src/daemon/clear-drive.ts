@@ -4,6 +4,7 @@ import { ARRIVING_NAME, CHUNKS_NAME, QUARANTINE_NAME } from '../chunks/index.ts'
 import type { Disk } from '../disk/index.ts'
 import { DRAINING_NAME, type Drive, LABEL_NAME } from '../drives/index.ts'
 import { VOLUMES_NAME } from './move-journals.ts'
+import { quarantinedAs } from './move-quarantine.ts'
 
 /** A file of a journal, which may be given up, or is. */
 const OLD_JOURNAL = new RegExp(`^${VOLUMES_NAME}/(?<id>[0-9a-f]{32})(?<left>\\.left)?/`)
@@ -44,13 +45,8 @@ function hasCopy(drive: Drive, path: string, bytes: number, disk: Disk): boolean
   if (path.startsWith(`${VOLUMES_NAME}/`)) return false
   if (disk.stat(join(drive.dir, path))?.bytes === bytes) return true
   if (!path.startsWith(`${QUARANTINE_NAME}/`)) return false
-  // There it has a number behind its name where that was taken.
-  const directory = join(drive.dir, QUARANTINE_NAME)
-  const names = disk.exists(directory) ? disk.list(directory) : []
   const name = path.slice(QUARANTINE_NAME.length + 1)
-  return names.some(
-    (one) => one.startsWith(`${name}.`) && disk.stat(join(directory, one))?.bytes === bytes,
-  )
+  return quarantinedAs(drive, name, disk).some((one) => disk.stat(one)?.bytes === bytes)
 }
 
 function filesBelow(dir: string, name: string, disk: Disk): string[] {

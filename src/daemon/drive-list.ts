@@ -104,14 +104,21 @@ function asWritten({ drives, leaving }: DriveList): object {
   return { version: 1, drives: drives.map((one) => ({ dir: one.dir })) }
 }
 
+/** One that never failed. */
+export function newlyListed(dir: string, disk: ListedDisk | null): ListedDrive {
+  return { dir, disk, failed: null, givenUp: [] }
+}
+
 /** Durable when it returns. A failure that is known is kept: it came first. */
 export function noteFailure(home: string, directory: string, failed: Failed): void {
-  changeFailure(home, directory, (before) => before ?? failed)
+  changeDrive(home, directory, (one) => (one.failed === null ? { ...one, failed } : one))
 }
 
 /** It is sound, or was never to blame. @returns whether a failure was known */
 export function forgetFailure(home: string, directory: string): boolean {
-  return changeFailure(home, directory, () => null)
+  return changeDrive(home, directory, (one) => {
+    return one.failed === null ? one : { ...one, failed: null }
+  })
 }
 
 /** Durable when it returns. */
@@ -121,52 +128,70 @@ export function noteGivenUp(
   volume: VolumeId,
   isGivenUp: boolean,
 ): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  const changed = drives.map((one) => {
-    if (one.dir !== directory) return one
+  changeDrive(home, directory, (one) => {
     const others = one.givenUp.filter((id) => id !== volume)
     return { ...one, givenUp: isGivenUp ? [...others, volume] : others }
   })
-  writeDriveList(home, { drives: changed, leaving })
-}
-
-function changeFailure(
-  home: string,
-  directory: string,
-  change: (before: Failed | null) => Failed | null,
-): boolean {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  let isChanged = false
-  const changed = drives.map((one) => {
-    const failed = one.dir === directory ? change(one.failed) : one.failed
-    isChanged ||= failed !== one.failed
-    return { ...one, failed }
-  })
-  if (isChanged) writeDriveList(home, { drives: changed, leaving })
-  return isChanged
 }
 
 /** It is a drive from the next start of the daemon on. @throws FsError EEXIST */
 export function listDrive(home: string, added: ListedDrive): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  mustBeNew({ drives }, added.dir)
-  writeDriveList(home, { drives: [...drives, added], leaving })
+  changeList(home, ({ drives, leaving }) => {
+    mustBeNew({ drives }, added.dir)
+    return { drives: [...drives, added], leaving }
+  })
 }
 
 /** It is no drive of this node from the next start of the daemon on. It is empty: nobody looks at that here. */
 export function unlistDrive(home: string, directory: string): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  const going = drives.filter((one) => one.dir === directory)
-  writeDriveList(home, {
-    drives: drives.filter((one) => one.dir !== directory),
-    leaving: [...leaving.filter((one) => one.dir !== directory), ...going],
-  })
+  changeList(home, ({ drives, leaving }) => ({
+    drives: without(drives, directory),
+    leaving: [...without(leaving, directory), ...drives.filter((one) => one.dir === directory)],
+  }))
+}
+
+/** One that was taken out is a drive again. */
+export function listAgain(home: string, listed: ListedDrive): void {
+  changeList(home, ({ drives, leaving }) => ({
+    drives: [...drives, listed],
+    leaving: without(leaving, listed.dir),
+  }))
+}
+
+/** One that was taken out is cleared, or not here to be. */
+export function forgetLeaving(home: string, directory: string): void {
+  changeList(home, ({ drives, leaving }) => ({ drives, leaving: without(leaving, directory) }))
 }
 
 /** A drive that is lost: there is nothing to be cleared. */
 export function forgetDrive(home: string, directory: string): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  writeDriveList(home, { drives: drives.filter((one) => one.dir !== directory), leaving })
+  changeList(home, ({ drives, leaving }) => ({ drives: without(drives, directory), leaving }))
+}
+
+function without(list: readonly ListedDrive[], directory: string): ListedDrive[] {
+  return list.filter((one) => one.dir !== directory)
+}
+
+/** @returns whether `change` gave another entry than the one it was given */
+function changeDrive(
+  home: string,
+  directory: string,
+  change: (before: ListedDrive) => ListedDrive,
+): boolean {
+  let isChanged = false
+  changeList(home, (list) => {
+    const drives = list.drives.map((one) => (one.dir === directory ? change(one) : one))
+    isChanged = drives.some((one, index) => one !== list.drives[index])
+    return isChanged ? { ...list, drives } : list
+  })
+  return isChanged
+}
+
+/** Durable when it returns; written only when `change` gives another list than the one it was given. */
+function changeList(home: string, change: (before: DriveList) => DriveList): void {
+  const before = readDriveList(home) ?? { drives: [], leaving: [] }
+  const after = change(before)
+  if (after !== before) writeDriveList(home, after)
 }
 
 /** @throws FsError EEXIST when it is a drive already */

@@ -18,6 +18,7 @@ import {
   forgetDrive,
   type ListedDisk,
   type ListedDrive,
+  newlyListed,
   readDriveList,
   unlistDrive,
 } from './drive-list.ts'
@@ -194,7 +195,7 @@ function listOf({ home }: Node): readonly ListedDrive[] {
 }
 
 function listedOf(list: readonly ListedDrive[], { dir }: Drive): ListedDrive {
-  return list.find((one) => one.dir === dir) ?? { dir, disk: null, failed: null, givenUp: [] }
+  return list.find((one) => one.dir === dir) ?? newlyListed(dir, null)
 }
 
 function measuredNotes(node: Node, drive: Drive): string[] {

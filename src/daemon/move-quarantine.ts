@@ -60,9 +60,14 @@ function copy(path: string, name: string, others: readonly Drive[], disk: Disk):
 /** Copied in an earlier life, from a drive that did not let go of it. */
 function hasSame(drive: Drive, name: string, path: string, disk: Disk): boolean {
   const bytes = disk.stat(path)?.bytes ?? 0
-  return quarantinedOn(drive, disk).some((one) => {
-    if (one !== name && !one.startsWith(`${name}.`)) return false
-    const other = join(drive.dir, QUARANTINE_NAME, one)
+  return quarantinedAs(drive, name, disk).some((other) => {
     return disk.stat(other)?.bytes === bytes && disk.readFile(other).equals(disk.readFile(path))
   })
+}
+
+/** Paths of what was set aside on a drive under this name, or with a number behind it where that was taken. */
+export function quarantinedAs(drive: Drive, name: string, disk: Disk): string[] {
+  return quarantinedOn(drive, disk)
+    .filter((one) => one === name || one.startsWith(`${name}.`))
+    .map((one) => join(drive.dir, QUARANTINE_NAME, one))
 }

@@ -690,7 +690,6 @@ export class Node {
     this.#commits.observe({ volume }, ms / 1000)
   }
 
-  /** Another copy may have it: the next read finds it whole then. */
   /** @param waits a READ that is served again then, and no later than a person waits who wants to end its program */
   async #mendFor(
     volume: VolumeId,
@@ -705,6 +704,7 @@ export class Node {
     await mending
   }
 
+  /** Another copy may have it: the next read finds it whole then. */
   async #mend(volume: VolumeId, chunk: ChunkId): Promise<void> {
     try {
       if (!(await this.#repairs?.mend(volume, chunk))) return

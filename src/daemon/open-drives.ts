@@ -30,7 +30,15 @@ import {
   unmountDisk,
 } from '../drives/index.ts'
 import { clearDrive, leftOnlyOn } from './clear-drive.ts'
-import { forgetFailure, type ListedDrive, readDriveList, writeDriveList } from './drive-list.ts'
+import {
+  forgetFailure,
+  forgetLeaving,
+  type ListedDrive,
+  listAgain,
+  newlyListed,
+  readDriveList,
+  writeDriveList,
+} from './drive-list.ts'
 
 /** Whose drives are opened, and how they are looked for. */
 export interface DriveOwner {
@@ -82,7 +90,7 @@ export async function openDrives(
     const dir = join(home, 'drives', 'default')
     systemDisk.mkdir(dir)
     initDrive(dir, { class: 2, nodeId: node }, systemDisk)
-    writeDriveList(home, { drives: [{ dir, disk: null, failed: null, givenUp: [] }], leaving: [] })
+    writeDriveList(home, { drives: [newlyListed(dir, null)], leaving: [] })
   }
   const drives: Drive[] = []
   const missing: MissingDrive[] = []
@@ -199,7 +207,7 @@ async function whyNotCleared(
     // Not here: nothing of it is erased either.
     if (codeOf(error) !== 'ENODEV') return `what is on it cannot be looked at: ${messageOf(error)}`
     log.warn({ op: 'drive.remove', dir, why: messageOf(error) }, 'not cleared')
-    takeOffLeaving(home, listed)
+    forgetLeaving(home, listed.dir)
     return null
   }
   try {
@@ -214,7 +222,7 @@ async function whyNotCleared(
     log.warn({ op: 'drive.remove', dir, why: messageOf(error) }, 'not cleared')
     if (codeOf(error) === 'EBUSY') return null
   }
-  takeOffLeaving(home, listed)
+  forgetLeaving(home, listed.dir)
   return null
 }
 
@@ -222,17 +230,6 @@ async function whyNotCleared(
 async function mountLeaving(dir: string, id: DriveId, owner: DriveOwner): Promise<void> {
   if (mountAt(dir, owner.disks)) return
   await mountDrive(id, dir, usOf(owner), owner.disks)
-}
-
-function listAgain(home: string, listed: ListedDrive): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  const others = leaving.filter((one) => one.dir !== listed.dir)
-  writeDriveList(home, { drives: [...drives, listed], leaving: others })
-}
-
-function takeOffLeaving(home: string, { dir }: ListedDrive): void {
-  const { drives, leaving } = readDriveList(home) ?? { drives: [], leaving: [] }
-  writeDriveList(home, { drives, leaving: leaving.filter((one) => one.dir !== dir) })
 }
 
 /** The disk is free for others behind it. @throws FsError EBUSY with who uses it; EIO when it cannot be erased */

@@ -333,8 +333,8 @@ export class Repairs {
   }
 
   #copyInfo(copy: CopyStanding, { copyBytes }: Repair): CopyStandingInfo {
-    const { id, node, isMember, isLeaving, silentMs, lost, wrong, fill, lagRecords } = copy
-    const { lacksChunks } = copy
+    const { id, node, isMember, isLeaving, silentMs, lost, wrong, fill, lagRecords, lacksChunks } =
+      copy
     const isSilent = silentMs > SILENT_MS
     const state = isLeaving
       ? 'leaving'

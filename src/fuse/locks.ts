@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, errnoOf, FsError, type Ino, type VolumeNumber } from '../base/index.ts'
 import { F_UNLCK, type LockRequest, LockTable, type VolumeFs } from '../vfs/index.ts'
+import { OWN_SESSION } from './access-protocol.ts'
 import { fileOf } from './handles.ts'
 import { keepJson, keptJson } from './kept-json.ts'
 import type { FileLock, LkIn } from './wire/index.ts'
@@ -64,8 +65,6 @@ export function lostLocks(stagingDirectory: string, session: number): boolean {
   return endedIn(stagingDirectory).includes(session)
 }
 
-/** Session of this node's own kernel. */
-const OWN = 0
 /** The kernel's own name of who holds a lock has 64 bits; those of another session never meet it. */
 const OWNER_BITS = 64n
 
@@ -77,7 +76,7 @@ export class Locks {
   readonly #volumes = new Map<VolumeNumber, VolumeLocks>()
   readonly #world: LocksWorld
   /** Whose requests are being served: 0 for this node's own kernel, else another node's session. */
-  session = OWN
+  session = OWN_SESSION
 
   constructor(world: LocksWorld) {
     this.#world = world
@@ -155,7 +154,7 @@ export class Locks {
     const locks = this.#of(volume)
     const { table } = locks
     const held = [...table.all()].filter((lock) => sessionOf(lock) === session)
-    if (held.length > 0 && session !== OWN) {
+    if (held.length > 0 && session !== OWN_SESSION) {
       const { stagingDirectory } = volume.volume.opening
       keepJson(join(stagingDirectory, ENDED), [...endedIn(stagingDirectory), session])
     }
@@ -165,7 +164,7 @@ export class Locks {
 
   /** This node's own kernel holds nothing: its mount has ended, or is just beginning. */
   endOwn(volume: VolumeFs): void {
-    this.endSession(volume, OWN)
+    this.endSession(volume, OWN_SESSION)
   }
 
   /** How many are held, those of sessions that never came back aside. */
@@ -193,7 +192,7 @@ export class Locks {
 
   #isLost(volume: VolumeFs, held: { owner: bigint }): boolean {
     const session = sessionOf(held)
-    if (session === OWN || this.#world.isAlive(volume.volume.number, session)) return false
+    if (session === OWN_SESSION || this.#world.isAlive(volume.volume.number, session)) return false
     return this.#world.clock.monotonicMs() >= this.#of(volume).graceUntilMs
   }
 

@@ -16,6 +16,7 @@ import {
 } from '../base/index.ts'
 import type { Checkpoint } from '../journal/index.ts'
 import { OwnerLease } from '../lease/index.ts'
+import { Doubts } from './doubts.ts'
 import { type AskCopy, type Begun, Follower, isSilence, type OwnLog } from './follower.ts'
 import type { InSyncSet } from './in-sync-set.ts'
 import type { CopyPlace, DriveSet, OldChunks, Place, PlacedCopy, Request } from './messages.ts'
@@ -94,17 +95,6 @@ interface Waiter {
   readonly done: (error: Error | null) => void
 }
 
-/** A member whose node has other drives than when it was last found to have every chunk. */
-interface Doubt {
-  readonly drives: DriveSet
-  readonly sinceMs: number
-  /** Null until it was looked through once. */
-  lacksChunks: number | null
-  lookedMs: number
-  /** Why it cannot be given them, in words. */
-  stuck: string | null
-}
-
 const TICKS_PER_TERM = 10
 
 /**
@@ -123,9 +113,7 @@ export class Owner {
   readonly #taking = new Set<CopyId>()
   /** Of these, the copies that have every chunk in use. */
   readonly #whole = new Set<CopyId>()
-  readonly #doubts = new Map<CopyId, Doubt>()
-  /** How often each copy's node was found to have other drives. */
-  readonly #driveChanges = new Map<CopyId, number>()
+  readonly #doubts: Doubts
   /** Copies that confirmed a chunk which no record names yet. */
   readonly #confirmed = new Map<ChunkId, Set<CopyId>>()
   /** Copies that are to give a chunk back still. */
@@ -159,6 +147,20 @@ export class Owner {
   constructor(world: OwnerWorld, set: InSyncSet) {
     this.#world = world
     this.#set = set
+    const { volume, clock, report, times } = world
+    this.#doubts = new Doubts(
+      {
+        volume,
+        clock,
+        report,
+        againMs: times.termMs,
+        awayMs: () => world.awayMs?.() ?? 0,
+        fillOf: (copy, isOver) =>
+          this.#fillOf(copy, () => world.chunksInUse(this.committed), isOver),
+        foundWhole: (copy, drives) => this.#foundWhole(copy, drives),
+      },
+      this.#fills,
+    )
     const { recorded } = set
     this.#lease = new OwnerLease(world.times.termMs)
     this.#roundMs = world.clock.monotonicMs()
@@ -248,13 +250,12 @@ export class Owner {
         isLeaving: this.#leaving.has(id),
         silentMs: Math.max(0, now - this.#answeredMs(id)),
         wrong: follower?.wrong ?? null,
-        lost:
-          (id === own ? this.#ownDamage : follower?.lost) ?? this.#doubts.get(id)?.stuck ?? null,
+        lost: (id === own ? this.#ownDamage : follower?.lost) ?? this.#doubts.stuck(id),
         isAway: follower?.isAway ?? false,
         durable: this.#durableAt(id) as RecordSeq,
         lagRecords: Math.max(0, head - this.#durableAt(id)),
         isWhole: this.#whole.has(id) && !this.#doubts.has(id),
-        lacksChunks: this.#doubts.get(id)?.lacksChunks ?? 0,
+        lacksChunks: this.#doubts.lacksChunks(id),
         fill: this.#fills.get(id)?.progress ?? null,
         steadyMs: since === undefined ? null : now - since,
       }
@@ -621,10 +622,10 @@ export class Owner {
     const { epoch, node, own, ask, clock, times } = this.#world
     const copy = this.#placeOf(id)
     const request: Request = { op: 'putChunk', epoch, owner: node, chunk, bytes }
-    const drivesBefore = this.#driveChanges.get(id)
+    const drivesBefore = this.#doubts.changes(id)
     try {
       const answer = await ask(copy, request, { deadlineMs: times.chunkMs })
-      const isKept = this.#driveChanges.get(id) === drivesBefore
+      const isKept = this.#doubts.changes(id) === drivesBefore
       if (answer.kind === 'done' && isKept) confirmed.add(id)
       else if (answer.kind === 'done') return
       else if (answer.kind === 'refused' && answer.why === 'promised') this.stop(answer.words)
@@ -652,20 +653,13 @@ export class Owner {
     this.#steadySince.delete(id)
   }
 
-  /** @param drives those of its node, when they are others than those it was found whole on */
+  /** @param drives as Doubts.heard */
   #doubt(id: CopyId, drives: DriveSet | null): void {
-    const known = this.#doubts.get(id)
-    if (drives === null) this.#doubts.delete(id)
-    else if (known?.drives !== drives) {
-      // What it confirmed and no record names yet may be gone with the drive: it is to confirm it again.
-      for (const confirmed of this.#confirmed.values()) confirmed.delete(id)
-      this.#driveChanges.set(id, (this.#driveChanges.get(id) ?? 0) + 1)
-      if (this.members.has(id) || this.#taking.has(id)) this.#world.log.grew()
-      const sinceMs = this.#world.clock.monotonicMs()
-      const lookedMs = Number.NEGATIVE_INFINITY
-      if (!this.members.has(id) && this.#whole.has(id)) this.#forget(id)
-      this.#doubts.set(id, { drives, sinceMs, lacksChunks: null, lookedMs, stuck: null })
-    }
+    if (!this.#doubts.heard(id, drives)) return
+    // What it confirmed and no record names yet may be gone with the drive: it is to confirm it again.
+    for (const confirmed of this.#confirmed.values()) confirmed.delete(id)
+    if (this.members.has(id) || this.#taking.has(id)) this.#world.log.grew()
+    if (!this.members.has(id) && this.#whole.has(id)) this.#forget(id)
   }
 
   #durableAt(id: CopyId): number {
@@ -777,7 +771,7 @@ export class Owner {
     this.#changingSet = true
     try {
       this.#bringUp(now)
-      this.#lookThroughMembers(now)
+      if (this.#serving) this.#doubts.look(this.#answeringMembers())
       await this.#spreadCheckpoint()
       if (!this.#serving || this.#end !== null) return
       if (this.#set.changing) {
@@ -840,8 +834,7 @@ export class Owner {
       follower.stop()
       this.#followers.delete(id)
       this.#leaving.delete(id)
-      this.#doubts.delete(id)
-      this.#driveChanges.delete(id)
+      this.#doubts.forget(id)
       this.#forget(id)
     }
   }
@@ -913,64 +906,22 @@ export class Owner {
     }
   }
 
-  /**
-   * A member keeps its place while its node's drives change, and then may lack chunks that it has confirmed (§6.7): it is
-   * looked through, and given what it lacks when the drive has had its time to come back.
-   */
-  #lookThroughMembers(now: number): void {
-    if (!this.#serving) return
-    const { termMs } = this.#world.times
+  *#answeringMembers(): Generator<CopyPlace> {
     for (const copy of this.#set.recorded.copies) {
-      const doubt = this.#doubts.get(copy.id)
-      if (!doubt || !this.members.has(copy.id) || this.#fills.has(copy.id)) continue
-      // Once a term: what can be given now is.
-      if (now - doubt.lookedMs < termMs || !this.#answers(copy.id)) continue
-      doubt.lookedMs = now
-      this.#lookThrough(copy, doubt, now).catch((error: unknown) => {
-        // For want of room there; whatever else went wrong may go right the next time.
-        if (codeOf(error) === 'ENOSPC') doubt.stuck = messageOf(error)
-        this.#world.report.warn({ copy: copy.id, error: messageOf(error) }, 'not looked through')
-      })
+      if (this.members.has(copy.id) && this.#answers(copy.id)) yield copy
     }
   }
 
-  async #lookThrough(copy: CopyPlace, doubt: Doubt, now: number): Promise<void> {
-    const { report, volume, awayMs } = this.#world
-    const isOver = () => this.#doubts.get(copy.id) !== doubt
-    const fill = this.#fillOf(copy, () => this.#world.chunksInUse(this.committed), isOver)
-    const lacking = await fill.lacking()
-    if (lacking === null || isOver()) return
-    doubt.lacksChunks = lacking.length
-    if (lacking.length > 0) {
-      report.warn(
-        { volume, copy: copy.id, node: copy.node, chunks: lacking.length },
-        'it lacks chunks',
-      )
-      if (now - doubt.sinceMs < (awayMs?.() ?? 0)) return
-      this.#fills.set(copy.id, fill)
-      try {
-        if (!(await fill.run()) || isOver()) return
-        doubt.stuck = null
-      } finally {
-        this.#fills.delete(copy.id)
-      }
-      doubt.lacksChunks = 0
-    }
-    await this.#foundWhole(copy, doubt)
-  }
-
-  /** Its next grant says whether it is in doubt still. @param doubt of before it was looked through */
-  async #foundWhole(copy: CopyPlace, doubt: Doubt | undefined): Promise<void> {
-    if (!doubt) return
+  async #foundWhole(copy: CopyPlace, drives: DriveSet): Promise<void> {
     const { ask, epoch, node, times } = this.#world
-    const request: Request = { op: 'whole', epoch, owner: node, drives: doubt.drives }
+    const request: Request = { op: 'whole', epoch, owner: node, drives }
     await ask(copy, request, { deadlineMs: times.chunkMs })
   }
 
   async #fillUp(copy: CopyPlace): Promise<void> {
     const { clock } = this.#world
     const { id } = copy
-    const doubt = this.#doubts.get(id)
+    const drives = this.#doubts.drives(id)
     // Before it serves nothing is appended, and all that is there is committed once the set is recorded.
     const fill = this.#fillOf(
       copy,
@@ -981,11 +932,11 @@ export class Owner {
     try {
       const isWhole = await fill.run()
       // Forgotten meanwhile, or on other drives: what it was given may not be all.
-      const isKept = this.#taking.has(id) && this.#doubts.get(id)?.drives === doubt?.drives
+      const isKept = this.#taking.has(id) && this.#doubts.drives(id) === drives
       if (!isWhole || !isKept) return this.#leaveBehind(id)
       this.#whole.add(id)
       this.#steadySince.set(id, clock.monotonicMs())
-      await this.#foundWhole(copy, doubt)
+      if (drives !== null) await this.#foundWhole(copy, drives)
     } finally {
       this.#fills.delete(id)
     }

@@ -1,4 +1,12 @@
-import { type Clock, codeOf, type Epoch, FsError, type NodeId, sleep } from '../base/index.ts'
+import {
+  type ChunkId,
+  type Clock,
+  codeOf,
+  type Epoch,
+  FsError,
+  type NodeId,
+  sleep,
+} from '../base/index.ts'
 import type { JournalHead } from '../journal/index.ts'
 import { commonPlace } from './common-place.ts'
 import type { Copy } from './copy.ts'
@@ -127,11 +135,9 @@ export async function adopt(
  * The own log ends before the one that was found begins, or parted from it before: it is discarded whole, and begun at that
  * copy's checkpoint. @returns where the checkpoint was taken
  */
-async function beginAnew(
-  { node, ask, times }: CandidateWorld,
-  { epoch, recorded, longest }: Claim,
-  own: Copy,
-): Promise<Place> {
+async function beginAnew(world: CandidateWorld, claimed: Claim, own: Copy): Promise<Place> {
+  const { node, ask, times } = world
+  const { epoch, recorded, longest } = claimed
   const { copy } = longest
   if (recorded.inSync.includes(own.identity.id)) {
     throw new FsError('EIO', 'takeOver', {
@@ -142,13 +148,8 @@ async function beginAnew(
   const found = await ask(copy, { op: 'readCheckpoint' }, options)
   if (found.kind !== 'checkpoint' || !found.checkpoint) throw lost(found)
   const { checkpoint } = found
-  const lacks = await own.handle({ op: 'lacksChunks', chunks: checkpoint.chunks })
-  for (const chunk of lacks.kind === 'lacks' ? lacks.chunks : []) {
-    const read = await ask(copy, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
-    if (read.kind !== 'chunk' || !read.bytes) throw lost(read)
-    const { bytes } = read
-    const put = await own.handle({ op: 'putChunk', epoch, owner: node, chunk, bytes })
-    if (put.kind !== 'done') throw lost(put)
+  for (const chunk of await lackingOf(own, checkpoint.chunks)) {
+    await fetchChunk(world, epoch, own, copy, chunk)
   }
   const { head: end } = own
   const begun = await own.handle({ op: 'begin', epoch, owner: node, end, checkpoint })
@@ -160,25 +161,42 @@ async function beginAnew(
  * The own checkpoint, which the volume may be opened from, with chunks that a drive of this node had and that others have. One
  * that nobody has is left to whoever needs it.
  */
-async function haveCheckpoint(
-  { node, ask, times }: CandidateWorld,
-  { epoch, promised }: Claim,
-  own: Copy,
-): Promise<void> {
-  const lacks = await own.handle({ op: 'lacksChunks', chunks: own.checkpoint?.chunks ?? [] })
-  for (const chunk of lacks.kind === 'lacks' ? lacks.chunks : []) {
-    for (const { copy } of promised) {
-      if (copy.id === own.identity.id) continue
+async function haveCheckpoint(world: CandidateWorld, claimed: Claim, own: Copy): Promise<void> {
+  const { epoch, promised } = claimed
+  const others = promised.map(({ copy }) => copy).filter(({ id }) => id !== own.identity.id)
+  for (const chunk of await lackingOf(own, own.checkpoint?.chunks ?? [])) {
+    for (const copy of others) {
       try {
-        const read = await ask(copy, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
-        if (read.kind !== 'chunk' || !read.bytes) continue
-        await own.handle({ op: 'putChunk', epoch, owner: node, chunk, bytes: read.bytes })
+        await fetchChunk(world, epoch, own, copy, chunk)
         break
       } catch (error) {
-        if (!isSilence(error)) throw error
+        if (!isSilence(error) && codeOf(error) !== 'EAGAIN') throw error
       }
     }
   }
+}
+
+async function lackingOf(own: Copy, chunks: readonly ChunkId[]): Promise<readonly ChunkId[]> {
+  const lacks = await own.handle({ op: 'lacksChunks', chunks })
+  return lacks.kind === 'lacks' ? lacks.chunks : []
+}
+
+/**
+ * Give the own copy a chunk that another one has.
+ * @throws FsError EAGAIN when that one has it not, or another candidate was quicker; when it falls silent, or the own one fails
+ */
+async function fetchChunk(
+  { node, ask, times }: CandidateWorld,
+  epoch: Epoch,
+  own: Copy,
+  from: CopyPlace,
+  chunk: ChunkId,
+): Promise<void> {
+  const read = await ask(from, { op: 'readChunk', chunk }, { deadlineMs: times.chunkMs })
+  if (read.kind !== 'chunk' || !read.bytes) throw lost(read)
+  const { bytes } = read
+  const put = await own.handle({ op: 'putChunk', epoch, owner: node, chunk, bytes })
+  if (put.kind !== 'done') throw lost(put)
 }
 
 /** Another candidate was quicker: its promise was asked for, or its log taken, in between. */

@@ -29,33 +29,22 @@ sys.stdin.read()
 fcntl.flock(fd, fcntl.LOCK_UN)
 print('unlocked', flush=True)`
 
-/** Tries for so many seconds to get a lock as FLOCK takes it. */
-const TRY_FLOCK = `import fcntl, os, sys, time
-fd = os.open(sys.argv[1], os.O_RDONLY)
-until = time.monotonic() + float(sys.argv[2])
-while time.monotonic() < until:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        print('got it')
-        break
-    except BlockingIOError:
-        time.sleep(0.1)
-else:
-    print('never')`
-
 /** Tries to get a lock for so many seconds. */
-const TRY = `import fcntl, os, sys, time
-fd = os.open(sys.argv[1], os.O_RDWR)
+const trying = (flags: string, lock: string, got: string) => `import fcntl, os, sys, time
+fd = os.open(sys.argv[1], ${flags})
 until = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < until:
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        print(os.pread(fd, 4, 0).decode())
+        ${lock}(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        print(${got})
         break
     except BlockingIOError:
         time.sleep(0.1)
 else:
     print('never')`
+const TRY = trying('os.O_RDWR', 'fcntl.lockf', 'os.pread(fd, 4, 0).decode()')
+/** As FLOCK takes it. */
+const TRY_FLOCK = trying('os.O_RDONLY', 'fcntl.flock', "'got it'")
 
 /** Waits for a lock that another has, again and again, and is woken by a signal each time. */
 const WOKEN = `import fcntl, os, random, signal, sys
