@@ -61,6 +61,7 @@ const PACKAGE_OWNERS: Readonly<Record<string, readonly string[]>> = {
   fastify: ['api', 'frontends/*'],
   '@fastify/swagger': ['api'],
   pino: ['base'],
+  koffi: ['base'],
 }
 
 /** Files that may read the machine's clock, its timers or its randomness themselves; all others are given Clock and Random. */

@@ -52,4 +52,5 @@ export {
 } from './ids.ts'
 export * as limits from './limits.ts'
 export { background, type Log, openLog, silentLog } from './log.ts'
+export { type NativeFunction, type NativePointer, nativeFunctions } from './native.ts'
 export { newId, type Random, systemRandom } from './random.ts'

@@ -8,7 +8,7 @@ import {
   type KeyEpoch,
   limits,
 } from '../base/index.ts'
-import { openPage, tagBytes } from '../crypto/index.ts'
+import { openPage, tagBytes, wipePageKey } from '../crypto/index.ts'
 import {
   alignedBuffer,
   type ChunkFiles,
@@ -374,6 +374,7 @@ export class ChunkStore {
 
   /** Overwrite unsealed pages and read buffers: a volume was locked. */
   wipe(): void {
+    wipePageKey()
     this.#pages.wipe()
     this.#widePage?.fill(0)
   }

@@ -1,6 +1,7 @@
 import sodium from 'sodium-native'
 import { assert, CorruptError } from '../base/index.ts'
-import { sealError, span, tagBytes } from './pages.ts'
+import { span, tagBytes } from './pages.ts'
+import { isSealError } from './sodium-pages.ts'
 
 /**
  * Blobs: nonce (24 random bytes) || ciphertext || tag (16), XChaCha20-Poly1305. For index values and journal bodies.
@@ -112,7 +113,8 @@ function open(
       key,
     )
   } catch (error) {
-    throw sealError(error, 'blob fails its seal', { bytes: sealedLen })
+    if (!isSealError(error)) throw error
+    throw new CorruptError('blob fails its seal', { bytes: sealedLen })
   }
 }
 

@@ -45,7 +45,7 @@ export {
 } from './identity.ts'
 export { inviteIdOf, nodeIdOf } from './key-ids.ts'
 export { nameHash, nameHashBytes } from './name-hash.ts'
-export { openPage, sealPage, tagBytes } from './pages.ts'
+export { openPage, sealPage, tagBytes, wipePageKey } from './pages.ts'
 export { openSecret, sealSecret } from './sealed-secret.ts'
 export { emptySecret, newSecret, sameBytes, secretFrom, wipe } from './secret.ts'
 export { combineShares, formatShare, parseShare, splitSeed, type WrittenShare } from './shares.ts'
