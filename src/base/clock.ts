@@ -1,4 +1,5 @@
 import { uptime } from 'node:os'
+import { performance } from 'node:perf_hooks'
 
 /** Seconds since 1970 (negative before) and nanoseconds 0 to 999,999,999, as struct timespec. */
 export interface Timespec {

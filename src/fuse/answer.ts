@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { codeOf } from '../base/index.ts'
+import { deviceCalls } from './device-calls.ts'
 import { getU32 } from './wire/bytes.ts'
 import { encodeReplyHeader, OUT_HEADER_BYTES } from './wire/index.ts'
 
@@ -18,7 +19,9 @@ export function answer(
   uniqueHi: number,
 ): void {
   encodeReplyHeader(buf, end, error, uniqueLo, uniqueHi)
+  if (deviceCalls()?.write(fd, buf, end) === end) return
   try {
+    // An answer that failed has not been taken: this one says why.
     writeSync(fd, buf, 0, end)
   } catch (thrown) {
     if (!['ENOENT', 'ENODEV', 'EPERM'].includes(codeOf(thrown))) throw thrown

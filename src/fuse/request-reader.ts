@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs'
-import { type Clock, codeOf, nativeFunctions } from '../base/index.ts'
+import { type Clock, codeOf } from '../base/index.ts'
+import { deviceCalls } from './device-calls.ts'
 
 /**
  * How long an idle thread asks before it sleeps. A caller that makes one request after another is back within it; longer
@@ -39,8 +40,7 @@ export class RequestReader {
   /** Of the last pauses, about how many were short enough to be worth asking through. */
   #likely = 1
   #last: number
-  /** null where only Node reads: each read that finds nothing throws there, which costs twenty times the call. */
-  readonly #native = nativeFunctions({ read: 'intptr_t read(int fd, void *buf, size_t count)' })
+  readonly #calls = deviceCalls()
 
   constructor(from: RequestDescriptors) {
     this.#from = from
@@ -92,17 +92,23 @@ export class RequestReader {
     this.#likely += ((short ? 1 : 0) - this.#likely) * LEARN
   }
 
-  /** What is read where nothing is waited for: that there is nothing is the ordinary answer. */
+  /** What is there now. Why there is nothing, and that the connection has ended, is told by the read that waits. */
   #look(fd: number, buffer: Buffer): number {
-    if (this.#native === null) return this.#read(fd, buffer)
-    const n = this.#native.read(fd, buffer, buffer.length) as number
-    if (n > 0) this.#last = fd
-    // Why a read failed, and that the connection has ended, is told by the read that waits.
-    return n > 0 ? n : NOTHING
+    if (this.#calls === null) return this.#readByNode(fd, buffer)
+    const n = this.#calls.read(fd, buffer)
+    if (n <= 0) return NOTHING
+    this.#last = fd
+    return n
   }
 
   /** @returns NOTHING when there is none yet, or none any more */
   #read(fd: number, buffer: Buffer): number {
+    const n = this.#calls === null ? NOTHING : this.#look(fd, buffer)
+    return n === NOTHING ? this.#readByNode(fd, buffer) : n
+  }
+
+  /** As `read`, and throws what nobody expects. */
+  #readByNode(fd: number, buffer: Buffer): number {
     const { stackTraceLimit } = Error
     // Of an idle connection every read throws; where it did is known, and finding out is half of what it costs.
     Error.stackTraceLimit = 0
