@@ -60,6 +60,8 @@ export interface ChunkStoreOptions {
   readonly openMost?: number
   /** Unsealed pages kept. */
   readonly pagesKept?: number
+  /** Asked where a chunk is not found: all drives, when some have come or gone since they were asked for last; else null. */
+  readonly look?: () => Iterable<Drive> | null
 }
 
 const OPEN_MOST = 512
@@ -84,6 +86,7 @@ export class ChunkStore {
   readonly #pages: PlainPages
   readonly #prepared = new Set<Drive>()
   readonly #idleImages: Buffer[] = []
+  readonly #look: () => Iterable<Drive> | null
   /** null until the first read. */
   #scratch: Buffer | null = null
   /** For pages larger than a slot of #pages, which only an old or foreign setting makes. */
@@ -91,6 +94,7 @@ export class ChunkStore {
 
   constructor(drives: Iterable<Drive>, options: ChunkStoreOptions = {}) {
     this.#files = options.files ?? systemChunkFiles
+    this.#look = options.look ?? (() => null)
     this.#open = new OpenChunks(this.#files, options.openMost ?? OPEN_MOST)
     this.#pages = new PlainPages(options.pagesKept ?? PAGES_KEPT, limits.chunkPageBytes)
     for (const drive of drives) this.addDrive(drive)
@@ -112,6 +116,16 @@ export class ChunkStore {
 
   drives(): IterableIterator<Drive> {
     return this.#drives.values()
+  }
+
+  /** Use the drives there are now. @returns whether some have come or gone; hot when not */
+  lookAtDrives(): boolean {
+    const found = this.#look()
+    if (found === null) return false
+    const now = new Set(found)
+    for (const drive of [...this.#drives.values()]) if (!now.has(drive)) this.removeDrive(drive.id)
+    for (const drive of now) this.addDrive(drive)
+    return true
   }
 
   /**
@@ -346,10 +360,14 @@ export class ChunkStore {
    * Damage is the answer, never an error. @throws FsError EIO when the drive fails; what `keyOf` throws
    */
   async scrub(id: ChunkId, driveId: DriveId, reader: ChunkReader | null): Promise<ScrubReport> {
-    const drive = this.#driveWith(id, driveId)
     const image = this.#idleImages.pop() ?? newImage()
     try {
-      return await scrubChunk(this.#files, drive, id, reader, image)
+      for (;;) {
+        const drive = this.#driveWith(id, driveId)
+        const report = await scrubChunk(this.#files, drive, id, reader, image)
+        // Moved off its drive in between.
+        if (report.ok || !report.missing || !this.#isElsewhere(id, drive)) return report
+      }
     } finally {
       this.#giveBack(image)
     }
@@ -567,7 +585,7 @@ export class ChunkStore {
    * @throws FsError EIO when none of them does
    */
   #find(id: ChunkId, named: Drive | undefined): Drive | null {
-    if (named !== undefined && this.#drives.size === 1) return named
+    if (named !== undefined && this.#drives.size === 1 && !this.lookAtDrives()) return named
     const look: Look = { trouble: null }
     if (named !== undefined && this.#isSoundOn(named, id, look)) return named
     // Twice: it may be moved from a drive not yet looked at to one that was.
@@ -578,6 +596,8 @@ export class ChunkStore {
     for (const drive of this.#drives.values()) {
       if (drive.state !== 'ok' && this.#isSeenOn(drive, id, look)) return drive
     }
+    // Another thread may have it on a drive that has come since.
+    if (this.lookAtDrives()) return this.#find(id, undefined)
     if (look.trouble !== null) throw look.trouble
     return null
   }
@@ -597,7 +617,7 @@ export class ChunkStore {
   }
 
   #isElsewhere(id: ChunkId, drive: Drive): boolean {
-    return this.#drives.size > 1 && ![null, drive].includes(this.#find(id, undefined))
+    return ![null, drive].includes(this.#find(id, undefined))
   }
 
   #isOn(drive: Drive, id: ChunkId): boolean {

@@ -6,8 +6,8 @@ import { EXIT, exitCodeOf } from './exit-codes.ts'
 import { printable } from './render.ts'
 
 /**
- * Following work with the drives of a frame. Making a drive or taking one out restarts the daemon under its mounts, which
- * forgets its jobs; what was begun is gone on with by the next life. So a job may end without an answer here.
+ * Following work with the drives of a frame. Emptying a drive with journals or taking one out may restart the daemon under its
+ * mounts, which forgets its jobs; what was begun is gone on with by the next life. So a job may end without an answer here.
  */
 
 const POLL_MS = 1000

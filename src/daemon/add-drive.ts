@@ -7,6 +7,7 @@ import {
   blockDiskAt,
   classify,
   type Drive,
+  type DriveWorld,
   formatDisk,
   initDrive,
   labelDisk,
@@ -28,12 +29,17 @@ import {
 } from './drive-list.ts'
 import { type DriveOwner, usOf } from './open-drives.ts'
 
-/** Label a directory as a further drive and remember it; it is used from the next start of the daemon. */
-export function addDirectory(owner: DriveOwner, directory: string, cos: ServiceClass): Drive {
+/** Label a directory as a further drive and remember it; the caller takes it into use, or the next start of the daemon. */
+export function addDirectory(
+  owner: DriveOwner,
+  directory: string,
+  cos: ServiceClass,
+  driveWorld: DriveWorld,
+): Drive {
   const { home, node } = owner
   const dir = resolve(directory)
   mustBeNew(readDriveList(home) ?? { drives: [] }, dir)
-  const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk)
+  const drive = initDrive(dir, { class: cos, nodeId: node }, systemDisk, driveWorld)
   listDrive(home, newlyListed(dir, null))
   return drive
 }
@@ -72,14 +78,15 @@ export interface AddDiskOptions {
 }
 
 /**
- * Make a whole disk a further drive: formatted, mounted below the home, measured, labelled, remembered. It is used from the next
- * start of the daemon. One that bears a label of this node, because it was a drive and is not listed any more, is taken as it is.
+ * Make a whole disk a further drive: formatted, mounted below the home, measured, labelled, remembered. The caller takes it into
+ * use, or the next start of the daemon. One that bears a label of this node, because it was a drive and is not listed any more, is taken as it is.
  * @throws FsError ENODEV when there is no such disk; EEXIST with what stands on it; EBUSY when anything uses it; as formatDisk
  */
 export async function addDisk(
   owner: DriveOwner,
   given: string,
   options: AddDiskOptions,
+  driveWorld: DriveWorld,
 ): Promise<Drive> {
   const { home, node, cluster, keys, disks } = owner
   const { signal, progress = () => {} } = options
@@ -100,7 +107,7 @@ export async function addDisk(
   const dir = join(home, 'drives', id)
   if (isOurs) {
     await mountDrive(id, dir, us, world)
-    const drive = openDrive(dir, { id, nodeId: node, cluster, keys })
+    const drive = openDrive(dir, { id, nodeId: node, cluster, keys }, driveWorld)
     listDrive(home, newlyListed(dir, listedDisk(disk, id, options.tag, null)))
     return drive
   }
@@ -112,7 +119,7 @@ export async function addDisk(
     const measured = await measureDrive(dir, alignedBuffer, signal ? { signal } : {})
     const cos = options.class ?? classify(disk, measured)
     const label = { id, class: cos, nodeId: node, cluster, keys }
-    const drive = labelDisk(dir, disk, label, systemDisk)
+    const drive = labelDisk(dir, disk, label, systemDisk, driveWorld)
     listDrive(home, newlyListed(dir, listedDisk(disk, id, options.tag, measured)))
     return drive
   } catch (error) {

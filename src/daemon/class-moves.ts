@@ -74,6 +74,12 @@ export class ClassMoves {
     this.#lookedMs = world.clock.monotonicMs()
   }
 
+  /** A drive has come: what found no room may find some. */
+  again(): void {
+    this.#tried.clear()
+    this.#alarm.ring()
+  }
+
   /** Null when all of it is where it shall be, as far as is known. */
   state({ id, spec, copies }: VolumeRecord): ClassMove | null {
     if (spec.cos === null || !copies.some(({ node }) => node === this.#world.node)) return null
@@ -132,7 +138,7 @@ export class ClassMoves {
   async #moveAll(wanted: ReadonlyMap<VolumeId, ServiceClass>): Promise<void> {
     const { drives, chunks } = this.#world
     await chunks.settle()
-    for (const drive of drives) {
+    for (const drive of [...drives]) {
       if (!takesData(drive)) continue
       if ([...wanted.values()].every((cos) => cos === drive.cos)) continue
       for (const chunk of chunks.on(drive)) {

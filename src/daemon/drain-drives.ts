@@ -23,6 +23,10 @@ export interface DrainWorld {
   readonly drives: readonly Drive[]
   readonly chunks: RawChunks
   readonly registry: Pick<VolumeRegistry, 'list' | 'copyMoved'>
+  /** As LiveDrives.heard. */
+  heard(): Promise<void>
+  /** A journal goes at the start of the next life of the daemon. */
+  restart(): Promise<void>
   /** Grows with whatever is written to volumes of this node: while that is much, callers come first. */
   readonly written: () => number
   readonly clock: Clock
@@ -51,8 +55,8 @@ const BUSY_PER_S_MIN = 5
 const BUSY_LOOK_MS = 500
 
 /**
- * Empties drives that carry the mark: chunks go to the others while they are in use, the journals went at the start
- * (move-journals.ts). A drive that gets full, or an error of one chunk, stops nothing else; what is left is tried again.
+ * Empties drives that carry the mark: chunks go to the others while they are in use, journals at the start of a life of the daemon
+ * (move-journals.ts), for which this one ends. A drive that gets full, or an error of one chunk, stops nothing else; what is left is tried again.
  */
 export class DriveDrains {
   readonly #world: DrainWorld
@@ -64,8 +68,10 @@ export class DriveDrains {
   readonly #gone = new Map<Drive, Set<ChunkId>>()
   /** Of what was set aside there, the same. */
   readonly #copied = new Map<Drive, Set<string>>()
-  /** Drives that took data when that was looked at last. */
-  #sound: number
+  /** Drives that took data when that was looked at last: their ids. */
+  #sound: string
+  /** Whose emptying began in this life: their journals have not been tried. */
+  readonly #begun = new Set<Drive>()
   /** Drives that are being gone over. */
   readonly #passing = new Set<Drive>()
   readonly #alarm: Alarm
@@ -78,7 +84,7 @@ export class DriveDrains {
   constructor(world: DrainWorld, kept: readonly KeptJournal[]) {
     this.#world = world
     this.#kept = kept
-    this.#sound = world.drives.filter(takesData).length
+    this.#sound = soundOf(world.drives)
     this.#alarm = new Alarm(world.clock)
     this.#bucket = new TokenBucket(world.clock, () => RATES)
   }
@@ -101,6 +107,13 @@ export class DriveDrains {
       }
       await this.#alarm.sleep(AGAIN_MS)
     }
+  }
+
+  /** A drive has the mark since just now, or has lost it: whatever is remembered of it is of before. */
+  begin(drive: Drive): void {
+    this.#states.delete(drive)
+    if (drive.draining) this.#begun.add(drive)
+    this.#alarm.ring()
   }
 
   /** Null for a drive that is not being emptied. */
@@ -155,14 +168,28 @@ export class DriveDrains {
 
   /** Once over what is on it: what stayed has another turn later. */
   async #empty(drive: Drive): Promise<void> {
-    const { log } = this.#world
+    const { log, heard } = this.#world
+    await heard()
+    if (await this.#restarts(drive)) return
     const stayed = await this.#pass(drive)
+    // Nothing comes behind the last look: it may have begun to take data, and ended, since the first.
+    await heard()
+    if (await this.#restarts(drive)) return
     const left = this.#tryLeftOn(drive)
     const isEmpty = stayed === '' && left === ''
     const why = stayed || (left && `${left} on it: weft drive drain ${drive.id} tries it once more`)
     this.#set(drive, { why, isEmpty })
     if (isEmpty) log.info({ op: 'drive.drain', drive: drive.id }, 'the drive is empty')
     else if (why !== '') log.warn({ op: 'drive.drain', drive: drive.id, why }, 'not empty yet')
+  }
+
+  /** A volume that was being made when the mark came has its journal there by now. */
+  async #restarts(drive: Drive): Promise<boolean> {
+    const { drives, restart } = this.#world
+    if (!this.#begun.has(drive) || !drive.draining || drive.state !== 'ok') return false
+    if (journalsOn(drive, drives, systemDisk).length === 0) return false
+    await restart()
+    return true
   }
 
   /** @returns why something stayed; '' when nothing did */
@@ -182,7 +209,7 @@ export class DriveDrains {
       let isFull = false
       const mover = async () => {
         for (const id of ids) {
-          if (this.#isClosed || isFull) return
+          if (this.#isClosed || isFull || !isToBeEmptied(drive)) return
           if (this.#goneFrom(drive).has(id)) continue
           try {
             const bytes = await chunks.moveOff(id, drive)
@@ -258,7 +285,7 @@ export class DriveDrains {
 
   /** What was elsewhere may have been on a drive that fails since: all of it is looked at anew then. */
   #lookAtOthers(): void {
-    const sound = this.#world.drives.filter(takesData).length
+    const sound = soundOf(this.#world.drives)
     if (sound === this.#sound) return
     this.#sound = sound
     this.#gone.clear()
@@ -295,6 +322,13 @@ export class DriveDrains {
     const state = this.state(drive)
     if (state) this.#states.set(drive, { ...state, ...change })
   }
+}
+
+function soundOf(drives: readonly Drive[]): string {
+  return drives
+    .filter(takesData)
+    .map(({ id }) => id)
+    .join()
 }
 
 function isToBeEmptied({ draining, state }: Drive): boolean {

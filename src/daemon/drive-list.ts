@@ -36,7 +36,7 @@ export interface Failed {
 
 export interface DriveList {
   readonly drives: readonly ListedDrive[]
-  /** Empty ones that were taken out: what weft made on them goes at the next start. */
+  /** Empty ones that were taken out: what weft made on them goes now, or at the next start. */
   readonly leaving: readonly ListedDrive[]
 }
 
@@ -134,7 +134,7 @@ export function noteGivenUp(
   })
 }
 
-/** It is a drive from the next start of the daemon on. @throws FsError EEXIST */
+/** It is a drive from the next start of the daemon on, if the caller does not take it into use. @throws FsError EEXIST */
 export function listDrive(home: string, added: ListedDrive): void {
   changeList(home, ({ drives, leaving }) => {
     mustBeNew({ drives }, added.dir)
@@ -142,7 +142,7 @@ export function listDrive(home: string, added: ListedDrive): void {
   })
 }
 
-/** It is no drive of this node from the next start of the daemon on. It is empty: nobody looks at that here. */
+/** It is no drive of this node from the next start of the daemon on. Whether it is empty, nobody looks here. */
 export function unlistDrive(home: string, directory: string): void {
   changeList(home, ({ drives, leaving }) => ({
     drives: without(drives, directory),

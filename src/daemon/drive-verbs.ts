@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import type { DiskInfo, DriveControl, DriveDrainPlan, DriveInfo } from '../api/index.ts'
 import { type DriveId, FsError, messageOf } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
@@ -6,7 +5,6 @@ import {
   type BlockDisk,
   blockDisks,
   capacityOf,
-  DRAINING_NAME,
   type Drive,
   findDisk,
   locateDisk,
@@ -28,10 +26,11 @@ import { type MissingDrive, usOf } from './open-drives.ts'
 import { checkDrivePlace, sharedDiskNotes } from './places.ts'
 
 /**
- * What people ask of this node's drives. A drive that comes, goes, or is to be emptied is known to every thread from the next
- * life of the daemon on: it is restarted under its mounts.
+ * What people ask of this node's drives. What has to do with journals, or with a drive that fails, is done at the start of a life
+ * of the daemon: it is restarted under its mounts then.
  */
 export function driveControl(node: Node): DriveControl {
+  const world = { onFail: node.onDriveFail }
   return {
     list: () => driveInfos(node),
     disks: async () =>
@@ -52,16 +51,16 @@ export function driveControl(node: Node): DriveControl {
       }
       if (device !== undefined) {
         const options = { class: cos ?? null, force, tag: null }
-        const drive = await addDisk(node.driveOwner, device, options)
-        await node.restart(null)
+        const drive = await addDisk(node.driveOwner, device, options, world)
+        await takeIn(node, drive)
         return { ...(await driveInfo(node, drive)), notes: measuredNotes(node, drive) }
       }
       if (dir === undefined) {
         throw new FsError('EINVAL', 'drive.add', { message: 'neither a directory nor a device' })
       }
       await checkDrivePlace(dir, create)
-      const drive = addDirectory(node.driveOwner, dir, cos ?? 2)
-      await node.restart(null)
+      const drive = addDirectory(node.driveOwner, dir, cos ?? 2, world)
+      await takeIn(node, drive)
       return { ...(await driveInfo(node, drive)), notes: sharedDiskNotes(drive, node.drives) }
     },
     locate: async (name, on) => {
@@ -87,12 +86,7 @@ export function driveControl(node: Node): DriveControl {
         }
         return { ...planned, accepted: !stop }
       }
-      const mark = join(drive.dir, DRAINING_NAME)
-      if (stop) {
-        systemDisk.unlink(mark)
-        systemDisk.fsyncDirectory(drive.dir)
-      } else systemDisk.replaceFile(mark, Buffer.alloc(0))
-      await node.restart(null)
+      await node.drain(drive, !stop)
       return { ...planned, accepted: true }
     },
     remove: async (name, { lost }) => {
@@ -118,10 +112,15 @@ export function driveControl(node: Node): DriveControl {
       node.drains.mustBeEmpty(drive)
       const info = await driveInfo(node, drive)
       unlistDrive(node.home, drive.dir)
-      await node.restart(null)
+      if (!(await node.clear(drive))) await node.restart(null)
       return info
     },
   }
+}
+
+/** It is listed: the next life of the daemon takes it if this one cannot. */
+async function takeIn(node: Node, drive: Drive): Promise<void> {
+  if (!(await node.comes(drive))) await node.restart(null)
 }
 
 /** What was on it alone is lost with it: that is said, not found out later. */
@@ -266,10 +265,13 @@ async function drainPlan(
       next: 'weft drive add DIR, or delete files; weft node drain moves the copies of this node to other nodes',
     })
   }
+  const journals = journalsOn(drive, node.drives, systemDisk).length
+  const restarts =
+    journals > 0 ? '; for its journals the daemon restarts once under its mounts' : ''
   return {
-    what: `what is on drive ${drive.dir} goes to the other drives of this node while it is in use; the daemon restarts once under its mounts`,
+    what: `what is on drive ${drive.dir} goes to the other drives of this node while it is in use${restarts}`,
     chunks: node.drains.chunksOn(drive),
-    journals: journalsOn(drive, node.drives, systemDisk).length,
+    journals,
     bytes,
     freeBytes,
   }

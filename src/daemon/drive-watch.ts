@@ -9,13 +9,17 @@ import {
 } from '../base/index.ts'
 import { checkDrives, type Drive, diskSequence, findDisk, tryDrive } from '../drives/index.ts'
 import { forgetFailure } from './drive-list.ts'
-import { type DriveOwner, type MissingDrive, openDisk, PULLED_MS, usOf } from './open-drives.ts'
+import { type DriveOwner, type MissingDrive, openListed, PULLED_MS, usOf } from './open-drives.ts'
 
 export interface DriveWatchWorld {
   readonly owner: DriveOwner
   readonly drives: readonly Drive[]
   readonly missing: readonly MissingDrive[]
-  /** A disk is there again: the next life of the daemon opens it. */
+  /** As Drive's world: told when one that has come begins to fail. */
+  onFail(drive: Drive, error: unknown): void
+  /** As LiveDrives.comes. */
+  comes(drive: Drive): Promise<boolean>
+  /** A disk is there again, and the next life of the daemon uses it. */
   restart(): Promise<void>
   readonly clock: Clock
   readonly log: Log
@@ -27,7 +31,8 @@ const AGAIN_MS = 60_000
 
 /**
  * Looks after the drives while the node runs: a disk that was pulled, or became read-only, is noticed without anybody reading it;
- * one that is put back, or comes late, is taken into use again with all that is on it. One that failed without having been pulled
+ * one that is put back, or comes late, is taken into use again with all that is on it; a restart is needed where this life had
+ * it open, or where journals are on it. One that failed without having been pulled
  * stays failing (ListedDrive.failed); if it answers no more, one restart makes readable what can still be read of it.
  */
 export class DriveWatch {
@@ -48,7 +53,7 @@ export class DriveWatch {
     this.#world = world
     this.#alarm = new Alarm(world.clock)
     // What was there at the start was looked at then.
-    this.#seen = diskSequence(world.owner.disks)
+    this.#seen = this.#sequence()
     this.#lookedMs = world.clock.monotonicMs()
     this.#failedBefore = new Set(world.drives.filter(({ state }) => state !== 'ok'))
   }
@@ -69,34 +74,56 @@ export class DriveWatch {
     }
   }
 
+  /** A drive was taken in: the disks that are there now are known. */
+  looked(): void {
+    this.#seen = this.#sequence()
+  }
+
   close(): void {
     this.#isClosed = true
     this.#alarm.ring()
   }
 
   async #look(): Promise<void> {
-    const { owner, drives, missing, clock, log, restart } = this.#world
+    const { owner, drives, missing, clock, log, comes, onFail } = this.#world
     checkDrives(drives, owner.disks)
     const now = clock.monotonicMs()
     const failing = drives.filter(
       (drive) => drive.kind === 'block' && drive.state !== 'ok' && !this.#failedBefore.has(drive),
     )
     if (failing.length + missing.length === 0) return
-    const sequence = diskSequence(owner.disks)
+    const sequence = this.#sequence()
     for (const drive of failing) await this.#clear(drive, sequence, now)
     const gone = failing.filter(({ state }) => state === 'gone')
     if (gone.length + missing.length === 0) return
     if (sequence === this.#seen && now - this.#lookedMs < AGAIN_MS) return
     this.#seen = sequence
     this.#lookedMs = now
-    for (const one of [...missing, ...gone]) {
-      const { id } = one
-      if (!(await this.#isBack(id, 'listed' in one ? one : null))) continue
-      log.info({ op: 'drive.back', drive: id }, 'a disk is there again')
-      await restart()
-      this.close()
-      return
+    for (const { id, listed } of [...missing]) {
+      const drive = await this.#tried(id, () => openListed(listed, owner, { onFail }))
+      if (!drive) continue
+      log.info({ op: 'drive.back', drive: id }, 'a disk is there')
+      if (!(await comes(drive))) return await this.#restart()
     }
+    const { node, cluster, keys, disks } = owner
+    for (const { id } of gone) {
+      const isBack = await this.#tried(id, async () => {
+        await tryDrive(id, usOf(owner), { nodeId: node, cluster, keys }, disks)
+        return true
+      })
+      if (!isBack) continue
+      log.info({ op: 'drive.back', drive: id }, 'a disk is there again')
+      return await this.#restart()
+    }
+  }
+
+  #sequence(): string {
+    return diskSequence(this.#world.owner.disks)
+  }
+
+  async #restart(): Promise<void> {
+    await this.#world.restart()
+    this.close()
   }
 
   /** One that was pulled has not failed: its first errors came from the pulling. */
@@ -125,17 +152,13 @@ export class DriveWatch {
   }
 
   /**
-   * Whether the next life of the daemon could use it: for what cannot be mounted, or has a label that is refused, a restart
-   * would help nobody. @param missing null for one that this life still has open
+   * Null when it cannot be mounted, or has a label that is refused: a restart would help nobody. What keeps it from that is told
+   * once.
    */
-  async #isBack(id: DriveId, missing: Pick<MissingDrive, 'listed'> | null): Promise<boolean> {
-    const { owner, log } = this.#world
-    const { node, cluster, keys, disks } = owner
+  async #tried<T>(id: DriveId, attempt: () => Promise<T>): Promise<T | null> {
+    const { log } = this.#world
     try {
-      // Mounted for the next life: nobody has it open in this one.
-      if (missing) await openDisk(missing.listed, id, owner, {})
-      else await tryDrive(id, usOf(owner), { nodeId: node, cluster, keys }, disks)
-      return true
+      return await attempt()
     } catch (error) {
       if (isBug(error)) throw error
       const why = messageOf(error)
@@ -143,7 +166,7 @@ export class DriveWatch {
         this.#told.set(id, why)
         log.warn({ op: 'drive.back', drive: id, why }, 'a disk is not used')
       }
-      return false
+      return null
     }
   }
 }

@@ -47,8 +47,8 @@ export interface EngineCalls {
   /** A mount's worker will wake engines and ask for syncs on this port. */
   port: { args: { port: MessagePort }; result: null }
   keys: { args: { number: VolumeNumber; keys: VolumeOpening['keys'] }; result: null }
-  /** The main thread has noticed it, or another volume: nothing new goes there. */
-  driveFails: { args: EngineDrive['failing']; result: null }
+  /** Have the drives as they were told last (ToldDrives). Answered when no put is under way to one that takes none any more. */
+  drives: { args: Record<never, never>; result: null }
   settle: { args: { number: VolumeNumber }; result: null }
   /** As Engine.probe, of room store. @property chunk its id, never used before */
   probe: { args: { number: VolumeNumber; chunk: ChunkId }; result: null }

@@ -4,7 +4,6 @@ import {
   assert,
   codeOf,
   type DriveId,
-  type ErrnoCode,
   FsError,
   messageOf,
   openLog,
@@ -13,6 +12,7 @@ import {
   systemRandom,
   type VolumeNumber,
 } from '../base/index.ts'
+import type { Drive } from '../drives/index.ts'
 import { answerBare, type FromEngine, Reasons, type ToEngine } from '../fuse/index.ts'
 import { encodeCheckpoint } from '../journal/index.ts'
 import { decodeInode, keys } from '../meta/index.ts'
@@ -43,8 +43,6 @@ import { PortReplicas } from './replica-port.ts'
 const log = openLog(2).child({ room: 'store' })
 const world = { log, clock: systemClock(), random: systemRandom }
 const engines = new Map<VolumeNumber, Engine>()
-/** Why drives fail that did so in this life: a volume that is opened later is not to write there either. */
-const failing = new Map<DriveId | string, FsError>()
 const reasons = new Reasons(world.clock, (reason) =>
   parent.postMessage({ reason } satisfies EngineReason),
 )
@@ -74,10 +72,6 @@ async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['
     driveFails(id, error)
   }
   for (const { dir, error } of volume.lostDrives) driveFails(dir, error)
-  for (const drive of volume.drives) {
-    const error = failing.get(drive.id)
-    if (error) drive.fail(error)
-  }
   const engine = new Engine(volume, world)
   engines.set(opening.number, engine)
   engine.wake()
@@ -88,6 +82,22 @@ async function open({ opening, epoch, root, checkView, replicas }: EngineCalls['
 function driveFails(drive: DriveId | string, error: unknown): void {
   const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
   parent.postMessage({ failing: { drive, ...words } } satisfies EngineDrive)
+}
+
+async function lookAtDrives(): Promise<null> {
+  const leaving: Drive[] = []
+  for (const { volume } of engines.values()) {
+    const before = volume.drives
+    volume.chunks.lookAtDrives()
+    for (const { dir, error } of volume.lostDrives) driveFails(dir, error)
+    volume.measureSpace()
+    const now = new Set(volume.drives)
+    // One that fails may never answer.
+    const isEmptied = ({ draining, state }: Drive) => draining && state === 'ok'
+    leaving.push(...before.filter((drive) => isEmptied(drive) || !now.has(drive)))
+  }
+  await Promise.all(leaving.map((drive) => drive.untilIdle()))
+  return null
 }
 
 async function close({ number, clean }: EngineCalls['close']['args']): Promise<null> {
@@ -211,15 +221,8 @@ async function obey(request: EngineRequest): Promise<unknown> {
     case 'keys':
       engineOf(request.args.number).volume.keys.replace(request.args.keys)
       return null
-    case 'driveFails': {
-      const { drive: id, code, message } = request.args
-      const error = new FsError(code as ErrnoCode, 'drive', { drive: id, message })
-      failing.set(id, error)
-      for (const { volume } of engines.values()) {
-        for (const drive of volume.drives) if (drive.id === id) drive.fail(error)
-      }
-      return null
-    }
+    case 'drives':
+      return await lookAtDrives()
     case 'settle':
       await engineOf(request.args.number).settle()
       return null

@@ -5,7 +5,6 @@ import { systemDisk } from '../disk/index.ts'
 import {
   type BlockDisk,
   blockDisks,
-  DRAINING_NAME,
   type Drive,
   diskSequence,
   mountDrive,
@@ -50,9 +49,8 @@ export function hostDrives(node: Node): HostDrives {
 }
 
 /**
- * What room provision does with this node's drives. A drive that comes or goes, or begins to be emptied, is known to every
- * thread from the next life of the daemon on: such a verb ends with this life, and finds what it has done when it is asked
- * again in the next one.
+ * What room provision does with this node's drives. Where only the next life of the daemon can take a drive in, or clear it, the
+ * verb ends with this life, and finds what it has done when it is asked again in the next one.
  */
 class NodeHostDrives implements HostDrives {
   readonly #node: Node
@@ -126,8 +124,10 @@ class NodeHostDrives implements HostDrives {
       mustBeUsable(found, { ...disk, drive: id })
       const { signal, progress } = step
       const force = isHalfMade(found, id)
-      await addDisk(driveOwner, found.path, { id, class: cos, force, tag, signal, progress })
-      return await this.#restart(step)
+      const options = { id, class: cos, force, tag, signal, progress }
+      const world = { onFail: this.#node.onDriveFail }
+      const made = await addDisk(driveOwner, found.path, options, world)
+      return (await this.#node.comes(made)) ? made.id : await this.#restart(step)
     }
     const { drive } = listed.disk
     if (drives.some(({ id }) => id === drive)) return drive
@@ -145,10 +145,7 @@ class NodeHostDrives implements HostDrives {
       if (this.#listed().some((one) => one.disk?.drive === id)) await this.#restart(step)
       return
     }
-    if (takesData(drive)) {
-      systemDisk.replaceFile(join(drive.dir, DRAINING_NAME), Buffer.alloc(0))
-      await this.#restart(step)
-    }
+    if (takesData(drive)) await this.#node.drain(drive, true)
     let freeMs = clock.monotonicMs()
     let movedMs = freeMs
     let movedBefore = -1
@@ -199,7 +196,7 @@ class NodeHostDrives implements HostDrives {
       // What came to it since it was looked at would bring it back to the list, and this step would be done again for ever.
       drains.mustBeEmpty(drive)
       unlistDrive(home, listed.dir)
-      await this.#restart(step)
+      if (!(await this.#node.clear(drive))) await this.#restart(step)
     }
     const leaving = readDriveList(home)?.leaving ?? []
     if (!leaving.some((one) => one.disk?.drive === id)) return

@@ -118,6 +118,11 @@ export function journalsOn(drive: Drive, drives: readonly Drive[], disk: Disk): 
   return [...there, ...namesOn(drive, disk, ARRIVING), ...new Set([...left, ...undecided])]
 }
 
+/** Whether it has a journal, or anything that a move of one left. */
+export function hasJournals(drive: Drive, disk: Disk): boolean {
+  return ['', ARRIVING, LEFT].some((state) => namesOn(drive, disk, state).length > 0)
+}
+
 /** The drive that a volume's journal is on. */
 export function journalDrive(
   volume: VolumeId,

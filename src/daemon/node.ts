@@ -24,7 +24,7 @@ import { RawChunks } from '../chunks/index.ts'
 import { type Coordinator, openEmbeddedCoordinator } from '../coordinator/index.ts'
 import type { OpenedKeys } from '../crypto/index.ts'
 import { systemChunkFiles, systemDisk } from '../disk/index.ts'
-import type { Drive } from '../drives/index.ts'
+import { type Drive, takesData } from '../drives/index.ts'
 import {
   answerBare,
   ensureStagingDir,
@@ -52,7 +52,7 @@ import { nodeControl } from './control.ts'
 import { copiesOn } from './copies-found.ts'
 import { CopySyncs } from './copy-syncs.ts'
 import { DriveDrains } from './drain-drives.ts'
-import { noteFailure, noteGivenUp } from './drive-list.ts'
+import { noteFailure, noteGivenUp, readDriveList } from './drive-list.ts'
 import { DriveUse } from './drive-use.ts'
 import { DriveWatch } from './drive-watch.ts'
 import { EngineHost } from './engine-host.ts'
@@ -62,10 +62,18 @@ import { runFsck } from './fsck-job.ts'
 import { hostDrives } from './host-drives.ts'
 import { Jobs } from './jobs.ts'
 import { labelKeys } from './label-keys.ts'
+import { LiveDrives } from './live-drives.ts'
 import { Mounts } from './mounts.ts'
 import { moveJournals } from './move-journals.ts'
 import { NativeHost } from './native-host.ts'
-import { type DriveOwner, type MissingDrive, type OpenedDrives, openDrives } from './open-drives.ts'
+import {
+  clearLeaving,
+  type DriveOwner,
+  type MissingDrive,
+  type OpenedDrives,
+  openDrives,
+  openListed,
+} from './open-drives.ts'
 import type { ReleaseFor } from './owner-life.ts'
 import { probeTargets } from './probe-targets.ts'
 import { Probes } from './probes.ts'
@@ -108,8 +116,9 @@ export class Node {
   readonly startedAt: string
   readonly identity: NodeIdentity
   readonly driveOwner: DriveOwner
+  /** One array, as they are now. */
   readonly drives: readonly Drive[]
-  readonly missingDrives: readonly MissingDrive[]
+  readonly #live: LiveDrives
   readonly chunks: RawChunks
   readonly drains: DriveDrains
   readonly #driveWatch: DriveWatch
@@ -179,17 +188,22 @@ export class Node {
     this.startedAt = isoTime(clock)
     this.keeper = keeper
     this.driveOwner = parts.driveOwner
-    this.drives = parts.opened.drives
-    this.missingDrives = parts.opened.missing
-    this.chunks = new RawChunks(
-      () => this.drives,
-      systemChunkFiles,
-      (volume) => this.volumes.byId(volume)?.stored.record.spec.cos ?? null,
-    )
-    const { kept: keptJournals } = moveJournals(this.drives, systemDisk, log, {
+    const { kept: keptJournals } = moveJournals(parts.opened.drives, systemDisk, log, {
       add: ({ dir }, volume) => noteGivenUp(home, dir, volume, true),
       drop: ({ dir }, volume) => noteGivenUp(home, dir, volume, false),
     })
+    this.#live = new LiveDrives(parts.opened, {
+      engineLooks: () => this.engine.call('drives', {}),
+      settle: () => this.chunks.settle(),
+      log,
+    })
+    this.drives = this.#live.here
+    this.chunks = new RawChunks(
+      // Whoever goes over them goes on while one is taken out.
+      () => [...this.drives],
+      systemChunkFiles,
+      (volume) => this.volumes.byId(volume)?.stored.record.spec.cos ?? null,
+    )
     this.reasons = new KeptReasons(clock)
     this.#syncs = new CopySyncs({
       owned: (number) => this.#replicated?.ownedOf(number) ?? null,
@@ -215,6 +229,8 @@ export class Node {
       drives: this.drives,
       chunks: this.chunks,
       registry,
+      heard: () => this.#live.heard(),
+      restart: () => this.restart(null),
       clock,
       log,
     }
@@ -233,6 +249,8 @@ export class Node {
       owner: this.driveOwner,
       drives: this.drives,
       missing: this.missingDrives,
+      onFail: this.onDriveFail,
+      comes: (drive) => this.comes(drive),
       restart: () => this.restart(null),
       clock,
       log,
@@ -247,6 +265,7 @@ export class Node {
       keys: this.keys,
       engine: this.engine,
       drives: this.drives,
+      toldDrives: this.#live.told.buffer,
       clock,
       log,
       checkViews: parts.checkViews,
@@ -409,7 +428,7 @@ export class Node {
       clock,
       checkViews: NATIVE_DEATHS.includes(state.endedBy ?? ''),
     })
-    driveFails = (drive, error) => node.#driveFails(drive, error)
+    driveFails = node.onDriveFail
     if (staging.warning) {
       node.startProblems.push({
         severity: 'warning',
@@ -485,15 +504,48 @@ export class Node {
     return node
   }
 
-  /** The engine's thread has its own picture of each drive. */
-  #driveFails({ id, dir, kind, state }: Drive, error: unknown): void {
-    const words = { code: codeOf(error) || 'EIO', message: messageOf(error) }
-    this.log.error({ op: 'drive', drive: id, dir, state, error: words.message }, 'a drive fails')
+  /** Each thread has its own picture of a drive. */
+  readonly onDriveFail = ({ id, dir, kind, state }: Drive, error: unknown): void => {
+    const why = messageOf(error)
+    this.log.error({ op: 'drive', drive: id, dir, state, error: why }, 'a drive fails')
     // A directory that is not mounted any more has not failed.
-    if (kind === 'block' || state !== 'gone') this.#noteFailure(dir, words.message)
-    this.engine
-      .call('driveFails', { drive: id, ...words })
-      .catch(background(this.log, 'drive.fails'))
+    if (kind === 'block' || state !== 'gone') this.#noteFailure(dir, why)
+    this.#live.tell()
+  }
+
+  /** Drives of this node that are not here now, and may come back. */
+  get missingDrives(): readonly MissingDrive[] {
+    return this.#live.missing
+  }
+
+  /** Take a drive into use that is listed, and open in this thread. @returns false when only the next life of the daemon can */
+  async comes(drive: Drive): Promise<boolean> {
+    if (!(await this.#live.comes(drive))) return false
+    this.#driveWatch.looked()
+    this.classMoves.again()
+    return true
+  }
+
+  /** As LiveDrives.drains; what is on it moves from now on, or stays where it is. */
+  async drain(drive: Drive, isDraining: boolean): Promise<void> {
+    await this.#live.drains(drive, isDraining)
+    this.drains.begin(drive)
+  }
+
+  /**
+   * Clear a drive that is empty, and not listed as one of this node any more.
+   * @returns false when only the next life of the daemon can: it fails, or somebody has something open on its disk
+   */
+  async clear(drive: Drive): Promise<boolean> {
+    if (drive.state !== 'ok') return false
+    await this.#live.goes(drive)
+    const { driveOwner, log, home } = this
+    // What came to it since it was looked at brings it back.
+    for (const listed of await clearLeaving(driveOwner, this.drives.filter(takesData), log)) {
+      const back = await openListed(listed, driveOwner, { onFail: this.onDriveFail })
+      if (!(await this.comes(back))) return false
+    }
+    return !readDriveList(home)?.leaving.some(({ dir }) => dir === drive.dir)
   }
 
   /** Later lives are to know it too. The home may be on the drive that fails. */

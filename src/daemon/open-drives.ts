@@ -100,13 +100,7 @@ export async function openDrives(
   const open = async (listed: ListedDrive) => {
     const { dir, disk, failed } = listed
     try {
-      const drive =
-        disk === null
-          ? openDrive(dir, { nodeId: node }, { onFail })
-          : await openDisk(listed, disk.drive, owner, { onFail }, look)
-      for (const volume of listed.givenUp) drive.givenUp.add(volume)
-      drives.push(drive)
-      if (failed !== null) drive.fail(failedBefore(listed, failed.why, failed.at))
+      drives.push(await openListed(listed, owner, { onFail }, look))
     } catch (error) {
       if (isBug(error) || disk === null) throw error
       const why = messageOf(error)
@@ -125,6 +119,23 @@ export async function openDrives(
     })
   }
   return { drives, missing }
+}
+
+/** @throws FsError as openDrive of a directory, as openDisk of a disk */
+export async function openListed(
+  listed: ListedDrive,
+  owner: DriveOwner,
+  world: DriveWorld,
+  look?: () => Promise<readonly BlockDisk[]>,
+): Promise<Drive> {
+  const { dir, disk, failed } = listed
+  const drive =
+    disk === null
+      ? openDrive(dir, { nodeId: owner.node }, world)
+      : await openDisk(listed, disk.drive, owner, world, look)
+  for (const volume of listed.givenUp) drive.givenUp.add(volume)
+  if (failed !== null) drive.fail(failedBefore(listed, failed.why, failed.at))
+  return drive
 }
 
 function failedBefore({ dir }: ListedDrive, why: string, at: string): FsError {
@@ -172,7 +183,7 @@ export async function openDisk(
  * @param staying drives that take data, open
  * @returns drives that are listed again, to be opened
  */
-async function clearLeaving(
+export async function clearLeaving(
   owner: DriveOwner,
   staying: readonly Drive[],
   log: Log,

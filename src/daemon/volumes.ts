@@ -14,7 +14,7 @@ import {
 } from '../base/index.ts'
 import { type OpenedKeys, wipeOpened } from '../crypto/index.ts'
 import { systemDisk } from '../disk/index.ts'
-import { type Drive, toldOf } from '../drives/index.ts'
+import type { Drive } from '../drives/index.ts'
 import type {
   AbsentVolume,
   Forgetting,
@@ -81,6 +81,8 @@ export interface VolumesWorld {
   keys: KeysService
   engine: EngineHost
   drives: readonly Drive[]
+  /** Buffer of ToldDrives. */
+  toldDrives: SharedArrayBuffer
   clock: Clock
   log: Log
   /** The daemon before died of a signal that LMDB brings about on damaged pages: look at them before it maps them. */
@@ -548,7 +550,7 @@ export class Volumes {
 
   /** What a thread is told to open the volume; each call exports the keys anew, for one thread. */
   opening(volume: NodeVolume): VolumeOpening {
-    const { home, stagingDirectory, boot, drives } = this.#world
+    const { home, stagingDirectory, boot, toldDrives } = this.#world
     const { record } = volume.stored
     const { opened, shared } = volume
     // Let go of meanwhile, by a person who locked it or to another node: who asked looks again.
@@ -564,7 +566,7 @@ export class Volumes {
       viewDirectory: join(home, 'views', record.id),
       journalDirectory,
       stagingDirectory: join(stagingDirectory, record.id),
-      ...toldOf(drives),
+      drives: toldDrives,
       boot,
       keys: opened.keys.export(),
       shared: shared.buffer,
@@ -576,7 +578,7 @@ export class Volumes {
    * @returns null when it has none, or its key opens the volume no more
    */
   async near(number: VolumeNumber): Promise<NearOpening | null> {
-    const { identity, keys, drives, log } = this.#world
+    const { identity, keys, toldDrives, log } = this.#world
     const volume = this.byNumber(number)
     if (volume?.closed?.state !== 'elsewhere') return null
     const { record } = volume.stored
@@ -584,9 +586,7 @@ export class Volumes {
     try {
       const opened = await keys.open(record, { kind: 'node' })
       try {
-        const { driveDirectories } = toldOf(drives)
-        if (driveDirectories.length === 0) return null
-        return { id: record.id, driveDirectories, keys: opened.keys.export() }
+        return { id: record.id, drives: toldDrives, keys: opened.keys.export() }
       } finally {
         wipeOpened(opened)
       }
@@ -773,13 +773,14 @@ export class Volumes {
     const { home, stagingDirectory, drives, engine, registry, log } = this.#world
     const { id, name } = record
     await registry.markDeleting(id)
+    const here = drives.filter(({ state }) => state !== 'gone').map(({ dir }) => dir)
     const chunks = await engine.call('destroy', {
       volume: id,
       traces: {
         // One that was never shown has no chunks: no need to ask every chunk of the drives whose it is.
-        driveDirectories: record.state === 'making' ? [] : toldOf(drives).driveDirectories,
+        driveDirectories: record.state === 'making' ? [] : here,
         directories: [
-          ...toldOf(drives).driveDirectories.map((dir) => join(dir, VOLUMES_NAME, id)),
+          ...here.map((dir) => join(dir, VOLUMES_NAME, id)),
           join(home, 'views', id),
           join(stagingDirectory, id),
         ],

@@ -40,10 +40,10 @@ export class Drive {
   /** Running credit of pickDrive's weighted round robin. */
   credit = 0
   /**
-   * It is being emptied: what it holds is read and deleted as ever, and nothing new goes to it, whatever thread asks. Known
-   * from the mark on it when it is opened.
+   * It is being emptied: what it holds is read and deleted as ever, and nothing new goes to it. Known from the mark on it when it
+   * is opened; from then on the opener says so to each thread's object.
    */
-  readonly draining: boolean
+  draining: boolean
   /**
    * Volumes whose journal on it counts no more, which could not be marked there: it is on another drive, or on its way. Filled
    * by the opener.
@@ -58,6 +58,8 @@ export class Drive {
   #freeBytes = 0
   #totalBytes = 0
   #reservedBytes = 0
+  /** Who waits for the last put under way. */
+  readonly #awaiting: (() => void)[] = []
   #measuredMs = Number.NEGATIVE_INFINITY
 
   constructor(
@@ -120,6 +122,13 @@ export class Drive {
     assert(this.#reservedBytes >= 0, 'a drive releases what was reserved')
     if (written) this.#freeBytes -= bytes
     else this.forgetSpace()
+    if (this.#reservedBytes > 0) return
+    for (const go of this.#awaiting.splice(0)) go()
+  }
+
+  /** Fulfilled when no put of this thread is under way to it. One that gets nothing new stays so. */
+  async untilIdle(): Promise<void> {
+    if (this.#reservedBytes > 0) await new Promise<void>((go) => this.#awaiting.push(go))
   }
 
   /** The next question asks statfs: after a delete, or an ENOSPC nobody foresaw. */

@@ -6,7 +6,7 @@
  * It promises: a label is written whole or not at all; a directory with anything else in it, or of another node, is never taken;
  * a disk that anything uses is never formatted, and one with anything on it only with force; space is promised above the headroom
  * only, so that deletes and the journal still work on a full drive; a drive that answered an error gets nothing new.
- * Invariants: one `Drive` object per drive and thread; a block drive's id is the UUID of its filesystem, so it is found again
+ * Invariants: one `Drive` object per drive and thread, as the main thread tells them (ToldDrives); a block drive's id is the UUID of its filesystem, so it is found again
  * under any /dev name.
  *
  * A disk becomes a drive in five steps: blockDisks, formatDisk, mountDisk, measureDrive and classify, labelDisk. A crash between
@@ -47,6 +47,7 @@ export {
   type LabelDisk,
   openDrive,
 } from './open-drive.ts'
-export { type FailingDrives, type LostDrive, openEach, toldOf } from './open-each.ts'
+export { type LostDrive, openEach } from './open-each.ts'
 export { capacityOf, type PickOptions, pickDrive, roomOn, takesData } from './pick-drive.ts'
 export type { RunTool, Tool, ToolOptions, ToolResult } from './run-tool.ts'
+export { FollowedDrives, ToldDrives } from './told-drives.ts'

@@ -1,13 +1,14 @@
 import { CorruptError, type DriveId, type VolumeId } from '../base/index.ts'
 import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
 import { type ExportedKeys, VolumeKeys } from '../crypto/index.ts'
-import { openEach } from '../drives/index.ts'
+import { FollowedDrives } from '../drives/index.ts'
 import { type FileMap, readExtents } from '../vfs/index.ts'
 
 /** What a thread needs to read chunks of a volume that another node owns from this node's drives. */
 export interface NearOpening {
   readonly id: VolumeId
-  readonly driveDirectories: readonly string[]
+  /** Buffer of ToldDrives. */
+  readonly drives: SharedArrayBuffer
   readonly keys: ExportedKeys
 }
 
@@ -27,11 +28,12 @@ export class NearCopy {
   readonly #drive: DriveId
 
   /** @param opening its keys are taken over, and zeros afterwards */
-  constructor({ id, driveDirectories, keys }: NearOpening) {
+  constructor({ id, drives: told, keys }: NearOpening) {
     this.volume = id
     this.#keys = VolumeKeys.import(keys)
-    const { drives } = openEach(driveDirectories)
-    this.#chunks = new ChunkStore(drives, { openMost: OPEN_MOST })
+    const followed = new FollowedDrives(told)
+    const { drives } = followed
+    this.#chunks = new ChunkStore(drives, { openMost: OPEN_MOST, look: () => followed.look() })
     this.#reader = { volume: id, keyOf: (epoch) => this.#keys.get(epoch).chunk }
     // Without any, each read says EIO, and the owner is asked.
     this.#drive = drives[0]?.id as DriveId

@@ -13,7 +13,7 @@ import {
 import { type ChunkReader, ChunkStore } from '../chunks/index.ts'
 import { type ExportedKeys, openBlob, sealBlob, VolumeKeys } from '../crypto/index.ts'
 import { chunkFilesOf, type Disk, systemDisk } from '../disk/index.ts'
-import { type Drive, type FailingDrives, type LostDrive, openEach } from '../drives/index.ts'
+import { type Drive, FollowedDrives, type LostDrive, takesData } from '../drives/index.ts'
 import {
   Journal,
   type JournalHead,
@@ -39,9 +39,8 @@ export interface VolumeOpening {
   journalDirectory: string
   /** Directory of the staged writes, on tmpfs. */
   stagingDirectory: string
-  driveDirectories: string[]
-  /** Those of them that fail: nothing new goes there. */
-  failing?: FailingDrives
+  /** Buffer of ToldDrives. */
+  drives: SharedArrayBuffer
   /** This boot of the machine, 32 hex digits: staged writes of another are void. */
   boot: string
   keys: ExportedKeys
@@ -95,9 +94,7 @@ export class LocalVolume {
   readonly keys: KeyHolder
   /** Where journal, checkpoints and chunks lie. The view and the staged writes are not on it. */
   readonly disk: Disk
-  readonly drives: readonly Drive[]
-  /** What could not be opened: chunks that are there alone answer EIO. */
-  readonly lostDrives: readonly LostDrive[]
+  readonly #drives: FollowedDrives
   readonly view: View
   readonly journal: Journal
   readonly sealer: RecordSealer
@@ -119,12 +116,10 @@ export class LocalVolume {
     this.#boot = Buffer.from(opening.boot, 'hex')
     this.shared = new SharedVolume(opening.shared)
     this.keys = new KeyHolder(opening.keys)
-    const { drives, lost } = openEach(opening.driveDirectories, opening.failing, {
+    this.#drives = new FollowedDrives(opening.drives, {
       files: disk,
       onFail: (drive, error) => this.onDriveFail?.(drive, error),
     })
-    this.drives = drives
-    this.lostDrives = lost
     this.view = new View(opening.viewDirectory, this.keys)
     this.sealer = {
       seal: (epoch, plain, ad) => sealBlob(this.keys.get(epoch).journal, plain, ad),
@@ -138,11 +133,23 @@ export class LocalVolume {
       poison: this.shared.poison,
       written: this.shared.journalWritten,
     })
-    this.chunks = new ChunkStore(this.drives, { files: chunkFilesOf(disk) })
+    this.chunks = new ChunkStore(this.drives, {
+      files: chunkFilesOf(disk),
+      look: () => this.#drives.look(),
+    })
     this.reader = { volume: opening.id, keyOf: (epoch) => this.chunkKey(epoch) }
   }
 
   readonly reader: ChunkReader
+
+  get drives(): readonly Drive[] {
+    return this.#drives.drives
+  }
+
+  /** What could not be opened: chunks that are there alone answer EIO. */
+  get lostDrives(): readonly LostDrive[] {
+    return this.#drives.lost
+  }
 
   chunkKey(epoch: KeyEpoch): Buffer {
     return this.keys.get(epoch).chunk
@@ -180,7 +187,7 @@ export class LocalVolume {
   measureSpace(): void {
     let free = 0
     for (const drive of this.drives) {
-      if (drive.state === 'ok') free += Math.max(0, drive.freeBytes() - limits.driveHeadroomBytes)
+      if (takesData(drive)) free += Math.max(0, drive.freeBytes() - limits.driveHeadroomBytes)
     }
     this.shared.freeBytes = free
   }
@@ -188,6 +195,7 @@ export class LocalVolume {
   /** A no comes from drives that were asked this moment: the engine looks at them only while it works. Hot when yes. */
   hasRoom(bytes: number): boolean {
     if (bytes <= this.shared.freeBytes) return true
+    this.chunks.lookAtDrives()
     for (const drive of this.drives) drive.forgetSpace()
     this.measureSpace()
     return bytes <= this.shared.freeBytes

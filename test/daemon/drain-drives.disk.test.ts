@@ -52,6 +52,8 @@ async function withDrains(
       chunks,
       registry: { list: async () => ({ volumes: [], unreadable: [] }) } as never,
       written: () => 0,
+      heard: async () => {},
+      restart: async () => {},
       clock: systemClock(),
       log: silentLog,
     },

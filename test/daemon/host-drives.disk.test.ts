@@ -26,7 +26,16 @@ interface FakeDrive {
   draining: boolean
 }
 
-function world(more: { listed?: boolean; drive?: FakeDrive; missing?: boolean } = {}) {
+interface More {
+  listed?: boolean
+  drive?: FakeDrive
+  missing?: boolean
+  /** What the node says of a drive that it is to clear; default no. */
+  isCleared?: boolean
+}
+
+function world(more: More = {}) {
+  const { isCleared = false } = more
   const home = mkdtempSync(join(tmpdir(), 'weft-host-drives-'))
   const dir = join(home, 'drives', ID)
   const disk = { drive: ID, wwn: '', serial: GIVEN.serial, model: '', tag: TAG, measured: null }
@@ -55,6 +64,11 @@ function world(more: { listed?: boolean; drive?: FakeDrive; missing?: boolean } 
       },
     },
     registry: { list: async () => ({ volumes: [] }) },
+    async clear() {
+      asked.push('clear')
+      if (isCleared) writeDriveList(home, { drives: [], leaving: [] })
+      return isCleared
+    },
     async restart() {
       asked.push('restart')
       throw new FsError('ECANCELED', 'test.restart')
@@ -181,6 +195,17 @@ test('a drain off which nothing moves for ten minutes is given up for now, thoug
     const { code, message } = await thrownBy(w.host.drain(ID, step))
     assert.is(code, 'EBUSY')
     assert.match(message, /nothing has moved off it for 10 minutes/)
+  } finally {
+    w.close()
+  }
+})
+
+test('an empty drive that can be cleared in this life of the daemon is taken out without a restart', async () => {
+  const w = world({ listed: true, drive: { state: 'ok', draining: true }, isCleared: true })
+  try {
+    await w.host.takeOut(ID, step)
+    assert.equal(readDriveList(w.home)?.drives, [])
+    assert.equal(w.asked, ['mustBeEmpty', 'clear'])
   } finally {
     w.close()
   }

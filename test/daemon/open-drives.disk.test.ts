@@ -32,7 +32,7 @@ async function world() {
   const start = async () => (await openDrives(owner, silentLog, () => {})).drives
   await start()
   const [first, second] = [join(home, 'drives/default'), join(root, 'das1')]
-  addDirectory(owner, second, 2)
+  addDirectory(owner, second, 2, {})
   return {
     owner,
     start,

@@ -1,5 +1,4 @@
-import { mkdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, renameSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, codeOf } from '../../src/base/index.ts'
@@ -8,14 +7,17 @@ import type { FileMap } from '../../src/vfs/index.ts'
 import { VolumeWorld } from '../store/volume-world.ts'
 
 test('a near copy is opened beside a drive that cannot be; where none can, its reads say so', async () => {
-  const world = await VolumeWorld.open()
+  const world = await VolumeWorld.open(2)
   try {
-    const dead = join(world.dir, 'dead')
-    mkdirSync(dead)
-    const near = (driveDirectories: string[]) =>
-      new NearCopy({ id: world.id, driveDirectories, keys: world.opened.keys.export() })
-    near([dead, world.drive(0)]).close()
-    const none = near([dead])
+    const [sound, dead] = world.here
+    assert.ok(sound && dead)
+    renameSync(dead.dir, `${dead.dir}.broken`)
+    mkdirSync(dead.dir)
+    const near = () =>
+      new NearCopy({ id: world.id, drives: world.told.buffer, keys: world.opened.keys.export() })
+    near().close()
+    world.told.tell([dead])
+    const none = near()
     const plainBytes = 4096
     const chunk = 'ab'.repeat(16) as ChunkId
     const extent = { kind: 'chunk', length: plainBytes, chunk, at: 0 } as const

@@ -27,7 +27,7 @@ import {
   rotate,
 } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { initDrive } from '../../src/drives/index.ts'
+import { initDrive, ToldDrives } from '../../src/drives/index.ts'
 import { type JournalHead, scan } from '../../src/journal/index.ts'
 import { S_IFREG } from '../../src/meta/index.ts'
 import {
@@ -90,6 +90,7 @@ export class Member {
   readonly dir: string
   readonly copy: Copy
   readonly raw: RawChunks
+  readonly told = new ToldDrives()
   reachable = true
   drives = '00'.repeat(16)
   open: { volume: LocalVolume; engine: Engine; fs: VolumeFs; owner: Owner } | null = null
@@ -99,6 +100,7 @@ export class Member {
     this.id = hexId<NodeId>(`${index}`.repeat(32))
     this.dir = join(root, `node${index}`)
     const drive = initDrive(this.drive, { class: 2, nodeId: this.id }, systemDisk)
+    this.told.tell([drive])
     this.raw = new RawChunks(() => [drive])
     const chunks: CopyChunks = {
       put: (chunk, bytes) => this.raw.put(chunk, volume, bytes),
@@ -226,7 +228,7 @@ export class VolumeOnMembers {
       viewDirectory: join(member.dir, 'view'),
       journalDirectory: member.journalDirectory,
       stagingDirectory: join(member.dir, 'staging'),
-      driveDirectories: [member.drive],
+      drives: member.told.buffer,
       boot: member.id,
       keys: this.#keys.keys.export(),
       shared: shared.buffer,

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ChunkId, FsError, newId, systemRandom } from '../../src/base/index.ts'
 import { ChunkStore } from '../../src/chunks/index.ts'
-import { openDrive, toldOf } from '../../src/drives/index.ts'
+import { openDrive } from '../../src/drives/index.ts'
 import { destroyVolume, LocalVolume } from '../../src/store/index.ts'
 import { VolumeWorld } from './volume-world.ts'
 
@@ -63,11 +63,12 @@ test('a volume is opened beside a drive that cannot be, and reads what the other
 test('a volume that is opened after a drive began to fail puts nothing there', async () => {
   const { volumes, seal } = await world()
   try {
-    const failing = openDrive(volumes.drive(0))
+    const [failing] = volumes.here
+    assert.ok(failing)
     failing.fail(new FsError('EIO', 'test', { message: 'it answered an error' }))
-    const told = toldOf([failing, openDrive(volumes.drive(1))])
-    assert.equal(told.driveDirectories, [volumes.drive(0), volumes.drive(1)])
-    const again = new LocalVolume({ ...volumes.opening(), ...told })
+    volumes.told.tell(volumes.here)
+    const again = new LocalVolume(volumes.opening())
+    assert.is(again.drives.length, 2)
     for (let n = 0; n < 6; n++) {
       const id = newId<ChunkId>(systemRandom)
       const { drive } = await again.chunks.put(id, seal, plain, plain.length, Buffer.alloc(0))
@@ -75,7 +76,10 @@ test('a volume that is opened after a drive began to fail puts nothing there', a
     }
     await again.close()
     failing.fail(new FsError('ENODEV', 'test', {}))
-    assert.equal(toldOf([failing]).driveDirectories, [], 'one that is gone is not opened')
+    volumes.told.tell([failing])
+    const third = new LocalVolume(volumes.opening())
+    assert.equal(third.drives, [], 'one that is gone is not opened')
+    await third.close()
   } finally {
     await volumes.close()
   }

@@ -29,7 +29,7 @@ import {
   rotate,
 } from '../../src/crypto/index.ts'
 import { type Disk, type DiskHandle, SimulatedDisk, systemDisk } from '../../src/disk/index.ts'
-import { initDrive } from '../../src/drives/index.ts'
+import { initDrive, ToldDrives } from '../../src/drives/index.ts'
 import {
   Engine,
   formatVolume,
@@ -178,6 +178,7 @@ export class SimulatedMachine {
   /** What the volume's record has; it is on another disk. */
   #keys: { bundle: KeyBundle; opened: OpenedKeys }
   readonly #store: Disk
+  readonly #drives = new ToldDrives()
   readonly #view: ViewFiles
   #boot = ''
   #epoch = 0
@@ -192,11 +193,12 @@ export class SimulatedMachine {
     this.#keys = keys
     this.#view = new ViewFiles(join(this.#dir, 'view'))
     this.#store = routed(lie(this.disk), this.#view)
-    for (const [index, directory] of DRIVES.entries()) {
+    const drives = DRIVES.map((directory, index) => {
       const id = hexId<DriveId>(`${index}`.repeat(32))
       const nodeId = hexId<NodeId>('a'.repeat(32))
-      initDrive(directory, { id, class: 2, nodeId }, this.disk, { files: this.disk })
-    }
+      return initDrive(directory, { id, class: 2, nodeId }, this.disk, { files: this.disk })
+    })
+    this.#drives.tell(drives)
     this.#newBoot()
   }
 
@@ -369,7 +371,7 @@ export class SimulatedMachine {
       viewDirectory: join(this.#dir, 'view'),
       journalDirectory: join(DRIVES[0] as string, 'volumes', opened.volumeId),
       stagingDirectory: join(this.#dir, 'staging'),
-      driveDirectories: DRIVES,
+      drives: this.#drives.buffer,
       boot: this.#boot,
       keys: opened.keys.export(),
       shared: shared.buffer,

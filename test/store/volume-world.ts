@@ -24,7 +24,7 @@ import {
   rotate,
 } from '../../src/crypto/index.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { initDrive } from '../../src/drives/index.ts'
+import { type Drive, initDrive, ToldDrives } from '../../src/drives/index.ts'
 import {
   decodeDirents,
   decodeExtent,
@@ -76,14 +76,20 @@ export class VolumeWorld {
     this.bundle = bundle
     this.opened = opened
     const nodeId = hexId<NodeId>('a'.repeat(32))
-    for (let i = 0; i < drives; i++) initDrive(this.drive(i), { class: 2, nodeId }, systemDisk)
+    for (let i = 0; i < drives; i++) {
+      this.here.push(initDrive(this.drive(i), { class: 2, nodeId }, systemDisk))
+    }
     this.#drives = drives
+    this.told.tell(this.here)
     const root = { mode: 0o755, uid: 0, gid: 0, now: clock.now() }
     this.volume = formatVolume(this.opening(), this.epoch as Epoch, root)
     this.engine = new Engine(this.volume, storeWorld)
   }
 
   readonly #drives: number
+  /** The main thread's, which every opening of the volume is told of. */
+  readonly here: Drive[] = []
+  readonly told = new ToldDrives()
 
   static async open(drives = 1): Promise<VolumeWorld> {
     const dir = mkdtempSync(join(tmpdir(), 'weft-store-'))
@@ -119,7 +125,7 @@ export class VolumeWorld {
       viewDirectory: this.viewDirectory,
       journalDirectory: this.journalDirectory,
       stagingDirectory: join(this.dir, 'staging'),
-      driveDirectories: Array.from({ length: this.#drives }, (_, i) => this.drive(i)),
+      drives: this.told.buffer,
       boot: this.boot,
       keys: this.opened.keys.export(),
       shared: shared.buffer,

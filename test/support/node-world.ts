@@ -47,7 +47,6 @@ export async function startNode(options: NodeOptions = {}): Promise<NodeWorld> {
     for (let n = 1; n < (options.drives ?? 1); n += 1) {
       await world.weft('drive', 'add', world.mkdir(`drive${n}`))
     }
-    if ((options.drives ?? 1) > 1) await world.weft('upgrade')
     if (options.mount !== false) await world.weft('mount', world.mnt)
     return world
   } catch (error) {

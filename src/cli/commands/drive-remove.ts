@@ -20,7 +20,7 @@ export const command: Command = {
     const path = `/v1/drives/${encodeURIComponent(args.needed('drive'))}`
     const lost = args.flag('lost') ? '?lost=true' : ''
     const drive = await context.node.delete<DriveInfo>(`${path}${lost}`)
-    // Its filesystem is nobody's once the daemon has begun anew without it.
+    // Its filesystem is nobody's by then, or once the daemon has begun anew without it.
     await followChange(context, async () => {
       const { drives } = await context.node.get<{ drives: DriveInfo[] }>('/v1/drives')
       const isThere = drives.some(({ id }) => id === drive.id)

@@ -30,7 +30,7 @@ export const command: Command = {
     ['weft synergy allocate --class 3 --drives 2', 'Take them, format them, use them'],
   ],
   epilogue:
-    'The daemon restarts under its mounts for each drive. What was begun goes on when this command is ended.',
+    'Each drive is used as soon as it is there. What was begun goes on when this command is ended.',
   async run(context, args) {
     const cos = args.whole('class', 1, 3)
     const drives = args.whole('drives', 1, DRIVES_MAX)

@@ -19,7 +19,7 @@ export const command: Command = {
     ['weft synergy release S4EVNF0M', 'Empty it, give it back, erased where it can be'],
   ],
   epilogue:
-    'Files stay in use meanwhile; the daemon restarts under its mounts. What was begun goes on when this command is ended.',
+    'Files stay in use meanwhile; the daemon may restart under its mounts. What was begun goes on when this command is ended.',
   async run(context, args) {
     const drive = args.needed('drive')
     if (args.flag('plan')) {
