@@ -35,7 +35,7 @@ const TEXT_LENGTH_AT = NUMBERS_AT + 3 * 8
 const KEY_AT = TEXT_LENGTH_AT + 8
 const TEXT_AT = KEY_AT + KEY_BYTES
 const JOB_BYTES = TEXT_AT + TEXT_BYTES_MAX
-const state = { starting: 0, idle: 1, wanted: 2, done: 3, refused: 4 } as const
+const state = { starting: 0, idle: 1, wanted: 2, done: 3, refused: 4, closing: 5 } as const
 
 interface Start {
   readonly job: SharedArrayBuffer
@@ -90,6 +90,15 @@ export class SecondReader {
     Atomics.store(this.#state, STATE, state.idle)
     return read
   }
+
+  /** No descriptor of its thread keeps a disk from being unmounted when this returns. Not between `begin` and `finish`. */
+  letGo(): void {
+    // One that is starting has none.
+    if (!this.#started || Atomics.load(this.#state, STATE) !== state.idle) return
+    Atomics.store(this.#state, STATE, state.closing)
+    Atomics.notify(this.#state, STATE)
+    Atomics.wait(this.#state, STATE, state.closing)
+  }
 }
 
 /** The other thread: blocks until there is a job, for good. */
@@ -101,13 +110,27 @@ function serve({ job, out }: Start): void {
   Atomics.store(cell, STATE, state.idle)
   for (;;) {
     let seen = Atomics.load(cell, STATE)
-    while (seen !== state.wanted) {
+    while (seen !== state.wanted && seen !== state.closing) {
       Atomics.wait(cell, STATE, seen)
       seen = Atomics.load(cell, STATE)
     }
-    Atomics.store(cell, STATE, tryRead(bytes, into, stores) ? state.done : state.refused)
+    Atomics.store(
+      cell,
+      STATE,
+      seen === state.closing ? closeAll(stores) : read(bytes, into, stores),
+    )
     Atomics.notify(cell, STATE)
   }
+}
+
+function closeAll(stores: Map<string, ChunkStore>): number {
+  for (const store of stores.values()) store.close()
+  stores.clear()
+  return state.idle
+}
+
+function read(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): number {
+  return tryRead(bytes, into, stores) ? state.done : state.refused
 }
 
 function tryRead(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): boolean {
@@ -129,8 +152,7 @@ function tryRead(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): 
     return true
   } catch {
     // The mount's thread reads it again, and says what is wrong.
-    for (const store of stores.values()) store.close()
-    stores.clear()
+    closeAll(stores)
     return false
   }
 }

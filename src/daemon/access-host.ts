@@ -70,13 +70,21 @@ export class AccessHost {
   }
 
   /** As a mount's thread is told of a volume. @returns files of a volume it gave up that this node's kernel has open */
-  async tell(message: Told<VolumeMessage>, served?: ServedVolume): Promise<readonly OpenFile[]> {
+  async tell(
+    message: Told<VolumeMessage> | { kind: 'drives' },
+    served?: ServedVolume,
+  ): Promise<readonly OpenFile[]> {
     const worker = await this.#started()
     const id = ++this.#last
     return await new Promise((resolve, reject) => {
       this.#told.set(id, { resolve, reject })
       worker.postMessage({ ...message, id }, served ? [served.opening.keys.bytes] : [])
     })
+  }
+
+  /** As Mounts.letGoOfDrives, where there is such a thread. */
+  async letGoOfDrives(): Promise<void> {
+    if (this.#worker) await this.tell({ kind: 'drives' })
   }
 
   /** @returns the whole answer, empty when none is due; null when the volume is not that thread's */

@@ -7,8 +7,15 @@ import {
   type Log,
   messageOf,
 } from '../base/index.ts'
-import { checkDrives, type Drive, diskSequence, findDisk, tryDrive } from '../drives/index.ts'
-import { forgetFailure } from './drive-list.ts'
+import {
+  checkDrives,
+  type Drive,
+  diskSequence,
+  findDisk,
+  tryDrive,
+  unmountDisk,
+} from '../drives/index.ts'
+import { forgetFailure, type ListedDrive, readDriveList } from './drive-list.ts'
 import { type DriveOwner, type MissingDrive, openListed, PULLED_MS, usOf } from './open-drives.ts'
 
 export interface DriveWatchWorld {
@@ -19,6 +26,8 @@ export interface DriveWatchWorld {
   onFail(drive: Drive, error: unknown): void
   /** As LiveDrives.comes. */
   comes(drive: Drive): Promise<boolean>
+  /** As LiveDrives.isAway. */
+  isAway(drive: Drive, listed: ListedDrive): Promise<void>
   /** A disk is there again, and the next life of the daemon uses it. */
   restart(): Promise<void>
   readonly clock: Clock
@@ -31,8 +40,8 @@ const AGAIN_MS = 60_000
 
 /**
  * Looks after the drives while the node runs: a disk that was pulled, or became read-only, is noticed without anybody reading it;
- * one that is put back, or comes late, is taken into use again with all that is on it; a restart is needed where this life had
- * it open, or where journals are on it. One that failed without having been pulled
+ * one that is put back, or comes late, is taken into use again with all that is on it; a restart is needed where journals are
+ * on it, or somebody has something open on it still. One that failed without having been pulled
  * stays failing (ListedDrive.failed); if it answers no more, one restart makes readable what can still be read of it.
  */
 export class DriveWatch {
@@ -106,15 +115,31 @@ export class DriveWatch {
       if (!(await comes(drive))) return await this.#restart()
     }
     const { node, cluster, keys, disks } = owner
-    for (const { id } of gone) {
+    for (const drive of gone) {
+      const { id } = drive
       const isBack = await this.#tried(id, async () => {
         await tryDrive(id, usOf(owner), { nodeId: node, cluster, keys }, disks)
         return true
       })
       if (!isBack) continue
       log.info({ op: 'drive.back', drive: id }, 'a disk is there again')
-      return await this.#restart()
+      if (!(await this.#takenBack(drive))) return await this.#restart()
     }
+  }
+
+  /** What this life has open on the disk of before keeps it from being mounted anew. */
+  async #takenBack(drive: Drive): Promise<boolean> {
+    const { owner, comes, isAway, onFail } = this.#world
+    const listed = readDriveList(owner.home)?.drives.find(({ dir }) => dir === drive.dir)
+    // One that failed is not taken back, only read.
+    if (!listed || listed.failed !== null) return false
+    await isAway(drive, listed)
+    const back = await this.#tried(drive.id, async () => {
+      // What the kernel has read of it before would do for the label.
+      await unmountDisk(drive.dir, owner.disks)
+      return await openListed(listed, owner, { onFail })
+    })
+    return back !== null && (await comes(back))
   }
 
   #sequence(): string {

@@ -1,7 +1,8 @@
 import { join } from 'node:path'
-import { background, type Log } from '../base/index.ts'
+import { background, type Clock, isBug, type Log, messageOf, sleep } from '../base/index.ts'
 import { systemDisk } from '../disk/index.ts'
 import { DRAINING_NAME, type Drive, ToldDrives } from '../drives/index.ts'
+import type { ListedDrive } from './drive-list.ts'
 import { hasJournals } from './move-journals.ts'
 import type { MissingDrive, OpenedDrives } from './open-drives.ts'
 
@@ -10,8 +11,14 @@ export interface LiveDrivesWorld {
   engineLooks(): Promise<unknown>
   /** As RawChunks.settle. */
   settle(): Promise<void>
+  /** As Mounts.letGoOfDrives. */
+  letGo(): Promise<void>
+  readonly clock: Clock
   readonly log: Log
 }
+
+/** Threads that let go of a drive's disk are waited for so long: a mount's may wait for its kernel, or a disk that hangs. */
+const LET_GO_MS_MAX = 3000
 
 /**
  * The drives of this node, as they come and go in one life of the daemon. Chunks are put by two threads alone, this one and the
@@ -87,9 +94,37 @@ export class LiveDrives {
 
   /** Nothing is put on it any more when this returns, and who looks for a chunk looks on the others alone. */
   async goes(drive: Drive): Promise<void> {
-    this.#here.splice(this.#here.indexOf(drive), 1)
-    this.tell()
+    this.#drop(drive)
     await this.heard()
     await drive.untilIdle()
+    if (drive.kind === 'block') await this.#letGo(drive)
+  }
+
+  /** One that is gone may come back, and no descriptor keeps its disk from being mounted then, as far as threads answer. */
+  async isAway(drive: Drive, listed: ListedDrive): Promise<void> {
+    this.#missing.push({ id: drive.id, listed, why: messageOf(drive.failure) })
+    this.#drop(drive)
+    await this.#letGo(drive)
+  }
+
+  #drop(drive: Drive): void {
+    const at = this.#here.indexOf(drive)
+    if (at >= 0) this.#here.splice(at, 1)
+    this.tell()
+  }
+
+  /** Whatever comes of it: its disk cannot be unmounted while anything is open on it. */
+  async #letGo({ dir }: Drive): Promise<void> {
+    const { clock, letGo, log } = this.#world
+    const letting = Promise.all([this.heard(), letGo()]).then(
+      () => '',
+      (error: unknown) => {
+        if (isBug(error)) throw error
+        return messageOf(error)
+      },
+    )
+    const late = sleep(clock, LET_GO_MS_MAX).then(() => 'some thread does not answer')
+    const why = await Promise.race([letting, late])
+    if (why !== '') log.warn({ op: 'drive.letGo', dir, why }, 'something may be open on it')
   }
 }

@@ -334,6 +334,17 @@ export class Mounts {
     mount?.worker.post({ kind: 'dropped', token })
   }
 
+  /** No thread that serves a mount, or another node, has anything open on drives that are none of this node any more. */
+  async letGoOfDrives(): Promise<void> {
+    const workers = this.#mounts.map(({ worker }) => worker).filter(({ ended }) => !ended)
+    const told = workers.map((worker) =>
+      worker.tell({ kind: 'drives' }).catch((error: unknown) => {
+        if (!worker.ended) throw error
+      }),
+    )
+    await Promise.all([...told, this.#world.access.letGoOfDrives()])
+  }
+
   /** From now on the namespace mount reads from this node's copy of a volume; with null it has none. */
   async near(number: VolumeNumber, near: NearOpening | null): Promise<void> {
     const worker = this.namespace?.worker

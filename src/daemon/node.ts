@@ -195,6 +195,8 @@ export class Node {
     this.#live = new LiveDrives(parts.opened, {
       engineLooks: () => this.engine.call('drives', {}),
       settle: () => this.chunks.settle(),
+      letGo: () => this.mounts.letGoOfDrives(),
+      clock,
       log,
     })
     this.drives = this.#live.here
@@ -251,6 +253,7 @@ export class Node {
       missing: this.missingDrives,
       onFail: this.onDriveFail,
       comes: (drive) => this.comes(drive),
+      isAway: (drive, listed) => this.#live.isAway(drive, listed),
       restart: () => this.restart(null),
       clock,
       log,

@@ -39,6 +39,8 @@ export type ToAccessWorker =
   /** The kernel of a session has forgotten what `forget` asked of it. */
   | { kind: 'forgot'; number: VolumeNumber; asking: number }
   | { kind: 'endSession'; session: number; number: VolumeNumber }
+  /** As of ToWorker. */
+  | { id: number; kind: 'drives' }
 
 export type FromAccessWorker =
   | {

@@ -172,6 +172,11 @@ class AccessWorker {
         }
         return
       }
+      case 'drives':
+        for (const { volume } of this.#served.open.values()) volume.chunks.lookAtDrives()
+        this.#secondReader.letGo()
+        tell({ kind: 'done', id: message.id, error: null, opens: [] })
+        return
       case 'add':
       case 'absent':
       case 'remove':

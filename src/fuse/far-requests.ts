@@ -130,6 +130,11 @@ export class FarRequests {
     if (codeOf(error) === 'ENOKEY') this.#near(use, null)
   }
 
+  /** As ToWorker 'drives'. */
+  lookAtDrives(): void {
+    for (const { near } of this.#uses.values()) near?.lookAtDrives()
+  }
+
   /** @param opening null: nothing is read here any more */
   near(number: VolumeNumber, opening: NearOpening | null): void {
     this.#near(this.#use(number), opening && new NearCopy(opening))

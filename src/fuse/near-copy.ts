@@ -53,6 +53,11 @@ export class NearCopy {
     return count
   }
 
+  /** Nothing stays open on drives that are none of this node any more. */
+  lookAtDrives(): void {
+    this.#chunks.lookAtDrives()
+  }
+
   /** Its keys are wiped, and so is what was unsealed with them. */
   close(): void {
     this.#chunks.close()

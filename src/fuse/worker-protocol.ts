@@ -113,6 +113,8 @@ export type ToWorker =
   | { id: number; kind: 'again'; frame: Uint8Array; fd: number }
   /** This node's copy of a volume that is far, to read from; null: its keys are to be forgotten. Acknowledged by `done`. */
   | { id: number; kind: 'near'; number: VolumeNumber; near: NearOpening | null }
+  /** Nothing is to stay open on drives that are none of this node any more. Acknowledged by `done`. */
+  | { id: number; kind: 'drives' }
   /** Before the kernel gets its answer to a request whose answer this thread wants to know (`far.isLookedAt`). */
   | {
       kind: 'answered'

@@ -372,8 +372,9 @@ class MountWorker {
         else this.#far.heard(message)
         continue
       }
-      if (message.kind === 'near') {
-        this.#far.near(message.number, message.near)
+      if (message.kind === 'near' || message.kind === 'drives') {
+        if (message.kind === 'near') this.#far.near(message.number, message.near)
+        else this.#letGoOfDrives()
         this.#tell({ kind: 'done', id: message.id, error: null, opens: [] })
         continue
       }
@@ -393,6 +394,12 @@ class MountWorker {
       }
       this.#tell({ kind: 'done', id: message.id, error, opens, inherited })
     }
+  }
+
+  #letGoOfDrives(): void {
+    for (const { volume } of this.#served.open.values()) volume.chunks.lookAtDrives()
+    this.#far.lookAtDrives()
+    this.#secondReader.letGo()
   }
 
   #obey(message: VolumeMessage | Extract<ToWorker, { kind: 'again' }>): readonly OpenFile[] {

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readlinkSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { limits } from '../../src/base/index.ts'
@@ -43,6 +43,33 @@ test('it reads its part into the shared buffer, and nothing else', async () => {
       )
       const around = Buffer.concat([out.subarray(0, plainAt), out.subarray(plainAt + length)])
       assert.ok(around.every((byte) => byte === 0xee))
+    }
+  } finally {
+    world.close()
+  }
+})
+
+test('it lets go of what it has open when it is asked to, and reads on', async () => {
+  const { world, plain, out, second, job } = await makeReading(35)
+  const openHere = () =>
+    readdirSync('/proc/self/fd').filter((fd) => {
+      try {
+        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(world.root)
+      } catch {
+        return false // it went while we looked
+      }
+    }).length
+  try {
+    const before = openHere()
+    for (let round = 0; round < 3; round++) {
+      out.fill(0)
+      second.begin({ ...job, plainAt: 0, length: BYTES, outAt: 0 })
+      assert.is(second.finish(), true)
+      assert.ok(out.equals(plain))
+      assert.is(openHere(), before + 1)
+      second.letGo()
+      assert.is(openHere(), before)
+      second.letGo()
     }
   } finally {
     world.close()

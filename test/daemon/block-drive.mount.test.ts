@@ -1,4 +1,5 @@
 // deadline: 480 s
+import { execFileSync } from 'node:child_process'
 import { readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -96,6 +97,77 @@ test('a disk that is pulled under a database of bytes and put back under another
     }
     writeFileSync(join(volume, 'new'), 'x', { flush: true })
     await world.weft('fsck')
+  }))
+
+/** Past the kernel's cache, in requests of the largest size: two threads read each. */
+function mustRead(path: string, bytes: Buffer): void {
+  const args = [`if=${path}`, 'bs=1M', 'iflag=direct', 'status=none']
+  assert.ok(execFileSync('dd', args, { maxBuffer: 2 * bytes.length }).equals(bytes), path)
+}
+
+const BESIDE = 12
+
+/** A volume whose journal is on the home's own drive, with chunks on disk SERA too, which its mounts have open. */
+async function withChunksBeside(world: NodeWorld, loops: LoopDrives) {
+  const point = await world.attached('v', '--size', '200M')
+  // As large as other drives are: each gets its share.
+  loops.plug('a', A, { megabytes: 64 * 1024 })
+  await world.weft('drive', 'add', link(loops, A), '--class', '2')
+  const { id = '', dir = '' } = (await named(world, 'SERA')) ?? {}
+  for (let n = 0; n < BESIDE; n++) {
+    writeFileSync(join(point, `${n}`), seeded(n + 1).bytes(2_000_000), { flush: true })
+  }
+  const mustBeThere = () => {
+    for (let n = 0; n < BESIDE; n++) {
+      for (const at of [point, join(world.mnt, 'v')]) {
+        mustRead(join(at, `${n}`), seeded(n + 1).bytes(2_000_000))
+      }
+    }
+  }
+  mustBeThere()
+  assert.ok((await world.json<VolumeDetail>('volume', 'inspect', 'v')).drives.includes(id))
+  return { point, dir, mustBeThere }
+}
+
+test('a disk with chunks that several mounts have open is emptied, taken out and free again in the same life of the daemon', () =>
+  withDisks(async (world, loops) => {
+    const { dir, mustBeThere } = await withChunksBeside(world, loops)
+    const pid = await daemonPid(world)
+    await world.weft('drive', 'drain', 'SERA')
+    await world.weft('drive', 'remove', 'SERA')
+    assert.is(await daemonPid(world), pid)
+    assert.is(loops.try('findmnt', dir), '')
+    const { disks } = await world.json<{ disks: DiskInfo[] }>('drive', 'list', '--all')
+    assert.is(disks.find(({ serial }) => serial === 'SERA')?.standing, 'free')
+    mustBeThere()
+    await world.fsck()
+  }))
+
+test('a disk with chunks alone that is pulled and put back under another name is used again in the same life of the daemon', () =>
+  withDisks(async (world, loops) => {
+    const { point, dir, mustBeThere } = await withChunksBeside(world, loops)
+    const pid = await daemonPid(world)
+    for (const name of A) rmSync(join(loops.byIdDir, name))
+    loops.sh('xfs_io', '-x', '-c', 'shutdown', dir)
+    await until('it is gone', async () => (await named(world, 'SERA'))?.state === 'gone')
+    writeFileSync(join(point, 'meanwhile'), seeded(99).bytes(2_000_000), { flush: true })
+    assert.throws(mustBeThere)
+    const again = loops.again('a')
+    for (const name of A) symlinkSync(again, join(loops.byIdDir, name))
+    await until('it is back', async () => (await named(world, 'SERA'))?.state === 'ok', 30_000)
+    assert.is(await daemonPid(world), pid)
+    mustBeThere()
+    mustRead(join(point, 'meanwhile'), seeded(99).bytes(2_000_000))
+    const { usedBytes = 0 } = (await named(world, 'SERA')) ?? {}
+    for (let n = 0; n < BESIDE; n++) {
+      writeFileSync(join(point, `new${n}`), seeded(50 + n).bytes(2_000_000), { flush: true })
+    }
+    await until('it takes data', async () => {
+      return ((await named(world, 'SERA'))?.usedBytes ?? 0) > usedBytes + 2_000_000
+    })
+    await world.kill9()
+    mustBeThere()
+    await world.fsck()
   }))
 
 test('a disk that is away at the start is waited for by nobody, and taken in when it comes', () =>

@@ -22,8 +22,14 @@ const pathOf = (drive: Drive, id: ChunkId) => join(drive.dir, 'chunks', id.slice
 
 /** A drive that fails and lets go of nothing, with two to go to; and drains that run. */
 async function withDrains(
-  work: (drains: DriveDrains, drives: [Drive, Drive, Drive], ids: ChunkId[]) => Promise<void>,
+  work: (
+    drains: DriveDrains,
+    drives: [Drive, Drive, Drive],
+    ids: ChunkId[],
+    restarts: () => number,
+  ) => Promise<void>,
 ) {
+  let restarts = 0
   const world = makeWorld({ drives: 3 })
   const drives = [...world.drives] as [Drive, Drive, Drive]
   const owner = makeWorld({ seed: 2 })
@@ -53,7 +59,9 @@ async function withDrains(
       registry: { list: async () => ({ volumes: [], unreadable: [] }) } as never,
       written: () => 0,
       heard: async () => {},
-      restart: async () => {},
+      restart: async () => {
+        restarts++
+      },
       clock: systemClock(),
       log: silentLog,
     },
@@ -62,7 +70,7 @@ async function withDrains(
   const running = drains.run()
   try {
     await until('it is empty', () => drains.state(drives[0])?.isEmpty === true)
-    await work(drains, drives, ids)
+    await work(drains, drives, ids, () => restarts)
   } finally {
     drains.close()
     await running
@@ -96,6 +104,41 @@ test('a drive that is not empty because of a journal says so', () =>
     second.fail(new FsError('EIO', 'test', {}))
     await until('why is said', () => (drains.state(second)?.why ?? '') !== '')
     assert.match(drains.state(second)?.why ?? '', /^1 journals on it: weft drive drain /)
+  }))
+
+test('a drive whose emptying begins in this life is left by a restart when a journal is on it, and only then', () =>
+  withDrains(async (drains, [failing, second], _ids, restarts) => {
+    second.draining = true
+    drains.begin(second)
+    await until('it is empty', () => drains.state(second)?.isEmpty)
+    assert.is(restarts(), 0)
+    second.draining = false
+    drains.begin(second)
+    assert.is(drains.state(second), null)
+    mkdirSync(join(second.dir, 'volumes', '5e'.repeat(16)), { recursive: true })
+    second.draining = true
+    drains.begin(second)
+    assert.is(drains.state(second)?.isEmpty, false, 'what was found before is of before')
+    await until('it restarts', () => restarts() > 0)
+    mkdirSync(join(failing.dir, 'volumes', '5f'.repeat(16)), { recursive: true })
+    assert.is(drains.state(failing)?.isEmpty, true, 'one that fails is as it was')
+  }))
+
+test('a drive that takes data again in between is gone over anew', () =>
+  withDrains(async (drains, [failing, second, third], ids) => {
+    second.draining = true
+    drains.begin(second)
+    await until('it is empty', () => drains.state(second)?.isEmpty)
+    second.draining = false
+    drains.begin(second)
+    const [id] = ids as [ChunkId]
+    mkdirSync(join(pathOf(second, id), '..'), { recursive: true })
+    writeFileSync(pathOf(second, id), readFileSync(pathOf(failing, id)))
+    second.draining = true
+    drains.begin(second)
+    await until('it is empty', () => drains.state(second)?.isEmpty)
+    assert.not(existsSync(pathOf(second, id)))
+    assert.ok(existsSync(pathOf(third, id)))
   }))
 
 test.run()

@@ -92,6 +92,28 @@ test('another drive under the path of one that was told is not opened', () =>
     )
   }))
 
+test('who waits for the last put to a drive waits for all that were begun', async () => {
+  const root = mkdtempSync(join(tmpdir(), 'weft-told-'))
+  try {
+    const nodeId = 'a1'.repeat(16) as NodeId
+    const drive = initDrive(join(root, 'das'), { class: 2, nodeId }, systemDisk)
+    await drive.untilIdle()
+    drive.reserve(10)
+    drive.reserve(20)
+    let isIdle = false
+    const waiting = drive.untilIdle().then(() => {
+      isIdle = true
+    })
+    drive.release(10, true)
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.is(isIdle, false)
+    drive.release(20, false)
+    await waiting
+  } finally {
+    rmSync(root, { recursive: true })
+  }
+})
+
 test('who reads while others are told has the one list or the other, never a part of both', async () => {
   const told = new ToldDrives()
   const lists = [3, 300].map((count) =>
