@@ -289,8 +289,6 @@ export class Host {
     }
     const missing = more.filter((drive) => !drives.some(({ dir }) => dir === drive))
     for (const drive of missing) await this.weft('drive', 'add', drive)
-    // A drive is used from the next start of the daemon.
-    if (missing.length > 0) await this.weft('upgrade')
   }
 
   #drives(): string[] {
