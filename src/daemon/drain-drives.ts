@@ -55,8 +55,9 @@ const BUSY_PER_S_MIN = 5
 const BUSY_LOOK_MS = 500
 
 /**
- * Empties drives that carry the mark: chunks go to the others while they are in use, journals at the start of a life of the daemon
- * (move-journals.ts), for which this one ends. A drive that gets full, or an error of one chunk, stops nothing else; what is left is tried again.
+ * Empties drives that carry the mark: chunks go to the others while they are in use, journals at the start of a life of the
+ * daemon (move-journals.ts), for which this one ends. A drive that gets full, or an error of one chunk, stops nothing else; what
+ * is left is tried again.
  */
 export class DriveDrains {
   readonly #world: DrainWorld

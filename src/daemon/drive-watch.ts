@@ -41,8 +41,8 @@ const AGAIN_MS = 60_000
 /**
  * Looks after the drives while the node runs: a disk that was pulled, or became read-only, is noticed without anybody reading it;
  * one that is put back, or comes late, is taken into use again with all that is on it; a restart is needed where journals are
- * on it, or somebody has something open on it still. One that failed without having been pulled
- * stays failing (ListedDrive.failed); if it answers no more, one restart makes readable what can still be read of it.
+ * on it, or somebody has something open on it still. One that failed without having been pulled stays failing
+ * (ListedDrive.failed); if it answers no more, one restart makes readable what can still be read of it.
  */
 export class DriveWatch {
   readonly #world: DriveWatchWorld

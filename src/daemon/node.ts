@@ -538,15 +538,24 @@ export class Node {
   /**
    * Clear a drive that is empty, and not listed as one of this node any more.
    * @returns false when only the next life of the daemon can: it fails, or somebody has something open on its disk
+   * @throws FsError EBUSY when something came to it since it was looked at: it is a drive again
    */
   async clear(drive: Drive): Promise<boolean> {
     if (drive.state !== 'ok') return false
     await this.#live.goes(drive)
     const { driveOwner, log, home } = this
-    // What came to it since it was looked at brings it back.
-    for (const listed of await clearLeaving(driveOwner, this.drives.filter(takesData), log)) {
-      const back = await openListed(listed, driveOwner, { onFail: this.onDriveFail })
-      if (!(await this.comes(back))) return false
+    const back = await clearLeaving(driveOwner, this.drives.filter(takesData), log)
+    for (const listed of back) {
+      const again = await openListed(listed, driveOwner, { onFail: this.onDriveFail })
+      if (!(await this.comes(again))) return false
+    }
+    if (back.some(({ dir }) => dir === drive.dir)) {
+      throw new FsError('EBUSY', 'drive.remove', {
+        drive: drive.id,
+        retry: 'later',
+        message: `something came to drive ${drive.dir} after it had been found empty: it is a drive of this node again`,
+        next: `weft drive drain ${drive.id} says when it is empty; then remove it`,
+      })
     }
     return !readDriveList(home)?.leaving.some(({ dir }) => dir === drive.dir)
   }

@@ -1,5 +1,16 @@
 import { codeOf, FsError, messageOf } from '../base/index.ts'
 
+/** They keep their names: the first four say what is wrong with the path, the others that this process is short of something. */
+const AS_THEY_ARE = [
+  'ENOTDIR',
+  'ENOENT',
+  'ENAMETOOLONG',
+  'ELOOP',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+] as const
+
 /** A system error of a drive's directory or device in a person's words. */
 export function driveError(op: string, path: string, error: unknown): FsError {
   if (error instanceof FsError) return error
@@ -17,8 +28,6 @@ export function driveError(op: string, path: string, error: unknown): FsError {
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new FsError('ENOSPC', op, { path, cause: error, message: `no space left at ${path}` })
   }
-  if (code === 'ENOTDIR' || code === 'ENOENT' || code === 'ENAMETOOLONG' || code === 'ELOOP') {
-    return new FsError(code, op, { path, cause: error, message: `${path}: ${messageOf(error)}` })
-  }
-  return new FsError('EIO', op, { path, cause: error, message: `${path}: ${messageOf(error)}` })
+  const kept = AS_THEY_ARE.find((one) => one === code) ?? 'EIO'
+  return new FsError(kept, op, { path, cause: error, message: `${path}: ${messageOf(error)}` })
 }

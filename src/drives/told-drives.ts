@@ -111,7 +111,7 @@ export class FollowedDrives {
     return [...this.#bySerial.values()]
   }
 
-  /** Told, and not to be opened when that was tried last. */
+  /** Told, and not to be opened. One that was not for want of something in this process is none of them. */
   get lost(): readonly LostDrive[] {
     return this.#lost
   }
@@ -136,8 +136,8 @@ export class FollowedDrives {
       obey(drive, one)
     }
     this.#bySerial = now
-    this.#lost = lost
-    this.#number = lost.some(({ error }) => PASSING.has(error.code)) ? -1 : number
+    this.#lost = lost.filter(({ error }) => !PASSING.has(error.code))
+    this.#number = this.#lost.length < lost.length ? -1 : number
     const isSame = now.size === before.size && [...now.keys()].every((serial) => before.has(serial))
     return isSame ? null : this.drives
   }

@@ -11,6 +11,7 @@ import {
   FollowedDrives,
   initDrive,
   openDrive,
+  systemDriveFiles,
   ToldDrives,
   takesData,
 } from '../../src/drives/index.ts'
@@ -90,6 +91,24 @@ test('another drive under the path of one that was told is not opened', () =>
       followed.lost.map(({ dir, error }) => [dir, error.code]),
       [[first.dir, 'ESTALE']],
     )
+  }))
+
+test('a drive that cannot be opened for want of descriptors is not called lost, and is opened at the next look', () =>
+  withDrives(1, (told, drives) => {
+    told.tell(drives)
+    let isShort = true
+    const followed = new FollowedDrives(told.buffer, {
+      files: {
+        ...systemDriveFiles,
+        readFile(path) {
+          if (isShort) throw Object.assign(new Error('too many open files'), { code: 'EMFILE' })
+          return systemDriveFiles.readFile(path)
+        },
+      },
+    })
+    assert.equal([followed.drives, followed.lost], [[], []])
+    isShort = false
+    assert.equal(idsOf(followed.look()), idsOf(drives))
   }))
 
 test('who waits for the last put to a drive waits for all that were begun', async () => {
