@@ -4,16 +4,16 @@ import type { Context } from './command.ts'
 import { followFrameJob } from './frame-jobs.ts'
 
 /**
- * Create a volume. Where the policy first takes drives of a frame for it, that is shown and waited for; a daemon that
+ * Ask for what needs room. Where the policy first takes drives of a frame for it, that is shown and waited for; a daemon that
  * restarted meanwhile is asked again, and goes on with what it had begun.
  */
-export async function createVolume(
+export async function withGrowth(
   context: Context,
-  request: Readonly<Record<string, unknown>>,
+  ask: () => Promise<VolumeDetail>,
 ): Promise<VolumeDetail> {
   for (;;) {
     try {
-      return await context.node.post<VolumeDetail>('/v1/volumes', request)
+      return await ask()
     } catch (error) {
       const growing = growingOf(error)
       if (growing === null) throw error

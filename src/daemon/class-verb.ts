@@ -2,6 +2,7 @@ import type { VolumeClassRequest } from '../api/index.ts'
 import { FsError, type NodeId } from '../base/index.ts'
 import { roomOn, takesData } from '../drives/index.ts'
 import { describeBytes, type VolumeRecord } from '../volumes/index.ts'
+import { mustFit } from './grow-for-volume.ts'
 import type { Node } from './node.ts'
 import type { NodeVolume } from './volumes.ts'
 
@@ -14,7 +15,8 @@ interface ClassRoom {
 /**
  * Have a volume on another class of drive. Each node with a copy moves it by itself, while it is used; a node that is away, when it
  * is back.
- * @throws FsError ENOSPC when a node's drives of that class have no room for it, with what there is
+ * @throws FsError ENOSPC when a node's drives of that class have no room for it, with what there is; EAGAIN as mustFit while
+ * this node takes drives of a frame for it
  */
 export async function setVolumeClass(
   node: Node,
@@ -38,6 +40,10 @@ async function mustHaveRoom(node: Node, volume: NodeVolume, cos: 1 | 2 | 3): Pro
     return free <= 0 || free < storedBytes
   })
   if (short.length === 0 || record.spec.cos === cos) return
+  if (short.some((copy) => copy.node === node.identity.id)) {
+    const { name } = record
+    await mustFit(node, { op: 'volume.cos', volume: name, bytes: storedBytes, classes: [cos] })
+  }
   const words = short.map((copy) => {
     const name = node.cluster?.nameOf(copy.node) ?? 'this node'
     return `${name} has ${describeBytes(freeOn(rooms, copy.node, cos))} free on drives of class ${cos}`

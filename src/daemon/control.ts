@@ -12,7 +12,7 @@ import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../
 import { setVolumeClass } from './class-verb.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
 import { driveControl, driveInfos } from './drive-verbs.ts'
-import { mustHaveRoom } from './grow-for-volume.ts'
+import { mustHaveRoom, mustHaveRoomToGrow } from './grow-for-volume.ts'
 import type { Node } from './node.ts'
 import { checkMountPoint } from './places.ts'
 import { policyControl } from './policy-verbs.ts'
@@ -89,8 +89,11 @@ export function nodeControl(node: Node): NodeControl {
         await setVolumeClass(node, volume, request)
         return await volumeDetail(node, volume)
       },
-      resize: async (name, size) =>
-        await volumeDetail(node, await volumes.resize(name, parseSize(size))),
+      resize: async (name, size) => {
+        const sizeBytes = parseSize(size)
+        await mustHaveRoomToGrow(node, volumes.find(name).stored.record, sizeBytes)
+        return await volumeDetail(node, await volumes.resize(name, sizeBytes))
+      },
       delete: async (name, { force }) => {
         const volume = volumes.find(name)
         if (!force) await volumes.mustBeEmpty(volume)

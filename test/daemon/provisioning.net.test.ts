@@ -5,14 +5,14 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { JobInfo, SynergyConnectRequest } from '../../src/api/index.ts'
 import { silentLog, sleep, systemClock, systemRandom } from '../../src/base/index.ts'
-import { mustHaveRoom } from '../../src/daemon/grow-for-volume.ts'
+import { mustFit, mustHaveRoom, mustHaveRoomToGrow } from '../../src/daemon/grow-for-volume.ts'
 import { Jobs } from '../../src/daemon/jobs.ts'
 import { policyControl } from '../../src/daemon/policy-verbs.ts'
 import { NodeProvisioning } from '../../src/daemon/provisioning.ts'
 import { synergyProblems } from '../../src/daemon/synergy-problems.ts'
 import { synergyControl } from '../../src/daemon/synergy-verbs.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { openNodeIdentity } from '../../src/volumes/index.ts'
+import { openNodeIdentity, type VolumeRecord } from '../../src/volumes/index.ts'
 import { Simulator, type SimulatorOptions } from '../oneview/simulator.ts'
 import { thrownBy } from '../support/thrown.ts'
 import { MemoryHost } from './memory-host.ts'
@@ -55,9 +55,9 @@ async function world(more: SimulatorOptions = {}) {
       return jobs.get(id)
     }
     const drives = [{ cos: 2 }] as never
-    const create = (request: object) =>
-      mustHaveRoom({ provisioning, jobs, drives, identity }, request, [identity.id])
-    return { provisioning, jobs, synergy, policy, ended, create }
+    const asking = { provisioning, jobs, drives, identity }
+    const create = (request: object) => mustHaveRoom(asking, request, [identity.id])
+    return { provisioning, jobs, synergy, policy, ended, create, asking }
   }
   return {
     ...{ simulator, home, begin, logged: () => logged },
@@ -252,6 +252,42 @@ test('a volume that does not fit begins to grow, once, and has its room when tha
     const full = await thrownBy(life.create({ name: 'any', size: '900T' }))
     assert.is(full.code, 'ENOSPC')
     assert.match(full.message, /this node has \d drives? of the frame already/)
+  } finally {
+    await life.provisioning.close()
+    await w.close()
+  }
+})
+
+test('a volume that is to be larger, or to be on another class, begins to grow as one that is made does', async () => {
+  const w = await world()
+  const life = w.begin()
+  try {
+    const { id } = life.asking.identity
+    const record = (node: string) =>
+      ({
+        name: 'db',
+        spec: { sizeBytes: 1e9, cos: 2, cosFallback: false },
+        copies: [{ node }],
+      }) as unknown as VolumeRecord
+    const resize = (sizeBytes: number, node: string = id) =>
+      mustHaveRoomToGrow(life.asking, record(node), sizeBytes)
+    await resize(1e11)
+    await life.synergy.connect(w.request())
+    await life.policy.set({ enabled: true, reserve: 'none' })
+    // Smaller, or with its copies elsewhere: nothing has to come here.
+    await resize(1e8)
+    await resize(1e11, 'another')
+    const growing = await thrownBy(resize(1e11))
+    assert.is(growing.code, 'EAGAIN')
+    assert.match(growing.message, /^volume db: .* do not fit on class 2 of this node yet/)
+    const ended = await life.ended(growing.subject.growing as JobInfo)
+    assert.is(ended.state, 'done', ended.error?.message)
+    await resize(1e11)
+    const moving = { op: 'volume.cos', volume: 'db', bytes: 1e9, classes: [3] } as const
+    const other = await thrownBy(mustFit(life.asking, moving))
+    assert.is(other.code, 'EAGAIN')
+    assert.is((await life.ended(other.subject.growing as JobInfo)).state, 'done')
+    await mustFit(life.asking, moving)
   } finally {
     await life.provisioning.close()
     await w.close()

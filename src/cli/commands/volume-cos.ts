@@ -1,6 +1,7 @@
 import type { VolumeDetail } from '../../api/index.ts'
 import { followChange } from '../change-words.ts'
 import { type Command, volumePath } from '../command.ts'
+import { withGrowth } from '../growing.ts'
 import { count, printable, size } from '../render.ts'
 
 const CLASSES: Readonly<Record<string, 1 | 2 | 3 | null>> = { 1: 1, 2: 2, 3: 3, any: null }
@@ -35,7 +36,9 @@ export const command: Command = {
     const path = volumePath(args.needed('volume'))
     const cos = CLASSES[args.needed('class')] ?? null
     const request = { class: cos, ...(args.flag('cos-fallback') ? { orLower: true } : {}) }
-    const set = await context.node.post<VolumeDetail>(`${path}/class`, request)
+    const set = await withGrowth(context, () =>
+      context.node.post<VolumeDetail>(`${path}/class`, request),
+    )
     if (args.flag('wait')) {
       await followChange(context, async () => line(await context.node.get<VolumeDetail>(path)))
     }

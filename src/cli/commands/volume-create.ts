@@ -1,5 +1,6 @@
+import type { VolumeDetail } from '../../api/index.ts'
 import type { Command } from '../command.ts'
-import { createVolume } from '../growing.ts'
+import { withGrowth } from '../growing.ts'
 import { size } from '../render.ts'
 import { PASSPHRASE_OPTIONS, passphraseOf } from '../secrets.ts'
 import { sayingSpec } from '../volume-words.ts'
@@ -63,7 +64,9 @@ export const command: Command = {
         ...(args.list('recipient').length > 0 ? { recipients: args.list('recipient') } : {}),
         ...(passphrase === null ? {} : { passphrase: passphrase.toString('base64') }),
       }
-      const created = await sayingSpec(() => createVolume(context, request))
+      const created = await sayingSpec(() =>
+        withGrowth(context, () => context.node.post<VolumeDetail>('/v1/volumes', request)),
+      )
       context.print(
         created,
         () =>

@@ -1,5 +1,6 @@
 import type { VolumeDetail } from '../../api/index.ts'
 import { type Command, volumePath } from '../command.ts'
+import { withGrowth } from '../growing.ts'
 import { size } from '../render.ts'
 import { sayingSpec } from '../volume-words.ts'
 
@@ -18,7 +19,10 @@ export const command: Command = {
     const name = args.needed('volume')
     const request = { size: args.needed('size') }
     const volume = await sayingSpec(
-      () => context.node.post<VolumeDetail>(volumePath(name, '/resize'), request),
+      () =>
+        withGrowth(context, () =>
+          context.node.post<VolumeDetail>(volumePath(name, '/resize'), request),
+        ),
       'weft volume resize VOLUME 200G',
     )
     context.print(
