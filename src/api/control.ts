@@ -603,8 +603,12 @@ export interface VolumeControl {
   create(request: VolumeCreateRequest): Promise<VolumeDetail>
   /** @param volume name or id, here and below */
   inspect(volume: string): Promise<VolumeDetail>
-  /** @param size as typed: 100G */
+  /**
+   * @param size as typed: 100G
+   * @throws FsError EAGAIN with `growing`, as create
+   */
   resize(volume: string, size: string): Promise<VolumeDetail>
+  /** @throws FsError EAGAIN with `growing`, as create */
   setClass(volume: string, request: VolumeClassRequest): Promise<VolumeDetail>
   delete(volume: string, options: { readonly force: boolean }): Promise<void>
 }

@@ -4,8 +4,8 @@ import type { Context } from './command.ts'
 import { followFrameJob } from './frame-jobs.ts'
 
 /**
- * Ask for what needs room. Where the policy first takes drives of a frame for it, that is shown and waited for; a daemon that
- * restarted meanwhile is asked again, and goes on with what it had begun.
+ * Ask for what a volume needs room for. Where the policy first takes drives of a frame for it, that is shown and waited for; a
+ * daemon that restarted meanwhile is asked again, and goes on with what it had begun.
  */
 export async function withGrowth(
   context: Context,

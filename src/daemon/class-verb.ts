@@ -2,9 +2,11 @@ import type { VolumeClassRequest } from '../api/index.ts'
 import { FsError, type NodeId } from '../base/index.ts'
 import { roomOn, takesData } from '../drives/index.ts'
 import { describeBytes, type VolumeRecord } from '../volumes/index.ts'
-import { mustFit } from './grow-for-volume.ts'
+import { type GrowthWorld, growFor } from './grow-for-volume.ts'
 import type { Node } from './node.ts'
 import type { NodeVolume } from './volumes.ts'
+
+type World = GrowthWorld & Pick<Node, 'registry' | 'engine' | 'cluster' | 'replicated'>
 
 interface ClassRoom {
   readonly node: NodeId
@@ -15,11 +17,11 @@ interface ClassRoom {
 /**
  * Have a volume on another class of drive. Each node with a copy moves it by itself, while it is used; a node that is away, when it
  * is back.
- * @throws FsError ENOSPC when a node's drives of that class have no room for it, with what there is; EAGAIN as mustFit while
- * this node takes drives of a frame for it
+ * @throws FsError ENOSPC when a node's drives of that class have no room for it, with what there is; EAGAIN with `growing` when
+ * only this node's have none, and the policy takes drives for it
  */
 export async function setVolumeClass(
-  node: Node,
+  node: World,
   volume: NodeVolume,
   { class: cos, orLower = false }: VolumeClassRequest,
 ): Promise<void> {
@@ -29,7 +31,7 @@ export async function setVolumeClass(
   if (volume.shared) volume.shared.cos = cos
 }
 
-async function mustHaveRoom(node: Node, volume: NodeVolume, cos: 1 | 2 | 3): Promise<void> {
+async function mustHaveRoom(node: World, volume: NodeVolume, cos: 1 | 2 | 3): Promise<void> {
   const { record } = volume.stored
   const { storedBytes } = volume.shared
     ? await node.engine.call('figures', { number: record.number })
@@ -40,9 +42,11 @@ async function mustHaveRoom(node: Node, volume: NodeVolume, cos: 1 | 2 | 3): Pro
     return free <= 0 || free < storedBytes
   })
   if (short.length === 0 || record.spec.cos === cos) return
-  if (short.some((copy) => copy.node === node.identity.id)) {
-    const { name } = record
-    await mustFit(node, { op: 'volume.cos', volume: name, bytes: storedBytes, classes: [cos] })
+  // Drives here help nobody while another node has none.
+  if (short.every((copy) => copy.node === node.identity.id)) {
+    // An empty volume needs a drive of the class too.
+    const bytes = Math.max(1, storedBytes)
+    await growFor(node, { op: 'volume.cos', volume: record.name, bytes, cos })
   }
   const words = short.map((copy) => {
     const name = node.cluster?.nameOf(copy.node) ?? 'this node'
@@ -55,7 +59,7 @@ async function mustHaveRoom(node: Node, volume: NodeVolume, cos: 1 | 2 | 3): Pro
   })
 }
 
-async function roomsOf(node: Node, { copies }: VolumeRecord): Promise<ClassRoom[]> {
+async function roomsOf(node: World, { copies }: VolumeRecord): Promise<ClassRoom[]> {
   if (node.cluster && copies.length > 1) return (await node.replicated().candidates()).found
   return node.drives.filter(takesData).map((drive) => ({
     node: node.identity.id,

@@ -12,7 +12,7 @@ import { formatVolumeSpec, type KeyHolder, parseRecipient, parseSize } from '../
 import { setVolumeClass } from './class-verb.ts'
 import { clusterControl, clusterInfo, ownersNow } from './cluster-control.ts'
 import { driveControl, driveInfos } from './drive-verbs.ts'
-import { mustHaveRoom, mustHaveRoomToGrow } from './grow-for-volume.ts'
+import { mustHaveRoom, mustHaveRoomFor } from './grow-for-volume.ts'
 import type { Node } from './node.ts'
 import { checkMountPoint } from './places.ts'
 import { policyControl } from './policy-verbs.ts'
@@ -90,8 +90,10 @@ export function nodeControl(node: Node): NodeControl {
         return await volumeDetail(node, volume)
       },
       resize: async (name, size) => {
+        const volume = volumes.find(name)
         const sizeBytes = parseSize(size)
-        await mustHaveRoomToGrow(node, volumes.find(name).stored.record, sizeBytes)
+        const { usedBytes } = volumes.usable(volume)
+        await mustHaveRoomFor(node, volume.stored.record, sizeBytes, usedBytes)
         return await volumeDetail(node, await volumes.resize(name, sizeBytes))
       },
       delete: async (name, { force }) => {

@@ -5,88 +5,80 @@ import {
   describeBytes,
   parseVolumeSpec,
   type VolumeRecord,
-  type VolumeSpec,
 } from '../volumes/index.ts'
 import type { Node } from './node.ts'
 import type { NodeProvisioning } from './provisioning.ts'
 import { worked } from './synergy-verbs.ts'
 
-type World = Pick<Node, 'provisioning' | 'jobs' | 'drives' | 'identity'>
+export type GrowthWorld = Pick<Node, 'provisioning' | 'jobs' | 'drives' | 'identity'>
 
-/** What somebody asked room for on this node. */
-export interface Wanted {
-  readonly op: 'volume.create' | 'volume.resize' | 'volume.cos'
+/** What somebody asked for has to lie on this node. */
+interface Wanted {
+  readonly op: string
   readonly volume: string
   readonly bytes: number
-  /** On one of these, the first that can. */
-  readonly classes: readonly ClassOfService[]
+  /** Null when any class will do. */
+  readonly cos: ClassOfService | null
 }
 
 /**
  * A volume of a size that somebody asked for has to fit on its class on this node.
  * @param nodes of the cluster
- * @throws as mustFit
+ * @throws FsError as `growFor`
  */
 export async function mustHaveRoom(
-  world: World,
+  world: GrowthWorld,
   request: VolumeCreateRequest,
   nodes: readonly NodeId[],
 ): Promise<void> {
   if (!isSized(request)) return
   const spec = parseVolumeSpec(request, { nodes })
-  const { name, sizeBytes } = spec
-  // None of it comes here.
-  if (spec.nodes !== null && !spec.nodes.includes(world.identity.id)) return
-  await mustFit(world, {
-    ...{ op: 'volume.create', volume: name, bytes: sizeBytes },
-    classes: classesFor(world, spec),
-  })
-}
-
-/** What a volume is to have more has to fit beside what is there. @throws as mustFit */
-export async function mustHaveRoomToGrow(
-  world: World,
-  { name, spec, copies }: VolumeRecord,
-  sizeBytes: number,
-): Promise<void> {
-  const bytes = sizeBytes - spec.sizeBytes
-  if (bytes <= 0 || !copies.some(({ node }) => node === world.identity.id)) return
-  const classes = classesFor(world, spec)
-  await mustFit(world, { op: 'volume.resize', volume: name, bytes, classes })
-}
-
-/** Of a volume that may be on any, all that this node has, the best first; none where a lower one will do. */
-function classesFor(
-  { drives }: World,
-  { cos, cosFallback }: Pick<VolumeSpec, 'cos' | 'cosFallback'>,
-): ClassOfService[] {
-  if (cosFallback) return []
-  if (cos !== null) return [cos]
-  return [...new Set(drives.map((drive) => drive.cos))].sort((a, b) => b - a)
+  const { name, sizeBytes, cos } = spec
+  // A lower class will do, or none of it comes here.
+  if (spec.cosFallback || (spec.nodes !== null && !spec.nodes.includes(world.identity.id))) return
+  await growFor(world, { op: 'volume.create', volume: name, bytes: sizeBytes, cos })
 }
 
 /**
- * Where the policy takes drives of a frame, it takes them for this, if it does not fit.
+ * As for a volume that is made: what it may come to hold beyond what it holds has to fit.
+ * @throws FsError as `growFor`
+ */
+export async function mustHaveRoomFor(
+  world: GrowthWorld,
+  { name, spec }: Pick<VolumeRecord, 'name' | 'spec'>,
+  sizeBytes: number,
+  usedBytes: number,
+): Promise<void> {
+  if (sizeBytes <= spec.sizeBytes || sizeBytes <= usedBytes || spec.cosFallback) return
+  const bytes = sizeBytes - usedBytes
+  await growFor(world, { op: 'volume.resize', volume: name, bytes, cos: spec.cos })
+}
+
+/**
+ * Where the policy takes drives of a frame: begins that when there is no room. Else, and when there is, returns.
  * @throws FsError EAGAIN with `growing`, the job that takes drives for it; ENOSPC when none can be had, with why
  */
-export async function mustFit({ provisioning, jobs }: World, wanted: Wanted): Promise<void> {
-  const { op, volume, bytes, classes } = wanted
-  if (!provisioning.isConnected || classes.length === 0) return
+export async function growFor(
+  { provisioning, jobs, drives }: GrowthWorld,
+  { op, volume, bytes, cos }: Wanted,
+): Promise<void> {
+  if (!provisioning.isConnected) return
   const { settings } = await provisioning.use((room) => room.status())
   if (!settings.enabled || settings.dryRun) return
-  const cos = await classToGrow(provisioning, bytes, classes)
-  if (cos === null) return
+  const here = [...new Set(drives.map((drive) => drive.cos))].sort((a, b) => b - a)
+  const short = await classToGrow(provisioning, bytes, cos === null ? here : [cos])
+  if (short === null) return
   const growing =
     jobs.running('grow', volume) ??
     jobs.start(
       'grow',
       'drives',
-      (job) => worked(provisioning, job, (room, step) => room.ensureRoom(bytes, cos, step)),
+      (job) => worked(provisioning, job, (room, step) => room.ensureRoom(bytes, short, step)),
       volume,
     )
   throw new FsError('EAGAIN', op, {
     ...{ volume, growing, retry: 'later' },
-    message: `volume ${volume}: ${describeBytes(bytes)} do not fit on class ${cos} of this node yet: drives of the frame are being taken for it`,
+    message: `volume ${volume}: ${describeBytes(bytes)} do not fit on class ${short} of this node yet: drives of the frame are being taken for it`,
     next: `ask again when job ${growing.id} has ended; weft synergy status shows how far it is`,
   })
 }

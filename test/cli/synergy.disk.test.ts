@@ -324,6 +324,29 @@ test('a volume for which drives are taken first is created when they are there',
   }
 })
 
+test('a class or a size for which drives are taken first is set when they are there', async () => {
+  const w = await world()
+  try {
+    const growing = { id: '1', kind: 'grow', startedAt: 'of another life' }
+    const short = () => new FsError('EAGAIN', 'volume', { growing, message: 'does not fit yet' })
+    await w.run('volume create db')
+    w.node.failNext = short()
+    const resized = await w.run('volume resize db 200G')
+    assert.is(resized.exit, EXIT.ok, resized.err)
+    assert.match(resized.out, /^volume db has 200 GiB now/)
+    assert.is(w.asked('volumes.resize').length, 2)
+    w.node.failNext = short()
+    const set = await w.run('volume cos db 3 --no-wait')
+    assert.is(set.exit, EXIT.ok, set.err)
+    assert.match(set.out, /^volume db is of class 3/)
+    assert.is(w.asked('volumes.setClass').length, 2)
+    w.node.failNext = new FsError('EAGAIN', 'volume.cos', { message: 'the coordinator is away' })
+    assert.match((await w.run('volume cos db 3')).err, /coordinator is away/)
+  } finally {
+    await w.close()
+  }
+})
+
 test('weft status has a section of the frame when one is connected', async () => {
   const w = await world()
   try {

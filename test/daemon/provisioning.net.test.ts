@@ -5,14 +5,15 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { JobInfo, SynergyConnectRequest } from '../../src/api/index.ts'
 import { silentLog, sleep, systemClock, systemRandom } from '../../src/base/index.ts'
-import { mustFit, mustHaveRoom, mustHaveRoomToGrow } from '../../src/daemon/grow-for-volume.ts'
+import { setVolumeClass } from '../../src/daemon/class-verb.ts'
+import { mustHaveRoom, mustHaveRoomFor } from '../../src/daemon/grow-for-volume.ts'
 import { Jobs } from '../../src/daemon/jobs.ts'
 import { policyControl } from '../../src/daemon/policy-verbs.ts'
 import { NodeProvisioning } from '../../src/daemon/provisioning.ts'
 import { synergyProblems } from '../../src/daemon/synergy-problems.ts'
 import { synergyControl } from '../../src/daemon/synergy-verbs.ts'
 import { systemDisk } from '../../src/disk/index.ts'
-import { openNodeIdentity, type VolumeRecord } from '../../src/volumes/index.ts'
+import { openNodeIdentity } from '../../src/volumes/index.ts'
 import { Simulator, type SimulatorOptions } from '../oneview/simulator.ts'
 import { thrownBy } from '../support/thrown.ts'
 import { MemoryHost } from './memory-host.ts'
@@ -55,9 +56,42 @@ async function world(more: SimulatorOptions = {}) {
       return jobs.get(id)
     }
     const drives = [{ cos: 2 }] as never
-    const asking = { provisioning, jobs, drives, identity }
-    const create = (request: object) => mustHaveRoom(asking, request, [identity.id])
-    return { provisioning, jobs, synergy, policy, ended, create, asking }
+    const create = (request: object) =>
+      mustHaveRoom({ provisioning, jobs, drives, identity }, request, [identity.id])
+    const record = { name: 'db', number: 1, copies: [{ node: identity.id }] }
+    const GIB = 2 ** 30
+    const resize = (sizeGiB: number, usedGiB: number, more: object = {}) => {
+      const spec = { sizeBytes: 50 * GIB, cos: 2, cosFallback: false, ...more }
+      return mustHaveRoomFor(
+        { provisioning, jobs, drives, identity },
+        { ...record, spec } as never,
+        sizeGiB * GIB,
+        usedGiB * GIB,
+      )
+    }
+    /** @param others nodes that have a copy too */
+    const setClass = async (storedGiB: number, orLower = false, others: string[] = []) => {
+      const copies = [...record.copies, ...others.map((node) => ({ node }))]
+      const stored = { record: { ...record, copies, spec: { cos: null } } }
+      const classes: (number | null)[] = []
+      const registry = {
+        setCos: async (_: unknown, cos: number | null) => {
+          classes.push(cos)
+          return stored
+        },
+      }
+      const engine = { call: async () => ({ storedBytes: storedGiB * GIB }) }
+      const cluster = others.length > 0 ? { nameOf: (node: string) => node } : null
+      const replicated = () => ({ candidates: async () => ({ found: [] }) })
+      const here = { provisioning, jobs, drives: [], identity }
+      await setVolumeClass(
+        { ...here, registry, engine, cluster, replicated } as never,
+        { stored, shared: {} } as never,
+        { class: 2, orLower },
+      )
+      return classes
+    }
+    return { provisioning, jobs, synergy, policy, ended, create, resize, setClass }
   }
   return {
     ...{ simulator, home, begin, logged: () => logged },
@@ -258,36 +292,56 @@ test('a volume that does not fit begins to grow, once, and has its room when tha
   }
 })
 
-test('a volume that is to be larger, or to be on another class, begins to grow as one that is made does', async () => {
+test('a volume that is made larger has room for what it may come to hold, or grows for it', async () => {
   const w = await world()
   const life = w.begin()
   try {
-    const { id } = life.asking.identity
-    const record = (node: string) =>
-      ({
-        name: 'db',
-        spec: { sizeBytes: 1e9, cos: 2, cosFallback: false },
-        copies: [{ node }],
-      }) as unknown as VolumeRecord
-    const resize = (sizeBytes: number, node: string = id) =>
-      mustHaveRoomToGrow(life.asking, record(node), sizeBytes)
-    await resize(1e11)
     await life.synergy.connect(w.request())
+    // Off: as ever.
+    await life.resize(100, 0)
     await life.policy.set({ enabled: true, reserve: 'none' })
-    // Smaller, or with its copies elsewhere: nothing has to come here.
-    await resize(1e8)
-    await resize(1e11, 'another')
-    const growing = await thrownBy(resize(1e11))
+    await life.resize(50, 0)
+    await life.resize(100, 100)
+    await life.resize(100, 0, { cosFallback: true })
+    const growing = await thrownBy(life.resize(100, 20))
     assert.is(growing.code, 'EAGAIN')
-    assert.match(growing.message, /^volume db: .* do not fit on class 2 of this node yet/)
+    assert.is(growing.op, 'volume.resize')
+    assert.match(growing.message, /^volume db: 80 GiB do not fit on class 2/)
     const ended = await life.ended(growing.subject.growing as JobInfo)
     assert.is(ended.state, 'done', ended.error?.message)
-    await resize(1e11)
-    const moving = { op: 'volume.cos', volume: 'db', bytes: 1e9, classes: [3] } as const
-    const other = await thrownBy(mustFit(life.asking, moving))
-    assert.is(other.code, 'EAGAIN')
-    assert.is((await life.ended(other.subject.growing as JobInfo)).state, 'done')
-    await mustFit(life.asking, moving)
+    await life.resize(100, 20)
+    await life.policy.set({ maxDrives: '1' })
+    assert.is((await thrownBy(life.resize(900 * 1024, 0))).code, 'ENOSPC')
+  } finally {
+    await life.provisioning.close()
+    await w.close()
+  }
+})
+
+test('a class that has no room for a volume grows for it, where no other node lacks room too', async () => {
+  const w = await world()
+  const life = w.begin()
+  try {
+    await life.synergy.connect(w.request())
+    assert.is((await thrownBy(life.setClass(0))).code, 'ENOSPC')
+    await life.policy.set({ enabled: true, reserve: 'none' })
+    assert.equal(await life.setClass(10, true), [2])
+    const elsewhere = await thrownBy(life.setClass(10, false, ['node2']))
+    assert.is(elsewhere.code, 'ENOSPC')
+    assert.match(elsewhere.message, /node2 has 0 bytes free on drives of class 2/)
+    assert.equal(
+      life.jobs.list().filter(({ kind }) => kind === 'grow'),
+      [],
+    )
+    const growing = await thrownBy(life.setClass(0))
+    assert.is(growing.code, 'EAGAIN')
+    assert.is(growing.op, 'volume.cos')
+    const ended = await life.ended(growing.subject.growing as JobInfo)
+    assert.is(ended.state, 'done', ended.error?.message)
+    await life.policy.set({ maxDrives: '1' })
+    const full = await thrownBy(life.setClass(900 * 1024))
+    assert.is(full.code, 'ENOSPC')
+    assert.match(full.message, /this node has \d drives? of the frame already/)
   } finally {
     await life.provisioning.close()
     await w.close()
