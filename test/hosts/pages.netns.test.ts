@@ -41,7 +41,9 @@ reads = 0
 while time.monotonic() < end:
     least = struct.unpack_from('<q', cell, 0)[0]
     fd = os.open(path, os.O_RDONLY)
-    got = int(os.read(fd, 64))
+    bytes = os.read(fd, 64)
+    if not bytes.strip().isdigit(): print(f'{bytes} instead of {least}', flush=True)
+    got = int(bytes)
     os.close(fd)
     reads += 1
     if got < least: print(f'{got} instead of {least}', flush=True)
@@ -64,7 +66,8 @@ async function readsWhileWritten(readers: Host, writer: Host, path: string): Pro
   try {
     const board = join(dir, 'board')
     writeFileSync(board, Buffer.alloc(4096))
-    await writer.run('sh', '-c', `echo 0 >${path}`)
+    // As long as what is written over it: a reader beside a write may see the new size before the new bytes.
+    await writer.run('sh', '-c', `printf %-64s 0 >${path}`)
     const on = (host: Host, program: string) =>
       calling(host, 'exec python3 -c "$1" "$2" "$3" "$4" 2>&1', program, path, board, `${SECONDS}`)
     const said = await Promise.all([
