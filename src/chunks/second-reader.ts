@@ -114,23 +114,17 @@ function serve({ job, out }: Start): void {
       Atomics.wait(cell, STATE, seen)
       seen = Atomics.load(cell, STATE)
     }
-    Atomics.store(
-      cell,
-      STATE,
-      seen === state.closing ? closeAll(stores) : read(bytes, into, stores),
-    )
+    let next: number = state.idle
+    if (seen === state.closing) closeAll(stores)
+    else next = tryRead(bytes, into, stores) ? state.done : state.refused
+    Atomics.store(cell, STATE, next)
     Atomics.notify(cell, STATE)
   }
 }
 
-function closeAll(stores: Map<string, ChunkStore>): number {
+function closeAll(stores: Map<string, ChunkStore>): void {
   for (const store of stores.values()) store.close()
   stores.clear()
-  return state.idle
-}
-
-function read(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): number {
-  return tryRead(bytes, into, stores) ? state.done : state.refused
 }
 
 function tryRead(bytes: Buffer, into: Buffer, stores: Map<string, ChunkStore>): boolean {

@@ -1,6 +1,6 @@
 import { assert, CorruptError } from '../base/index.ts'
 import { OpensslPages, type PageSeal } from './openssl-pages.ts'
-import { SodiumPages } from './sodium-pages.ts'
+import { sodiumPages } from './sodium-pages.ts'
 
 /**
  * Pages of chunks: XChaCha20-Poly1305, tags apart from the bytes, nonce = chunk id (16 bytes) and page number (u64 LE).
@@ -84,7 +84,7 @@ export function span(buffer: Buffer, at: number, len: number): Uint8Array {
 }
 
 function seals(): PageSeal {
-  pageSeal ??= OpensslPages.find() ?? new SodiumPages()
+  pageSeal ??= OpensslPages.find() ?? sodiumPages
   return pageSeal
 }
 

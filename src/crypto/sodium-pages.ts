@@ -1,15 +1,9 @@
 import sodium from 'sodium-native'
 import type { PageSeal } from './openssl-pages.ts'
 
-/** XChaCha20-Poly1305, the tag apart, by libsodium: what every machine has. */
-export class SodiumPages implements PageSeal {
-  seal(
-    cipher: Uint8Array,
-    tag: Uint8Array,
-    plain: Uint8Array,
-    nonce: Uint8Array,
-    key: Buffer,
-  ): void {
+/** XChaCha20-Poly1305, the tag apart, by libsodium: what every machine has. It keeps nothing. */
+export const sodiumPages: PageSeal = {
+  seal(cipher, tag, plain, nonce, key) {
     sodium.crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
       cipher,
       tag,
@@ -19,15 +13,8 @@ export class SodiumPages implements PageSeal {
       nonce,
       key,
     )
-  }
-
-  open(
-    plain: Uint8Array,
-    cipher: Uint8Array,
-    tag: Uint8Array,
-    nonce: Uint8Array,
-    key: Buffer,
-  ): boolean {
+  },
+  open(plain, cipher, tag, nonce, key) {
     try {
       sodium.crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
         plain,
@@ -43,9 +30,8 @@ export class SodiumPages implements PageSeal {
       if (isSealError(error)) return false
       throw error
     }
-  }
-
-  wipe(): void {}
+  },
+  wipe() {},
 }
 
 /** A size that the library rejects is a bug, and none. */

@@ -79,7 +79,8 @@ export interface AddDiskOptions {
 
 /**
  * Make a whole disk a further drive: formatted, mounted below the home, measured, labelled, remembered. The caller takes it into
- * use, or the next start of the daemon. One that bears a label of this node, because it was a drive and is not listed any more, is taken as it is.
+ * use, or the next start of the daemon. One that bears a label of this node, because it was a drive and is not listed any more, is
+ * taken as it is.
  * @throws FsError ENODEV when there is no such disk; EEXIST with what stands on it; EBUSY when anything uses it; as formatDisk
  */
 export async function addDisk(

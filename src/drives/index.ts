@@ -6,8 +6,8 @@
  * It promises: a label is written whole or not at all; a directory with anything else in it, or of another node, is never taken;
  * a disk that anything uses is never formatted, and one with anything on it only with force; space is promised above the headroom
  * only, so that deletes and the journal still work on a full drive; a drive that answered an error gets nothing new.
- * Invariants: one `Drive` object per drive and thread, as the main thread tells them (ToldDrives); a block drive's id is the UUID of its filesystem, so it is found again
- * under any /dev name.
+ * Invariants: one `Drive` object per drive and thread, as the main thread tells them (ToldDrives); a block drive's id is the UUID
+ * of its filesystem, so it is found again under any /dev name.
  *
  * A disk becomes a drive in five steps: blockDisks, formatDisk, mountDisk, measureDrive and classify, labelDisk. A crash between
  * two of them leaves a disk that is begun again with force. After a boot: mountDrive, then openDrive with what is expected.

@@ -173,7 +173,7 @@ class AccessWorker {
         return
       }
       case 'drives':
-        for (const { volume } of this.#served.open.values()) volume.chunks.lookAtDrives()
+        this.#served.lookAtDrives()
         this.#secondReader.letGo()
         tell({ kind: 'done', id: message.id, error: null, opens: [] })
         return

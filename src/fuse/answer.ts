@@ -19,7 +19,7 @@ export function answer(
   uniqueHi: number,
 ): void {
   encodeReplyHeader(buf, end, error, uniqueLo, uniqueHi)
-  if (deviceCalls()?.write(fd, buf, end) === end) return
+  if (deviceCalls().write(fd, buf, end) === end) return
   try {
     // An answer that failed has not been taken: this one says why.
     writeSync(fd, buf, 0, end)

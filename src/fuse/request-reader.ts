@@ -94,7 +94,6 @@ export class RequestReader {
 
   /** What is there now. Why there is nothing, and that the connection has ended, is told by the read that waits. */
   #look(fd: number, buffer: Buffer): number {
-    if (this.#calls === null) return this.#readByNode(fd, buffer)
     const n = this.#calls.read(fd, buffer)
     if (n <= 0) return NOTHING
     this.#last = fd
@@ -103,15 +102,12 @@ export class RequestReader {
 
   /** @returns NOTHING when there is none yet, or none any more */
   #read(fd: number, buffer: Buffer): number {
-    const n = this.#calls === null ? NOTHING : this.#look(fd, buffer)
+    const n = this.#look(fd, buffer)
     return n === NOTHING ? this.#readByNode(fd, buffer) : n
   }
 
-  /** As `read`, and throws what nobody expects. */
+  /** As `read`. @throws what nobody expects */
   #readByNode(fd: number, buffer: Buffer): number {
-    const { stackTraceLimit } = Error
-    // Of an idle connection every read throws; where it did is known, and finding out is half of what it costs.
-    Error.stackTraceLimit = 0
     try {
       const n = readSync(fd, buffer, 0, buffer.length, null)
       this.#last = fd
@@ -131,8 +127,6 @@ export class RequestReader {
         default:
           throw error
       }
-    } finally {
-      Error.stackTraceLimit = stackTraceLimit
     }
   }
 }

@@ -76,6 +76,11 @@ export class ServedVolumes {
     volume.volume.close().catch(background(this.#world.log, 'drop'))
   }
 
+  /** Nothing stays open on drives that are none of this node any more. */
+  lookAtDrives(): void {
+    for (const { volume } of this.open.values()) volume.chunks.lookAtDrives()
+  }
+
   #absent(absent: AbsentVolume): readonly OpenFile[] {
     const { number } = absent
     const volume = this.open.get(number)

@@ -397,7 +397,7 @@ class MountWorker {
   }
 
   #letGoOfDrives(): void {
-    for (const { volume } of this.#served.open.values()) volume.chunks.lookAtDrives()
+    this.#served.lookAtDrives()
     this.#far.lookAtDrives()
     this.#secondReader.letGo()
   }

@@ -1,13 +1,13 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { OpensslPages, type PageSeal } from '../../src/crypto/openssl-pages.ts'
-import { SodiumPages } from '../../src/crypto/sodium-pages.ts'
+import { sodiumPages } from '../../src/crypto/sodium-pages.ts'
 import { seeded } from '../support/seeded.ts'
 
-function both(): { openssl: OpensslPages; sodium: SodiumPages } {
+function both(): { openssl: OpensslPages; sodium: PageSeal } {
   const openssl = OpensslPages.find()
   if (openssl === null) throw new Error('OpenSSL cannot be called here: is koffi installed?')
-  return { openssl, sodium: new SodiumPages() }
+  return { openssl, sodium: sodiumPages }
 }
 
 function sealBy(seal: PageSeal, plain: Buffer, nonce: Buffer, key: Buffer) {
@@ -61,7 +61,7 @@ test('a key that was changed in its place is another key', () => {
   key.fill(9)
   const behind = sealBy(openssl, plain, nonce, key)
   assert.not.equal(behind, before)
-  assert.equal(behind, sealBy(new SodiumPages(), plain, nonce, key))
+  assert.equal(behind, sealBy(sodiumPages, plain, nonce, key))
 })
 
 test.run()
